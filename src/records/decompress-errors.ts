@@ -1,0 +1,14 @@
+import { NaruError } from '../base/errors.ts'
+import type { Compression } from './codecs.ts'
+
+export function damaged(compression: Compression, what: string, cause?: unknown): NaruError {
+  return new NaruError('INVALID_BATCH', `the ${compression} data of the batch is damaged: ${what}`, { cause })
+}
+
+export function tooLarge(compression: Compression, limit: number): NaruError {
+  return new NaruError(
+    'RECORD_TOO_LARGE',
+    `the ${compression} data of the batch would decompress to more than ${limit} bytes: send smaller batches`,
+    { details: { limit: String(limit) } },
+  )
+}
