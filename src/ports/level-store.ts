@@ -36,7 +36,7 @@ export class LevelStore implements KeyValueStore {
   /** Removes a store that is not open, damaged or not; the view in it is then rebuilt from its log. */
   static async destroy(directory: string): Promise<void> {
     try {
-      await Level.destroy(directory)
+      await (Level as unknown as LevelStatics).destroy(directory)
     } catch (error) {
       throw openError(directory, error)
     }
@@ -103,6 +103,11 @@ export class LevelStore implements KeyValueStore {
 }
 
 const PAIRS_PER_READ = 256
+
+/** What the library has on Node and its shared types (which cover browsers too) leave out. */
+interface LevelStatics {
+  destroy(location: string): Promise<void>
+}
 
 function openError(directory: string, error: unknown): NaruError {
   const [code, message] = describe(error)
