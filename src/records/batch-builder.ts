@@ -128,7 +128,7 @@ export class BatchBuilder {
 
   #takeBytes(compression: Compression): Buffer {
     if (compression === 'none') {
-      requireBatchSize(this.#end)
+      requireBatchFits(this.#end)
       // A mostly empty buffer would be held for as long as the batch is: copy out the little there is.
       if (this.#end < this.#buffer.length / 2) {
         const batch = Buffer.allocUnsafeSlow(this.#end)
@@ -140,7 +140,7 @@ export class BatchBuilder {
       return batch
     }
     const records = compress(compression, this.#buffer.subarray(BATCH_OVERHEAD, this.#end))
-    requireBatchSize(BATCH_OVERHEAD + records.length)
+    requireBatchFits(BATCH_OVERHEAD + records.length)
     const batch = Buffer.allocUnsafeSlow(BATCH_OVERHEAD + records.length)
     batch.set(records, BATCH_OVERHEAD)
     return batch
@@ -209,7 +209,7 @@ function requireTimestamp(timestamp: number): void {
     )
 }
 
-function requireBatchSize(sizeInBytes: number): void {
+function requireBatchFits(sizeInBytes: number): void {
   if (sizeInBytes > BATCH_BYTES_MAX)
     throw new NaruError(
       'RECORD_TOO_LARGE',

@@ -46,10 +46,10 @@ const PRODUCER_EPOCH_AT = 51
 const BASE_SEQUENCE_AT = 53
 const RECORD_COUNT_AT = 57
 
-export const COMPRESSION_MASK = 0x07
-export const LOG_APPEND_TIME_BIT = 0x08
-export const TRANSACTIONAL_BIT = 0x10
-export const CONTROL_BIT = 0x20
+const COMPRESSION_MASK = 0x07
+const LOG_APPEND_TIME_BIT = 0x08
+const TRANSACTIONAL_BIT = 0x10
+const CONTROL_BIT = 0x20
 export const DELETE_HORIZON_BIT = 0x40
 /** Bits that the format leaves unused. */
 export const RESERVED_BITS = 0xff80

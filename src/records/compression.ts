@@ -1,7 +1,7 @@
 import * as zlib from 'node:zlib'
 import { NaruError } from '../base/errors.ts'
+import { damaged, tooLarge } from './batch-errors.ts'
 import { COMPRESSIONS, type Compression } from './codecs.ts'
-import { damaged, tooLarge } from './decompress-errors.ts'
 import { compressLz4Frame, decompressLz4Frame } from './lz4-frame.ts'
 import { compressXerialSnappy, decompressSnappy } from './snappy-frame.ts'
 import { compressZstd, decompressZstd, initZstd } from './zstd-frame.ts'

@@ -29,7 +29,7 @@ export function* decodeRecords(
   while (cursor.next()) yield currentRecord(cursor)
 }
 
-export function currentRecord(cursor: RecordCursor): DecodedRecord {
+function currentRecord(cursor: RecordCursor): DecodedRecord {
   return {
     offset: cursor.offset,
     timestamp: cursor.timestamp,

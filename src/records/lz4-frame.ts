@@ -1,5 +1,5 @@
 import { compressFrameSync, decompressFrameSync } from 'lz4-napi'
-import { damaged, tooLarge } from './decompress-errors.ts'
+import { damaged, tooLarge } from './batch-errors.ts'
 
 /**
  * LZ4 frames (lz4_Frame_format.md of the LZ4 project), as Kafka's Java client writes and reads them: independent

@@ -4,11 +4,12 @@ import {
   baseOffsetAt,
   baseTimestampAt,
   compressionAt,
+  lastOffsetDeltaAt,
   maxTimestampAt,
   recordCountAt,
-  sizeInBytesAt,
   timestampTypeAt,
 } from './batch-header.ts'
+import { requireBatchSize } from './batch-positions.ts'
 import { DECOMPRESSED_BYTES_MAX, decompress } from './compression.ts'
 import { VarintReader } from './varint.ts'
 
@@ -23,7 +24,7 @@ export interface DecodeOptions {
 }
 
 /** Shared by all records without headers. */
-export const NO_HEADERS: readonly RecordHeader[] = Object.freeze([])
+const NO_HEADERS: readonly RecordHeader[] = Object.freeze([])
 
 /** A header takes at least two bytes: the lengths of its key and value. */
 const HEADER_BYTES_MIN = 2
@@ -37,8 +38,9 @@ const ABSENT = -1
  * Between two calls of `next`, the fields and methods speak of the current record. Key and value are views into
  * the batch (or into its decompressed copy), made only when asked for; whoever keeps one keeps all of its buffer.
  *
- * The batch has passed `checkBatch` or `validateClientBatch`, so its header is sound. Its records may still be
- * nonsense, which is reported as INVALID_BATCH when it is met; nothing is read outside the batch.
+ * The batch has passed `checkBatch` or `validateClientBatch`: only then do its bytes and numbers mean anything.
+ * Its records may still be nonsense, which is reported as INVALID_BATCH when it is met; nothing is read outside
+ * the batch, and the offsets given out rise and stay within it.
  *
  * A record is: length, attributes (unused), timestamp delta, offset delta, key length and key, value length and
  * value, header count and headers (key length, key, value length, value); length -1 means null.
@@ -49,6 +51,7 @@ export class RecordCursor {
   offsetDelta = -1
   timestamp = 0
   readonly #baseOffset: number
+  readonly #lastOffsetDelta: number
   readonly #baseTimestamp: number
   /** With LogAppendTime, the one timestamp of all records. */
   readonly #appendTime: number | undefined
@@ -66,14 +69,15 @@ export class RecordCursor {
   #headersAt = 0
 
   constructor(buffer: Buffer, at = 0, options: DecodeOptions = {}) {
+    const end = at + requireBatchSize(buffer, at)
     const compression = compressionAt(buffer, at)
     this.recordCount = recordCountAt(buffer, at)
     this.#baseOffset = baseOffsetAt(buffer, at)
+    this.#lastOffsetDelta = lastOffsetDeltaAt(buffer, at)
     this.#baseTimestamp = baseTimestampAt(buffer, at)
     this.#appendTime =
       timestampTypeAt(buffer, at) === 'LogAppendTime' ? maxTimestampAt(buffer, at) : undefined
     const start = at + BATCH_OVERHEAD
-    const end = at + sizeInBytesAt(buffer, at)
     if (compression === 'none' || this.recordCount === 0) {
       this.#bytes = buffer
       this.#recordEnd = start
@@ -105,7 +109,7 @@ export class RecordCursor {
     // The attributes of a record are unused.
     reader.position++
     const timestampDelta = reader.varlong()
-    this.offsetDelta = reader.varint()
+    const offsetDelta = reader.varint()
     this.#keyLength = reader.varint()
     this.#keyAt = reader.position
     if (this.#keyLength > 0) reader.position += this.#keyLength
@@ -119,8 +123,13 @@ export class RecordCursor {
       this.#headerCount === 0 ? headerBytes === 0 : headerBytes >= this.#headerCount * HEADER_BYTES_MIN
     if (!fits || this.#headerCount < 0 || this.#keyLength < ABSENT || this.#valueLength < ABSENT)
       throw this.#invalid('its fields do not add up to its length')
-    if (this.offsetDelta < 0) throw this.#invalid(`its offset delta is ${this.offsetDelta}`)
-    this.timestamp = this.#appendTime ?? this.#baseTimestamp + timestampDelta
+    if (offsetDelta <= this.offsetDelta || offsetDelta > this.#lastOffsetDelta)
+      throw this.#invalid(`offset delta ${offsetDelta} after ${this.offsetDelta} of ${this.#lastOffsetDelta}`)
+    const timestamp = this.#appendTime ?? this.#baseTimestamp + timestampDelta
+    if (timestamp < -1 || timestamp > Number.MAX_SAFE_INTEGER)
+      throw this.#invalid(`timestamp ${timestamp} is out of range`)
+    this.offsetDelta = offsetDelta
+    this.timestamp = timestamp
     this.#recordEnd = end
     this.#index++
     return true

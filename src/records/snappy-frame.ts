@@ -1,5 +1,5 @@
 import snappy from 'snappy'
-import { damaged, tooLarge } from './decompress-errors.ts'
+import { damaged, tooLarge } from './batch-errors.ts'
 
 /**
  * Snappy as Kafka's Java client writes it, the stream format of snappy-java ("xerial"): a header of 16 bytes,

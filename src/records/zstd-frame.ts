@@ -1,7 +1,7 @@
 import * as zlib from 'node:zlib'
 import * as wasm from '@bokuweb/zstd-wasm'
 import { NaruError } from '../base/errors.ts'
-import { damaged, tooLarge } from './decompress-errors.ts'
+import { damaged, tooLarge } from './batch-errors.ts'
 
 /**
  * Zstandard frames (RFC 8878). Node's own zlib does the work where it has zstd (from 22.15 on), a WebAssembly
@@ -24,24 +24,39 @@ interface ZlibZstd {
 }
 const native: ZlibZstd = zlib as unknown as ZlibZstd
 
-let loading: Promise<void> | undefined
-let isReady = native.zstdCompressSync !== undefined && native.zstdDecompressSync !== undefined
+/** Whether the library is loaded is a fact of the process, like the library: there is one, for everybody. */
+class ZstdLibrary {
+  #loading: Promise<void> | undefined
+  #isLoaded = native.zstdCompressSync !== undefined && native.zstdDecompressSync !== undefined
 
-/** The compiled code is the same for everybody in the process, so it is loaded once, by whoever asks first. */
-export async function initZstd(): Promise<void> {
-  if (isReady) return
-  loading ??= wasm.init()
-  await loading
-  isReady = true
+  async load(): Promise<void> {
+    if (this.#isLoaded) return
+    this.#loading ??= wasm.init()
+    await this.#loading
+    this.#isLoaded = true
+  }
+
+  requireLoaded(): void {
+    if (!this.#isLoaded)
+      throw new NaruError(
+        'INTERNAL',
+        'zstd is not loaded: await initCompression() at the start of the program',
+      )
+  }
+}
+const library = new ZstdLibrary()
+
+export function initZstd(): Promise<void> {
+  return library.load()
 }
 
 export function compressZstd(bytes: Buffer): Buffer {
-  requireReady()
+  library.requireLoaded()
   return native.zstdCompressSync?.(bytes) ?? asBuffer(wasm.compress(bytes, LEVEL))
 }
 
 export function decompressZstd(bytes: Buffer, limit: number): Buffer {
-  requireReady()
+  library.requireLoaded()
   const parts: Buffer[] = []
   let left = limit
   for (let at = 0; at < bytes.length; ) {
@@ -153,11 +168,6 @@ function measureBlocks(bytes: Buffer, start: number): { end: number; outputBytes
   }
   if (at > bytes.length) throw damaged('zstd', 'the last block of a frame is cut off')
   return { end: at, outputBytesMax }
-}
-
-function requireReady(): void {
-  if (!isReady)
-    throw new NaruError('INTERNAL', 'zstd is not loaded: await initCompression() at the start of the program')
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -38,7 +38,7 @@ describe('segments written by Apache Kafka', () => {
       if (header.isControl)
         for (const record of decodeRecords(batch)) outcomes.push(decodeControlRecord(record))
     }
-    expect(outcomes.map(outcome => outcome.type)).toEqual(['commit', 'commit', 'abort', 'commit', 'commit'])
+    expect(outcomes.map(outcome => outcome.type)).toEqual(['commit', 'commit', 'commit', 'abort', 'commit'])
     for (const outcome of outcomes) expect(outcome.coordinatorEpoch).toBe(0)
   })
 

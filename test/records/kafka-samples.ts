@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { batchPositions } from '../../src/records/validate-batch.ts'
+import { batchPositions } from '../../src/records/batch-positions.ts'
 
 /** The segments that Apache Kafka wrote (test/data/README.md) and what its own consumer read from them. */
 const DIRECTORY = new URL('../data/kafka-batches/', import.meta.url)

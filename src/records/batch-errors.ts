@@ -1,5 +1,10 @@
-import { NaruError } from '../base/errors.ts'
+import { type ErrorReason, NaruError } from '../base/errors.ts'
 import type { Compression } from './codecs.ts'
+
+/** What is wrong with the batch at byte `at` of the bytes in hand. */
+export function batchError(reason: ErrorReason, at: number, what: string): NaruError {
+  return new NaruError(reason, `batch at byte ${at}: ${what}`, { details: { position: String(at) } })
+}
 
 export function damaged(compression: Compression, what: string, cause?: unknown): NaruError {
   return new NaruError('INVALID_BATCH', `the ${compression} data of the batch is damaged: ${what}`, { cause })
