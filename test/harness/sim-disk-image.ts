@@ -113,6 +113,7 @@ export class SimDiskImage {
     this.#mounted?.kill()
     this.#settleInFlight()
     this.#stalled = undefined
+    this.#crashAt = undefined
     this.names.crash(this.#prng)
   }
 
