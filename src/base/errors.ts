@@ -119,6 +119,12 @@ export const ERROR_CODES = {
     'Fewer replicas are in sync than min.insync.replicas asks: try again when they are back.',
   ),
   NOT_CONTROLLER: row('UNAVAILABLE', true, 'none', 'The controller is moving: try again.'),
+  QUORUM_CHANGE_REFUSED: row(
+    'FAILED_PRECONDITION',
+    true,
+    'none',
+    'The quorum cannot change safely now, for the reason in the message: try again later; naru cluster quorum shows its state.',
+  ),
   NODE_STARTING: row('UNAVAILABLE', true, 'none', 'The node is not ready yet: try again.'),
   NODE_DRAINING: row('UNAVAILABLE', true, 'none', 'The node is stopping: use another node, or try again.'),
   CONNECTION_FAILED: row('UNAVAILABLE', true, 'none', 'Check the address and that the node runs.'),
