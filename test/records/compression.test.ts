@@ -77,6 +77,12 @@ describe('what other clients write', () => {
     }
   })
 
+  it('lz4: a frame without its content checksum', () => {
+    const packed = compressFrameSync(TEXT, { contentChecksum: true })
+    for (const missing of [1, 4, 5])
+      expect(reasonOf(() => decompress('lz4', packed.subarray(0, -missing)))).toBe('INVALID_BATCH')
+  })
+
   it('gzip: several members', () => {
     const two = Buffer.concat([zlib.gzipSync(TEXT), zlib.gzipSync(NOISE)])
     expect(decompress('gzip', two).equals(Buffer.concat([TEXT, NOISE]))).toBe(true)
