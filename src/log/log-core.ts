@@ -1,0 +1,272 @@
+import { assert } from '../base/assert.ts'
+import type { Epoch, Offset } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
+import type { Clock } from '../ports/clock.ts'
+import { type Disk, DiskError } from '../ports/disk.ts'
+import type { CheckpointFile } from './checkpoint-file.ts'
+import { LeaderEpochCache } from './leader-epoch-cache.ts'
+import { type LeaderEpochEntry, leaderEpochCheckpoint } from './leader-epoch-checkpoint.ts'
+import type { LogConfig } from './log-config.ts'
+import { writeQuarantine } from './log-quarantine.ts'
+import { LogTail, type TailBudget } from './log-tail.ts'
+import { OffsetGaps } from './offset-gaps.ts'
+import { ProducerTracker } from './producer-tracker.ts'
+import { Segment, type SegmentContext } from './segment.ts'
+import { SegmentIndexes } from './segment-indexes.ts'
+import { type Defect, type ScanOptions, type ScanResult, scanSegment } from './segment-scan.ts'
+import { Segments } from './segments.ts'
+import { SerialQueue } from './serial-queue.ts'
+
+/** What a log tells its owner, besides progress. */
+export type LogEvent =
+  | { readonly kind: 'offline'; readonly log: string; readonly error: NaruError }
+  | { readonly kind: 'quarantined'; readonly log: string; readonly error: NaruError; readonly defect: Defect }
+  | { readonly kind: 'diskFull'; readonly log: string; readonly error: NaruError }
+  | { readonly kind: 'diskFullOver'; readonly log: string }
+  | { readonly kind: 'rolled'; readonly log: string; readonly baseOffset: Offset }
+  | {
+      readonly kind: 'indexRebuilt'
+      readonly log: string
+      readonly file: string
+      readonly scannedBytes: number
+    }
+  | {
+      readonly kind: 'segmentsRemoved'
+      readonly log: string
+      readonly count: number
+      readonly bytes: number
+      readonly logStartOffset: Offset
+    }
+
+/** Names a completion (rule B1): the owner ignores one whose generation is not the log's present one. */
+export interface LogProgress {
+  readonly generation: number
+  /** The page cache has everything below. */
+  readonly writtenEndOffset: Offset
+  /** A power cut takes nothing below. */
+  readonly syncedEndOffset: Offset
+}
+
+export interface LogCoreOptions {
+  readonly name: string
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly context: SegmentContext
+  readonly config: LogConfig
+  readonly tailBudget: TailBudget
+  /** Durably records this log's recovery point and log start as they are now. */
+  readonly checkpoint: () => Promise<void>
+  readonly onProgress: (progress: LogProgress) => void
+  readonly onEvent: (event: LogEvent) => void
+}
+
+/**
+ * What the parts of one log share: its offsets, its derived state, the lock of its files and its health.
+ * Invariants: logStartOffset <= highWatermark <= logEndOffset; syncedEndOffset <= writtenEndOffset <= logEndOffset;
+ * files change only under `lock`; once `failure` is set, nothing is served and nothing is written any more.
+ */
+export class LogCore {
+  readonly name: string
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly context: SegmentContext
+  readonly lock = new SerialQueue()
+  readonly gaps: OffsetGaps
+  readonly checkpoint: () => Promise<void>
+  config: LogConfig
+  /** What the opening found; until then, and in a log that is in quarantine from its start, a segment of nothing. */
+  segments: Segments
+  epochs = new LeaderEpochCache()
+  readonly epochFile: CheckpointFile<LeaderEpochEntry>
+  readonly producers: ProducerTracker
+  readonly tail: LogTail
+  logStartOffset: Offset = 0
+  logEndOffset: Offset = 0
+  writtenEndOffset: Offset = 0
+  syncedEndOffset: Offset = 0
+  highWatermark: Offset = 0
+  /** Begun anew by each truncation and leader epoch; completions of older ones are ignored. */
+  generation = 0
+  /** Since when a write or sync has been under way (monotonic), for rule B6. */
+  outstandingSinceMs: number | undefined
+  failure: NaruError | undefined
+  closed = false
+  readonly #onProgress: (progress: LogProgress) => void
+  readonly #onEvent: (event: LogEvent) => void
+
+  constructor(options: LogCoreOptions) {
+    this.name = options.name
+    this.disk = options.disk
+    this.clock = options.clock
+    this.context = options.context
+    this.config = options.config
+    this.checkpoint = options.checkpoint
+    this.segments = new Segments([new Segment(options.context, 0, 0)])
+    this.producers = new ProducerTracker({
+      disk: options.disk,
+      clock: options.clock,
+      directory: options.context.directory,
+    })
+    this.epochFile = leaderEpochCheckpoint(options.disk, options.context.directory)
+    this.tail = new LogTail({ budget: options.tailBudget, writtenEndOffset: 0 })
+    this.gaps = new OffsetGaps({ disk: options.disk, directory: options.context.directory })
+    this.#onProgress = options.onProgress
+    this.#onEvent = options.onEvent
+  }
+
+  get directory(): string {
+    return this.context.directory
+  }
+
+  ensureServing(): void {
+    if (this.failure) throw this.failure
+    if (this.closed) throw new NaruError('CLOSED', `the log ${this.name} is closed`)
+  }
+
+  emit(event: LogEvent): void {
+    this.#onEvent(event)
+  }
+
+  reportProgress(): void {
+    const { generation, writtenEndOffset, syncedEndOffset } = this
+    this.#onProgress({ generation, writtenEndOffset, syncedEndOffset })
+  }
+
+  /** Runs a write or sync of this log's files with its time kept. */
+  async timed<Result>(operation: () => Promise<Result>): Promise<Result> {
+    const outer = this.outstandingSinceMs
+    this.outstandingSinceMs = outer ?? this.clock.monotonicMs()
+    try {
+      return await operation()
+    } finally {
+      this.outstandingSinceMs = outer
+    }
+  }
+
+  /** After a failed write or sync nothing is known of the files: only a restart finds out (fsync is never retried). */
+  takeOffline(cause: unknown): NaruError {
+    const what = cause instanceof Error ? cause.message : String(cause)
+    const error = new NaruError(
+      'STORAGE_OFFLINE',
+      `the log ${this.name} is offline after a failed disk operation (${what}): check the disk, then restart the node`,
+      { details: { log: this.name }, cause, outcome: 'unknown' },
+    )
+    if (this.failure) return this.failure
+    this.failure = error
+    this.emit({ kind: 'offline', log: this.name, error })
+    return error
+  }
+
+  /** Turns a disk error into an offline log; anything else is a mistake of the code and goes on up. */
+  failedDisk(thrown: unknown): NaruError {
+    if (!(thrown instanceof DiskError)) throw thrown
+    return this.takeOffline(thrown)
+  }
+
+  /** Rule B4: stop serving at once, leave the bytes alone, remember it durably, tell the owner. */
+  quarantine(defect: Defect): NaruError {
+    const error = corruptData(this.name, defect)
+    if (this.failure) return this.failure
+    this.failure = error
+    void this.#markQuarantined(defect)
+    this.emit({ kind: 'quarantined', log: this.name, error, defect })
+    return error
+  }
+
+  epochAgrees(epoch: Epoch, from: Offset, to: Offset): boolean {
+    return this.epochs.agrees(epoch, from, to)
+  }
+
+  /** First offset that no batch of the segment may reach. */
+  offsetLimitOf(segment: Segment): Offset {
+    return this.segments.limitOf(segment) ?? this.logEndOffset
+  }
+
+  scan(
+    segment: Segment,
+    options: Pick<ScanOptions, 'onBatch'> & Partial<Omit<ScanOptions, 'segment' | 'onBatch'>>,
+  ): Promise<ScanResult> {
+    const fromPosition = options.fromPosition ?? 0
+    return scanSegment({
+      segment,
+      fromPosition,
+      fromOffset: fromPosition === 0 ? segment.baseOffset : undefined,
+      toPosition: segment.sizeBytes,
+      gapsAllowed: this.gaps.allowed,
+      offsetLimit: this.offsetLimitOf(segment),
+      agrees: (epoch, from, to) => this.epochAgrees(epoch, from, to),
+      ...options,
+    })
+  }
+
+  /** The indexes of a segment: in memory, from their files, or from a scan. */
+  indexesOf(segment: Segment): Promise<SegmentIndexes> {
+    return segment.indexes(() => this.rebuildIndexes(segment))
+  }
+
+  /** Indexes anew from the log itself, where the present ones may be wrong. Quarantines if the log is. */
+  async replaceIndexes(segment: Segment): Promise<void> {
+    await this.lock.run(async () => {
+      this.ensureServing()
+      if (!this.segments.all.includes(segment)) return
+      const indexes = await this.rebuildIndexes(segment)
+      await segment.replaceIndexes(indexes, { keep: segment === this.segments.last })
+    })
+  }
+
+  async rebuildIndexes(segment: Segment): Promise<SegmentIndexes> {
+    const indexes = SegmentIndexes.empty(segment.baseOffset, this.config.indexIntervalBytes)
+    const scannedBytes = segment.sizeBytes
+    const result = await this.scan(segment, {
+      onBatch: batch => {
+        indexes.note(batch)
+        return true
+      },
+    })
+    if (result.defect) throw this.quarantine(result.defect)
+    indexes.finish()
+    this.emit({ kind: 'indexRebuilt', log: this.name, file: segment.path, scannedBytes })
+    return indexes
+  }
+
+  async #markQuarantined(defect: Defect): Promise<void> {
+    try {
+      await writeQuarantine(this.disk, this.directory, { ...defect, wallMs: this.clock.wallMs() })
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown
+      // The partition is out of service all the same; without the mark a restart must not trust this directory.
+      this.emit({ kind: 'offline', log: this.name, error: offlineMark(this.name, thrown) })
+    }
+  }
+}
+
+export function corruptData(name: string, defect: Defect): NaruError {
+  return new NaruError(
+    'CORRUPT_DATA',
+    `the log ${name} is damaged: ${defect.file} at byte ${defect.position} (offset ${defect.offset}): ${defect.what}. ` +
+      'Its bytes are left as they are and no longer served; another replica takes over (docs/operating.md)',
+    {
+      details: {
+        log: name,
+        file: defect.file,
+        position: String(defect.position),
+        offset: String(defect.offset),
+      },
+    },
+  )
+}
+
+function offlineMark(name: string, cause: DiskError): NaruError {
+  return new NaruError(
+    'STORAGE_OFFLINE',
+    `the quarantine mark of the damaged log ${name} could not be written (${cause.message}): check the disk`,
+    { details: { log: name }, cause },
+  )
+}
+
+/** Asserts what must hold of the offsets at all times; called where they change. */
+export function checkOffsets(core: LogCore): void {
+  assert(core.logStartOffset <= core.logEndOffset, 'a log starts at or before its end')
+  assert(core.writtenEndOffset <= core.logEndOffset, 'what is written was appended')
+  assert(core.syncedEndOffset <= core.writtenEndOffset, 'what is synced was written')
+}

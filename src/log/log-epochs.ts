@@ -1,0 +1,27 @@
+import { NaruError } from '../base/errors.ts'
+import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
+import type { LogCore } from './log-core.ts'
+
+/** Entries of the checkpoint; undefined where there is none or it is damaged: it is derived, a scan replaces it. */
+export async function readEpochCheckpoint(core: LogCore): Promise<readonly LeaderEpochEntry[] | undefined> {
+  try {
+    const entries = await core.epochFile.read()
+    return entries && rises(entries) ? entries : undefined
+  } catch (thrown) {
+    if (thrown instanceof NaruError && thrown.reason.startsWith('DATA_DIRECTORY')) return undefined
+    throw thrown
+  }
+}
+
+/** Written where a power cut could otherwise cost a scan of more than the last segment: roll, truncation, close. */
+export async function writeEpochCheckpoint(core: LogCore): Promise<void> {
+  core.epochs.dirty = false
+  await core.epochFile.write(core.epochs.entries)
+}
+
+function rises(entries: readonly LeaderEpochEntry[]): boolean {
+  return entries.every((entry, at) => {
+    const before = entries[at - 1]
+    return !before || (before.epoch < entry.epoch && before.startOffset < entry.startOffset)
+  })
+}

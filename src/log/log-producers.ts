@@ -1,0 +1,29 @@
+import type { Offset } from '../base/brands.ts'
+import { DamagedLog } from './damaged-log.ts'
+import type { LogCore } from './log-core.ts'
+
+/**
+ * Makes the producer state of the log's batches below `endOffset`: the newest snapshot that can be read, then the
+ * batches behind it. Returns how many bytes of log that took; none after a clean stop.
+ */
+export async function replayProducers(core: LogCore, endOffset: Offset): Promise<number> {
+  const from = Math.max(await core.producers.loadNewestSnapshot(endOffset), core.logStartOffset)
+  let scannedBytes = 0
+  for (const segment of [...core.segments.all]) {
+    const limit = core.segments.limitOf(segment) ?? endOffset
+    if (limit <= from || segment.baseOffset >= endOffset || from >= endOffset) continue
+    const indexes = from > segment.baseOffset ? await core.indexesOf(segment) : undefined
+    const fromPosition = indexes?.offsets.lookup(from) ?? 0
+    const result = await core.scan(segment, {
+      fromPosition,
+      onBatch: batch => {
+        if (batch.baseOffset >= endOffset) return false
+        if (batch.lastOffset >= from) core.producers.note(batch.buffer, batch.at)
+        return true
+      },
+    })
+    if (result.defect) throw new DamagedLog(result.defect)
+    scannedBytes += result.endPosition - fromPosition
+  }
+  return scannedBytes
+}

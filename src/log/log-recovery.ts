@@ -1,0 +1,233 @@
+import type { Offset } from '../base/brands.ts'
+import { leaderEpochAt } from '../records/batch-header.ts'
+import { DamagedLog } from './damaged-log.ts'
+import { LeaderEpochCache } from './leader-epoch-cache.ts'
+import { SYNC_GROUP_BYTES_MAX } from './log-config.ts'
+import type { LogCore } from './log-core.ts'
+import { readEpochCheckpoint, writeEpochCheckpoint } from './log-epochs.ts'
+import {
+  LOG_SUFFIX,
+  OFFSET_INDEX_SUFFIX,
+  offsetFileName,
+  parseOffsetFileName,
+  TIME_INDEX_SUFFIX,
+} from './log-file-names.ts'
+import { replayProducers } from './log-producers.ts'
+import { Segment } from './segment.ts'
+import { SegmentIndexes } from './segment-indexes.ts'
+import { createSegment } from './segment-roll.ts'
+import type { Defect } from './segment-scan.ts'
+import { Segments } from './segments.ts'
+
+/** What an opening did, for the operator's log. */
+export interface OpenReport {
+  readonly segmentCount: number
+  readonly sizeBytes: number
+  /** Bytes of log read and checked; a few kilobytes after a clean stop. */
+  scannedBytes: number
+  /** Bytes of a torn tail that were cut: never acknowledged ones. */
+  cutBytes: number
+  readonly rebuilt: ('indexes' | 'epochs' | 'producers')[]
+}
+
+export interface RecoveryOptions {
+  /** Everything below was synced once; undefined where nothing is known (a log never checkpointed). */
+  readonly recoveryPoint: Offset | undefined
+  readonly logStartOffset: Offset
+  /** The last process closed this log in order (rule B7): nothing can be torn, nothing needs a scan. */
+  readonly cleanStop: boolean
+}
+
+/**
+ * Brings a log from its files into memory. After a clean stop it trusts them and reads only the last segment's end.
+ * Else every batch from the recovery point on is checked (whole segments, as Kafka does), derived files of what was
+ * scanned are made anew, and a torn tail is cut: the first bad batch, if it lies in the last sync group's worth of the
+ * last segment and above the recovery point (rule B2; write caching lifts the first condition). Anything else that
+ * is bad is corruption: nothing is changed, `DamagedLog` is thrown.
+ */
+export async function recoverLog(core: LogCore, options: RecoveryOptions): Promise<OpenReport> {
+  await core.gaps.load()
+  if (core.config.compacted) await core.gaps.allow()
+  const list = await loadSegments(core, options)
+  core.segments = new Segments(list)
+  const report: OpenReport = {
+    segmentCount: list.length,
+    sizeBytes: core.segments.sizeBytes,
+    scannedBytes: 0,
+    cutBytes: 0,
+    rebuilt: [],
+  }
+  const recovery = new Recovery(core, options, report)
+  await recovery.run()
+  return report
+}
+
+class Recovery {
+  readonly #core: LogCore
+  readonly #options: RecoveryOptions
+  readonly #report: OpenReport
+  readonly #recoveryPoint: Offset
+  /** Epochs as the checkpoint has them; right for everything below the recovery point. */
+  #known: LeaderEpochCache | undefined
+
+  constructor(core: LogCore, options: RecoveryOptions, report: OpenReport) {
+    this.#core = core
+    this.#options = options
+    this.#report = report
+    this.#recoveryPoint = options.recoveryPoint ?? 0
+  }
+
+  async run(): Promise<void> {
+    const core = this.#core
+    const { segments } = core
+    const entries = await readEpochCheckpoint(core)
+    this.#known = entries && new LeaderEpochCache(entries)
+    const lastIndexes = this.#options.cleanStop && entries ? await segments.last.readIndexFiles() : undefined
+    core.epochs = new LeaderEpochCache(entries ?? [])
+    const endOffset = lastIndexes ? await this.#readEnd(lastIndexes) : await this.#scanUnknown()
+    core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = endOffset
+    if (endOffset < this.#recoveryPoint) {
+      throw new DamagedLog({
+        file: segments.last.path,
+        position: segments.last.sizeBytes,
+        offset: endOffset,
+        what: `the log ends here, but offsets up to ${this.#recoveryPoint} (exclusive) were synced once`,
+      })
+    }
+    await this.#settleStart()
+    core.epochs.truncateFromEnd(core.logEndOffset)
+    core.epochs.truncateFromStart(core.logStartOffset)
+    if (core.epochs.dirty || !entries) await writeEpochCheckpoint(core)
+    if (!entries && core.logEndOffset > core.logStartOffset) this.#report.rebuilt.push('epochs')
+    await core.producers.removeSnapshotsAbove(core.logEndOffset)
+    const replayedBytes = await replayProducers(core, core.logEndOffset)
+    if (replayedBytes > 0) this.#report.rebuilt.push('producers')
+  }
+
+  /** After a clean stop: from the last index entry to the end of the file. */
+  async #readEnd(indexes: SegmentIndexes): Promise<Offset> {
+    const segment = this.#core.segments.last
+    segment.useIndexes(indexes)
+    const fromPosition = indexes.offsets.lastPosition
+    const result = await this.#core.scan(segment, {
+      fromPosition,
+      offsetLimit: Number.POSITIVE_INFINITY,
+      onBatch: batch => {
+        indexes.note(batch)
+        return true
+      },
+    })
+    if (result.defect) throw new DamagedLog(result.defect)
+    this.#report.scannedBytes += segment.sizeBytes - fromPosition
+    return result.nextOffset ?? segment.baseOffset
+  }
+
+  /** Scans the last segment, and each before it that reaches above the recovery point or whose epochs are unknown. */
+  async #scanUnknown(): Promise<Offset> {
+    const core = this.#core
+    const { all, last } = core.segments
+    const first = this.#known
+      ? all.find(segment => segment === last || (core.segments.limitOf(segment) ?? 0) > this.#recoveryPoint)
+      : all[0]
+    const from = all.indexOf(first ?? last)
+    core.epochs.truncateFromEnd(all[from]?.baseOffset ?? 0)
+    let endOffset = last.baseOffset
+    for (const segment of all.slice(from)) endOffset = await this.#scanWhole(segment)
+    return endOffset
+  }
+
+  async #scanWhole(segment: Segment): Promise<Offset> {
+    const core = this.#core
+    const isLast = segment === core.segments.last
+    const indexes = SegmentIndexes.empty(segment.baseOffset, core.config.indexIntervalBytes)
+    const result = await core.scan(segment, {
+      offsetLimit: core.segments.limitOf(segment) ?? Number.POSITIVE_INFINITY,
+      agrees: (epoch, from, to) => this.#epochFits(epoch, from, to),
+      onBatch: batch => {
+        core.epochs.assign(leaderEpochAt(batch.buffer, batch.at), batch.baseOffset)
+        indexes.note(batch)
+        return true
+      },
+    })
+    this.#report.scannedBytes += segment.sizeBytes
+    segment.useIndexes(indexes)
+    if (result.defect) await this.#cutOrRefuse(segment, result.defect)
+    const endOffset = result.nextOffset ?? segment.baseOffset
+    const limit = core.segments.limitOf(segment)
+    if (limit !== undefined && endOffset !== limit) {
+      const what = `it ends at offset ${endOffset}, the next segment begins at ${limit}`
+      throw new DamagedLog({ file: segment.path, position: segment.sizeBytes, offset: endOffset, what })
+    }
+    if (isLast) await this.#makeDurable(segment)
+    else await segment.closeForAppends()
+    if (!this.#report.rebuilt.includes('indexes')) this.#report.rebuilt.push('indexes')
+    return endOffset
+  }
+
+  /** Epochs never fall; below the recovery point they are what the checkpoint says. */
+  #epochFits(epoch: number, from: Offset, to: Offset): boolean {
+    if (to < this.#recoveryPoint && this.#known) return this.#known.agrees(epoch, from, to)
+    return epoch >= 0 && epoch >= (this.#core.epochs.latestEpoch ?? 0)
+  }
+
+  async #cutOrRefuse(segment: Segment, defect: Defect): Promise<void> {
+    const core = this.#core
+    const cutBytes = segment.sizeBytes - defect.position
+    const torn =
+      !this.#options.cleanStop &&
+      segment === core.segments.last &&
+      defect.offset >= this.#recoveryPoint &&
+      (cutBytes <= SYNC_GROUP_BYTES_MAX || core.config.writeCaching)
+    if (!torn) throw new DamagedLog(defect)
+    await segment.cutTo(defect.position)
+    this.#report.cutBytes += cutBytes
+  }
+
+  /** A killed process leaves bytes and names in the page cache that no sync has covered: they count from here on. */
+  async #makeDurable(segment: Segment): Promise<void> {
+    await segment.removeIndexFiles()
+    await segment.cutTo(segment.sizeBytes)
+    await this.#core.disk.syncDirectory(this.#core.directory)
+  }
+
+  /** The log start is what was checkpointed, within what there is. */
+  async #settleStart(): Promise<void> {
+    const core = this.#core
+    const start = Math.max(this.#options.logStartOffset, core.segments.first.baseOffset)
+    core.logStartOffset = start
+    if (start <= core.logEndOffset) return
+    // Only with write caching: the records behind a durable log start were lost. All that is left lies below it.
+    for (const segment of [...core.segments.all].reverse()) {
+      await segment.remove()
+      await core.disk.syncDirectory(core.directory)
+    }
+    core.epochs.clear()
+    core.segments.replaceAll(await createSegment(core, start))
+    core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = start
+  }
+}
+
+/** The segments that the directory holds; leftovers of interrupted writes are removed. */
+async function loadSegments(core: LogCore, options: RecoveryOptions): Promise<Segment[]> {
+  const { disk, directory } = core
+  const names = (await disk.list(directory)).filter(entry => !entry.isDirectory).map(entry => entry.name)
+  const offsets = new Set<Offset>()
+  for (const name of names) {
+    const parsed = parseOffsetFileName(name)
+    if (parsed?.suffix === LOG_SUFFIX) offsets.add(parsed.offset)
+  }
+  for (const name of names) {
+    const parsed = parseOffsetFileName(name)
+    const isIndex = parsed?.suffix === OFFSET_INDEX_SUFFIX || parsed?.suffix === TIME_INDEX_SUFFIX
+    if (name.endsWith('.tmp') || (isIndex && !offsets.has(parsed.offset)))
+      await disk.remove(`${directory}/${name}`)
+  }
+  const segments: Segment[] = []
+  for (const baseOffset of [...offsets].sort((a, b) => a - b)) {
+    const stat = await disk.stat(`${directory}/${offsetFileName(baseOffset, LOG_SUFFIX)}`)
+    segments.push(new Segment(core.context, baseOffset, stat?.sizeBytes ?? 0))
+  }
+  if (segments.length > 0) return segments
+  // Its own end check then says whether that is right: an empty log whose recovery point is higher has lost its files.
+  return [await createSegment(core, options.logStartOffset)]
+}

@@ -1,0 +1,121 @@
+import { assert } from '../base/assert.ts'
+import type { Offset } from '../base/brands.ts'
+import { checkOffsets, type LogCore } from './log-core.ts'
+import { writeEpochCheckpoint } from './log-epochs.ts'
+import { LOG_SUFFIX, parseOffsetFileName } from './log-file-names.ts'
+import { replayProducers } from './log-producers.ts'
+import { Segment } from './segment.ts'
+import { createSegment } from './segment-roll.ts'
+
+/**
+ * Cutting a log at its end, at its start, or starting it over. Each runs under the log's lock.
+ * Order at the end (rule B3): the recovery point is lowered durably; later files go highest first, each removal synced
+ * before the next (else a power cut could undo one in the middle and leave a gap); the rest is cut and synced; the
+ * epoch checkpoint is rewritten; only then may anything be appended. At the start: log start durably first, then
+ * lowest files first, each removal synced as well.
+ */
+
+/** Cuts the files so that the log ends at `endOffset`, or below where a batch straddles it. Returns the end. */
+export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<Offset> {
+  await core.checkpoint()
+  const { disk, directory } = core
+  while (core.segments.all.length > 1 && core.segments.last.baseOffset >= endOffset) {
+    await core.segments.last.remove()
+    core.segments.removeLast()
+    await disk.syncDirectory(directory)
+  }
+  const segment = core.segments.last
+  const indexes = await segment.reopenForAppends(() => core.rebuildIndexes(segment))
+  await disk.syncDirectory(directory)
+  const cut = await findCut(core, segment, endOffset)
+  await segment.cutTo(cut.position)
+  indexes.truncateTo(cut)
+  const noted = await core.scan(segment, {
+    fromPosition: indexes.offsets.lastPosition,
+    toPosition: cut.position,
+    offsetLimit: cut.offset,
+    onBatch: batch => {
+      indexes.note(batch)
+      return true
+    },
+  })
+  if (noted.defect) throw core.quarantine(noted.defect)
+  core.epochs.truncateFromEnd(cut.offset)
+  await writeEpochCheckpoint(core)
+  await core.producers.removeSnapshotsAbove(cut.offset)
+  return cut.offset
+}
+
+/** Empties the log, whatever the directory holds, and lets it begin at `offset`. */
+export async function restartFiles(core: LogCore, offset: Offset): Promise<void> {
+  await core.checkpoint()
+  const { disk, directory } = core
+  const names = (await disk.list(directory)).map(entry => entry.name)
+  const offsets = names.map(parseOffsetFileName).filter(parsed => parsed?.suffix === LOG_SUFFIX)
+  for (const parsed of offsets.reverse()) {
+    if (!parsed) continue
+    await new Segment(core.context, parsed.offset, 0).remove()
+    await disk.syncDirectory(directory)
+  }
+  for (const segment of core.segments.all) core.context.indexCache.forget(segment)
+  await core.producers.removeSnapshotsAbove(-1)
+  core.epochs.clear()
+  await writeEpochCheckpoint(core)
+  core.producers.reset()
+  core.segments.replaceAll(await createSegment(core, offset))
+}
+
+/** Removes segments that lie wholly below the log start. The last one always stays. */
+export async function removeSegmentsBelowStart(core: LogCore): Promise<void> {
+  let bytes = 0
+  let count = 0
+  for (;;) {
+    const first = core.segments.first
+    const limit = core.segments.limitOf(first)
+    if (limit === undefined || limit > core.logStartOffset) break
+    await first.remove()
+    core.segments.removeFirst()
+    await core.disk.syncDirectory(core.directory)
+    bytes += first.sizeBytes
+    count++
+  }
+  core.epochs.truncateFromStart(core.logStartOffset)
+  core.producers.dropBelow(core.logStartOffset)
+  if (count === 0) return
+  const { name: log, logStartOffset } = core
+  core.emit({ kind: 'segmentsRemoved', log, count, bytes, logStartOffset })
+}
+
+/** Producer state of the log as it is now: from a snapshot and the batches behind it, then those not yet written. */
+export async function rebuildProducers(core: LogCore): Promise<void> {
+  await replayProducers(core, core.writtenEndOffset)
+  for (const batch of core.tail.from(core.writtenEndOffset)) core.producers.note(batch.buffer, 0)
+  checkOffsets(core)
+}
+
+async function findCut(
+  core: LogCore,
+  segment: Segment,
+  endOffset: Offset,
+): Promise<{ position: number; offset: Offset }> {
+  const { loadedIndexes } = segment
+  assert(loadedIndexes, 'the segment was reopened')
+  let cut = { position: 0, offset: segment.baseOffset }
+  const fromPosition = endOffset <= segment.baseOffset ? 0 : loadedIndexes.offsets.lookup(endOffset - 1)
+  const result = await core.scan(segment, {
+    fromPosition,
+    offsetLimit: Number.POSITIVE_INFINITY,
+    // Epochs of what is cut away may be gone from the cache already.
+    agrees: (epoch, from, to) => to >= endOffset || core.epochAgrees(epoch, from, to),
+    onBatch: batch => {
+      if (batch.lastOffset >= endOffset) {
+        cut = { position: batch.position, offset: batch.baseOffset }
+        return false
+      }
+      cut = { position: batch.position + batch.sizeBytes, offset: batch.lastOffset + 1 }
+      return true
+    },
+  })
+  if (result.defect && cut.offset < endOffset) throw core.quarantine(result.defect)
+  return cut
+}

@@ -1,0 +1,493 @@
+import { assert } from '../base/assert.ts'
+import type { Epoch, Offset } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Disk } from '../ports/disk.ts'
+import { DamagedLog } from './damaged-log.ts'
+import type { IndexCache } from './index-cache.ts'
+import { type AppendResult, LogAppender } from './log-appender.ts'
+import { APPEND_PENDING_BYTES_MAX, type LogConfig } from './log-config.ts'
+import { checkOffsets, corruptData, LogCore, type LogEvent, type LogProgress } from './log-core.ts'
+import { writeEpochCheckpoint } from './log-epochs.ts'
+import { readQuarantine, removeQuarantine } from './log-quarantine.ts'
+import { LogReader } from './log-reader.ts'
+import { type OpenReport, recoverLog } from './log-recovery.ts'
+import { startAfterRetention } from './log-retention.ts'
+import type { LogSlice, ReadRange, TailBudget } from './log-tail.ts'
+import { rebuildProducers, removeSegmentsBelowStart, restartFiles, truncateFiles } from './log-truncation.ts'
+import type { OpenFiles } from './open-files.ts'
+import { PendingWrites } from './pending-writes.ts'
+import { rollSegment } from './segment-roll.ts'
+import type { SyncScheduler } from './sync-scheduler.ts'
+import { searchTimestamp, type TimestampedOffset } from './timestamp-search.ts'
+
+/** What all logs of one data directory share. */
+export interface LogResources {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly scheduler: SyncScheduler
+  readonly files: OpenFiles
+  readonly indexCache: IndexCache
+  readonly tailBudget: TailBudget
+}
+
+export interface PartitionLogOptions {
+  readonly resources: LogResources
+  /** Exists; its segments are in it. */
+  readonly directory: string
+  /** For messages: `orders-3`. */
+  readonly name: string
+  readonly config: LogConfig
+  /** Metadata and group logs: their syncs go first. */
+  readonly urgent?: boolean
+  readonly recoveryPoint?: Offset
+  readonly highWatermark?: Offset
+  readonly logStartOffset?: Offset
+  readonly cleanStop: boolean
+  readonly appendPendingBytesMax?: number
+  /** Durably records recovery point and log start of this log as they are at the call. Awaited before bytes go. */
+  readonly checkpoint: () => Promise<void>
+  readonly onProgress: (progress: LogProgress) => void
+  readonly onEvent: (event: LogEvent) => void
+}
+
+/**
+ * One partition's log: the face that replication, readers and the data directory see. Appends are synchronous and
+ * move the end at once; `onProgress` tells when the page cache and the disk have them.
+ *
+ *   logStartOffset <= highWatermark <= logEndOffset,   syncedEndOffset <= writtenEndOffset <= logEndOffset
+ *
+ * A log is serving, offline (a write failed: STORAGE_OFFLINE) or in quarantine (damaged: CORRUPT_DATA); `failure` says
+ * which, and every call but `resetTo` and `close` then throws it. Who appends, truncates or resets is one owner, which
+ * never starts one of these before the other has resolved; reads may run at any time.
+ */
+export class PartitionLog {
+  readonly name: string
+  readonly directory: string
+  readonly #core: LogCore
+  readonly #appender: LogAppender
+  readonly #reader: LogReader
+  readonly #pending: PendingWrites
+  #report: OpenReport
+  #changing = false
+  #closedClean = false
+
+  private constructor(core: LogCore, options: PartitionLogOptions, report: OpenReport, sinceWallMs?: number) {
+    this.#core = core
+    this.name = core.name
+    this.directory = core.directory
+    this.#report = report
+    this.#pending = new PendingWrites({
+      appendPendingBytesMax: options.appendPendingBytesMax ?? APPEND_PENDING_BYTES_MAX,
+      segmentBytes: core.segments.last.sizeBytes,
+      segmentBaseOffset: core.segments.last.baseOffset,
+      segmentSinceWallMs: sinceWallMs,
+    })
+    const { scheduler } = options.resources
+    this.#appender = new LogAppender({
+      core,
+      scheduler,
+      urgent: options.urgent ?? false,
+      pending: this.#pending,
+    })
+    this.#reader = new LogReader(core)
+  }
+
+  /** Opens or makes the log. A damaged one opens too, in quarantine: `failure` is set and it serves nothing. */
+  static async open(options: PartitionLogOptions): Promise<PartitionLog> {
+    const { resources, directory, name, config } = options
+    const { disk, clock, files, indexCache } = resources
+    const context = { disk, files, indexCache, directory, indexIntervalBytes: config.indexIntervalBytes }
+    const { checkpoint, onProgress, onEvent } = options
+    const core = new LogCore({
+      name,
+      disk,
+      clock,
+      context,
+      config,
+      tailBudget: resources.tailBudget,
+      checkpoint,
+      onProgress,
+      onEvent,
+    })
+    let report: OpenReport = { segmentCount: 0, sizeBytes: 0, scannedBytes: 0, cutBytes: 0, rebuilt: [] }
+    const mark = await readQuarantine(disk, directory)
+    if (mark) core.failure = corruptData(name, mark)
+    else {
+      try {
+        report = await recoverLog(core, {
+          recoveryPoint: options.recoveryPoint,
+          logStartOffset: options.logStartOffset ?? 0,
+          cleanStop: options.cleanStop,
+        })
+      } catch (thrown) {
+        if (!(thrown instanceof DamagedLog)) throw thrown
+        core.quarantine(thrown.defect)
+      }
+    }
+    if (!core.failure) {
+      core.highWatermark = Math.min(
+        Math.max(options.highWatermark ?? 0, core.logStartOffset),
+        core.logEndOffset,
+      )
+      core.tail.clear(core.writtenEndOffset)
+    }
+    return new PartitionLog(core, options, report, clock.wallMs())
+  }
+
+  /** First offset that can be read; inclusive. Moves up by retention and `deleteRecordsBefore`. */
+  get logStartOffset(): Offset {
+    return this.#core.logStartOffset
+  }
+
+  /** Offset of the next record; exclusive end, moves with each append, before anything is written. */
+  get logEndOffset(): Offset {
+    return this.#core.logEndOffset
+  }
+
+  get writtenEndOffset(): Offset {
+    return this.#core.writtenEndOffset
+  }
+
+  /** What a power cut cannot take; counts only completions of the present generation (rule B1). */
+  get syncedEndOffset(): Offset {
+    return this.#core.syncedEndOffset
+  }
+
+  /** Everything below is durable; what the recovery-point checkpoint may claim. */
+  get recoveryPoint(): Offset {
+    return this.#core.syncedEndOffset
+  }
+
+  /** Kept here, moved by the owner, who knows the in-sync replicas. */
+  get highWatermark(): Offset {
+    return this.#core.highWatermark
+  }
+
+  set highWatermark(offset: Offset) {
+    assert(offset >= this.#core.logStartOffset && offset <= this.#core.logEndOffset, 'HW lies within the log')
+    this.#core.highWatermark = offset
+  }
+
+  get generation(): number {
+    return this.#core.generation
+  }
+
+  get failure(): NaruError | undefined {
+    return this.#core.failure
+  }
+
+  get openReport(): OpenReport {
+    return this.#report
+  }
+
+  get config(): LogConfig {
+    return this.#core.config
+  }
+
+  get sizeBytes(): number {
+    return this.#core.segments.sizeBytes
+  }
+
+  get segmentBaseOffsets(): Offset[] {
+    return this.#core.segments.all.map(segment => segment.baseOffset)
+  }
+
+  get latestEpoch(): Epoch | undefined {
+    return this.#core.epochs.latestEpoch
+  }
+
+  /** Since when one write or sync has been under way, monotonic; for rule B6. */
+  get outstandingSinceMs(): number | undefined {
+    return this.#core.outstandingSinceMs
+  }
+
+  get pendingBytes(): number {
+    return this.#appender.pendingBytes
+  }
+
+  /** Whether an append would be taken now. */
+  get hasRoom(): boolean {
+    return this.#appender.hasRoom
+  }
+
+  /** Resolves when an append has a chance again (or the log failed, which the append then tells). */
+  room(): Promise<void> {
+    return this.#appender.room()
+  }
+
+  /**
+   * Appends one batch that the caller validated (`validateClientBatch`). Takes over the buffer: offset and epoch are
+   * written into it, and it is handed on to readers. Throws before anything changed.
+   */
+  appendAsLeader(batch: Buffer, options: { leaderEpoch: Epoch; wallMs: number }): AppendResult {
+    this.#ensureUnchanging()
+    return this.#appender.appendAsLeader(batch, options)
+  }
+
+  /** Appends batches as another leader stamped them; checks all of them first (rule B5). Takes over the buffers. */
+  appendAsFollower(buffers: readonly Buffer[], options: { wallMs: number }): void {
+    this.#ensureUnchanging()
+    this.#appender.appendAsFollower(buffers, options)
+  }
+
+  /** A leader epoch begins: earlier completions count no more, and a sync of its own is queued (rule B1). */
+  beginGeneration(): number {
+    this.#core.ensureServing()
+    return this.#appender.beginGeneration()
+  }
+
+  /** From memory or not at all, at once: `read` is the one that goes to the files. */
+  readTail(range: ReadRange): LogSlice | undefined {
+    return this.#reader.readTail(range)
+  }
+
+  async read(range: ReadRange): Promise<LogSlice> {
+    return this.#reader.read(range)
+  }
+
+  async offsetForTimestamp(
+    timestamp: number,
+    upTo: Offset = this.logEndOffset,
+  ): Promise<TimestampedOffset | undefined> {
+    return searchTimestamp(this.#core, { timestamp, upTo })
+  }
+
+  /** The largest epoch <= `epoch` here and where it ends; undefined where all epochs here are later. */
+  endOffsetForEpoch(epoch: Epoch): { epoch: Epoch; endOffset: Offset } | undefined {
+    this.#core.ensureServing()
+    return this.#core.epochs.endOffsetFor(epoch, this.#core.logEndOffset)
+  }
+
+  epochAt(offset: Offset): Epoch | undefined {
+    return this.#core.epochs.epochAt(offset)
+  }
+
+  /**
+   * Cuts the log to end at `offset`, or lower where a batch straddles it; resolves with the end once the cut is
+   * durable (rule B3). From the call on nothing at or above `offset` is readable or reported as synced.
+   */
+  async truncateTo(offset: Offset): Promise<Offset> {
+    const core = this.#core
+    this.#ensureUnchanging()
+    if (offset < core.logStartOffset) {
+      throw new NaruError(
+        'OFFSET_OUT_OF_RANGE',
+        `the log ${core.name} starts at ${core.logStartOffset} and cannot be truncated to ${offset}: reset it instead`,
+      )
+    }
+    this.#appender.beginGeneration()
+    if (offset >= core.logEndOffset) return core.logEndOffset
+    return this.#change(async () => {
+      const kept = this.#dropFrom(offset)
+      await core.lock.run(async () => {
+        core.ensureServing()
+        const endOffset = core.logEndOffset
+        if (core.segments.last.sizeBytes > 0 || core.segments.all.length > 1)
+          await this.#cutFiles(endOffset, kept)
+        await this.#orOffline(() => rebuildProducers(core))
+        this.#pending.restart(core)
+      })
+      core.reportProgress()
+      return core.logEndOffset
+    })
+  }
+
+  /** Empties the log and starts it at `offset`; also the way out of a quarantine, whose mark stays (rule B4). */
+  async resetTo(offset: Offset): Promise<void> {
+    const core = this.#core
+    if (core.closed || core.failure?.reason === 'STORAGE_OFFLINE') core.ensureServing()
+    await this.#change(async () => {
+      core.generation++
+      core.tail.clear(core.logStartOffset)
+      await core.lock.run(async () => {
+        // What the checkpoint claims must be true at each moment of the removal.
+        core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = core.logStartOffset
+        await this.#orOffline(() => restartFiles(core, offset))
+        core.logStartOffset = core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = offset
+        core.highWatermark = offset
+        core.tail.clear(offset)
+        this.#reader.forgetCursors()
+        this.#pending.restart(core)
+        core.failure = undefined
+        await core.checkpoint()
+      })
+      core.reportProgress()
+    })
+  }
+
+  /** The replica has caught up after a quarantine: the mark goes. */
+  async clearQuarantine(): Promise<void> {
+    await removeQuarantine(this.#core.disk, this.directory)
+  }
+
+  /** Records below `offset` (at most HW) are gone for readers at once and durably; whole segments go from the disk. */
+  async deleteRecordsBefore(offset: Offset): Promise<Offset> {
+    const core = this.#core
+    core.ensureServing()
+    if (offset > core.highWatermark) {
+      throw new NaruError(
+        'OFFSET_OUT_OF_RANGE',
+        `records of ${core.name} can be deleted up to its high watermark ${core.highWatermark}, not ${offset}`,
+      )
+    }
+    await this.#moveStart(offset)
+    return core.logStartOffset
+  }
+
+  /** Applies `retention.ms` and `retention.bytes`; only what lies wholly below HW goes. Returns segments removed. */
+  async applyRetention(wallMs: number): Promise<number> {
+    const core = this.#core
+    if (core.failure || core.closed) return 0
+    const before = core.segments.all.length
+    const start = await startAfterRetention(core, wallMs, () => this.#rollIdle())
+    if (start > core.logStartOffset) await this.#moveStart(start)
+    return Math.max(0, before - core.segments.all.length)
+  }
+
+  /** Checks every batch of every closed segment for `LogScrubber`. */
+  get core(): LogCore {
+    return this.#core
+  }
+
+  async updateConfig(config: LogConfig): Promise<void> {
+    const core = this.#core
+    // The mark comes first: no gap may be on the disk without it.
+    if (config.compacted) await core.gaps.allow()
+    const cachingEnded = core.config.writeCaching && !config.writeCaching
+    core.config = config
+    core.context.indexIntervalBytes = config.indexIntervalBytes
+    if (cachingEnded && !core.failure) this.beginGeneration()
+  }
+
+  takeOffline(cause: unknown): void {
+    this.#core.takeOffline(cause)
+    this.#pending.wake()
+  }
+
+  /** Writes the epoch checkpoint if it is behind; before the recovery point that relies on it is checkpointed. */
+  async writeEpochs(): Promise<void> {
+    const core = this.#core
+    await core.lock.run(async () => {
+      if (!core.failure && core.epochs.dirty) await this.#orOffline(() => writeEpochCheckpoint(core))
+    })
+  }
+
+  /**
+   * Writes and syncs what is pending and the derived files, so that the next open scans nothing. Idempotent. False:
+   * that did not succeed, and the next open must not count as one after a clean stop.
+   */
+  async close(): Promise<boolean> {
+    const core = this.#core
+    if (core.closed) return this.#closedClean
+    await core.lock.run(async () => {
+      if (!core.failure) {
+        await this.#appender.drain()
+        await this.#orOffline(async () => {
+          if (core.failure) return
+          await core.segments.last.writeIndexFiles()
+          if (core.epochs.dirty) await writeEpochCheckpoint(core)
+          await core.producers.writeSnapshot(core.writtenEndOffset, core.producers.encodeSnapshot())
+        })
+      }
+      core.closed = true
+    })
+    core.tail.clear(core.writtenEndOffset)
+    this.#pending.wake()
+    for (const segment of core.segments.all) {
+      core.context.files.forget(segment.path)
+      core.context.indexCache.forget(segment)
+    }
+    // A log in quarantine was left alone, and its mark says more than a missing clean stop would.
+    this.#closedClean = core.failure?.reason !== 'STORAGE_OFFLINE' && this.#pending.sizeBytes === 0
+    return this.#closedClean
+  }
+
+  async #moveStart(offset: Offset): Promise<void> {
+    const core = this.#core
+    await core.lock.run(async () => {
+      core.ensureServing()
+      if (offset <= core.logStartOffset) return
+      core.logStartOffset = offset
+      checkOffsets(core)
+      await this.#orOffline(async () => {
+        await core.checkpoint()
+        await removeSegmentsBelowStart(core)
+      })
+      this.#reader.forgetCursors()
+    })
+  }
+
+  /** A new segment although nothing is appended, so that retention can remove the last one. */
+  async #rollIdle(): Promise<boolean> {
+    const core = this.#core
+    return core.lock.run(async () => {
+      if (core.failure || this.#changing || this.#pending.sizeBytes > 0) return false
+      const snapshot = core.producers.encodeSnapshot()
+      await this.#orOffline(() => rollSegment(core, { snapshot }, core.logEndOffset))
+      this.#pending.restart(core)
+      return true
+    })
+  }
+
+  /** At once: what lies at or above `offset` is out of memory and out of the log's ends. Returns what files keep. */
+  #dropFrom(offset: Offset): Offset {
+    const core = this.#core
+    for (const batch of core.tail.from(offset)) {
+      // The batch that holds the offset goes as a whole.
+      core.logEndOffset = Math.min(offset, batch.baseOffset)
+      break
+    }
+    core.logEndOffset = Math.min(core.logEndOffset, offset)
+    core.tail.truncateTo(core.logEndOffset)
+    core.writtenEndOffset = Math.min(core.writtenEndOffset, core.logEndOffset)
+    core.syncedEndOffset = Math.min(core.syncedEndOffset, core.logEndOffset)
+    core.highWatermark = Math.min(core.highWatermark, core.logEndOffset)
+    this.#reader.forgetCursors()
+    return core.logEndOffset
+  }
+
+  async #cutFiles(endOffset: Offset, kept: Offset): Promise<void> {
+    const core = this.#core
+    assert(endOffset === kept, 'nothing is appended during a truncation')
+    const cutTo = await this.#orOffline(() => truncateFiles(core, endOffset))
+    const filesEnd = cutTo ?? 0
+    // Batches still in memory only follow what the files hold; else the end is where the files end.
+    const pendingFollows = core.writtenEndOffset === filesEnd
+    if (!pendingFollows) {
+      core.tail.truncateTo(filesEnd)
+      core.logEndOffset = Math.min(core.logEndOffset, filesEnd)
+      core.highWatermark = Math.min(core.highWatermark, core.logEndOffset)
+    }
+    core.writtenEndOffset = core.syncedEndOffset = filesEnd
+    checkOffsets(core)
+  }
+
+  async #change<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#changing = true
+    try {
+      return await work()
+    } finally {
+      this.#changing = false
+    }
+  }
+
+  #ensureUnchanging(): void {
+    this.#core.ensureServing()
+    assert(!this.#changing, 'the owner waits for a truncation before it appends or truncates again')
+  }
+
+  #failureOf(thrown: unknown): NaruError {
+    if (thrown instanceof NaruError) return thrown
+    if (thrown instanceof DamagedLog) return this.#core.quarantine(thrown.defect)
+    return this.#core.failedDisk(thrown)
+  }
+
+  async #orOffline<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await this.#core.timed(work)
+    } catch (thrown) {
+      throw this.#failureOf(thrown)
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import type { Offset } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
+import type { Clock } from '../ports/clock.ts'
+import { type Disk, writeFileAtomically } from '../ports/disk.ts'
+import {
+  baseOffsetAt,
+  baseSequenceAt,
+  isControlAt,
+  lastOffsetDeltaAt,
+  maxTimestampAt,
+  producerEpochAt,
+  producerIdAt,
+} from '../records/batch-header.ts'
+import { offsetFileName, PRODUCER_SNAPSHOT_SUFFIX, parseOffsetFileName } from './log-file-names.ts'
+import { encodeProducerSnapshot, readProducerSnapshot } from './producer-snapshot-file.ts'
+import { type ProducerBatch, ProducerStateTable } from './producer-state.ts'
+
+/**
+ * A log's producer state with its snapshot files: one at the base of each segment, taken when the batch that begins it
+ * is appended, and one at the end when the log is closed. Derived: without them the log is replayed.
+ */
+export class ProducerTracker {
+  readonly #disk: Disk
+  readonly #clock: Clock
+  readonly #directory: string
+  readonly #table = new ProducerStateTable()
+
+  constructor(options: { disk: Disk; clock: Clock; directory: string }) {
+    this.#disk = options.disk
+    this.#clock = options.clock
+    this.#directory = options.directory
+  }
+
+  get table(): ProducerStateTable {
+    return this.#table
+  }
+
+  /** Where the batch is stored already, or undefined if it is to be appended. Throws for one that must not be. */
+  check(buffer: Buffer, at: number): { baseOffset: Offset; lastOffset: Offset } | undefined {
+    if (producerIdAt(buffer, at) < 0) return undefined
+    const verdict = this.#table.check(producerBatchAt(buffer, at))
+    if (verdict.kind === 'append') return undefined
+    return { baseOffset: verdict.baseOffset, lastOffset: verdict.lastOffset }
+  }
+
+  /** The batch is in the log, with its offset in it. */
+  note(buffer: Buffer, at: number): void {
+    if (producerIdAt(buffer, at) < 0) return
+    this.#table.update(producerBatchAt(buffer, at), this.#clock.wallMs())
+  }
+
+  reset(): void {
+    this.#table.clear()
+  }
+
+  dropBelow(logStartOffset: Offset): void {
+    this.#table.removeBelow(logStartOffset)
+  }
+
+  expire(wallMs: number): void {
+    this.#table.expire(wallMs)
+  }
+
+  encodeSnapshot(): Buffer {
+    return encodeProducerSnapshot(this.#table.entries)
+  }
+
+  async writeSnapshot(offset: Offset, content: Buffer): Promise<void> {
+    await writeFileAtomically(this.#disk, this.#pathOf(offset), content)
+  }
+
+  /** Takes over the newest readable snapshot at or below `endOffset`; returns its offset, 0 for none. */
+  async loadNewestSnapshot(endOffset: Offset): Promise<Offset> {
+    this.#table.clear()
+    for (const offset of (await this.#snapshotOffsets()).reverse()) {
+      if (offset > endOffset) continue
+      try {
+        const entries = await readProducerSnapshot(this.#disk, this.#pathOf(offset))
+        if (!entries) continue
+        this.#table.load(entries, this.#clock.wallMs())
+        return offset
+      } catch (thrown) {
+        if (!(thrown instanceof NaruError)) throw thrown
+        // Damaged, and derived: an older one and more of the log give the same state.
+        await this.#disk.remove(this.#pathOf(offset))
+      }
+    }
+    return 0
+  }
+
+  /** Snapshots of what was cut off must not come back with other batches. */
+  async removeSnapshotsAbove(endOffset: Offset): Promise<void> {
+    for (const offset of await this.#snapshotOffsets()) {
+      if (offset > endOffset) await this.#disk.remove(this.#pathOf(offset))
+    }
+  }
+
+  /** Those that no segment needs any more: of earlier closes, and of segments that are gone. */
+  async removeSnapshotsExcept(keep: (offset: Offset) => boolean): Promise<void> {
+    for (const offset of await this.#snapshotOffsets()) {
+      if (!keep(offset)) await this.#disk.remove(this.#pathOf(offset))
+    }
+  }
+
+  async #snapshotOffsets(): Promise<Offset[]> {
+    const offsets: Offset[] = []
+    for (const entry of await this.#disk.list(this.#directory)) {
+      const parsed = parseOffsetFileName(entry.name)
+      if (parsed?.suffix === PRODUCER_SNAPSHOT_SUFFIX) offsets.push(parsed.offset)
+    }
+    return offsets
+  }
+
+  #pathOf(offset: Offset): string {
+    return `${this.#directory}/${offsetFileName(offset, PRODUCER_SNAPSHOT_SUFFIX)}`
+  }
+}
+
+function producerBatchAt(buffer: Buffer, at: number): ProducerBatch {
+  return {
+    producerId: producerIdAt(buffer, at),
+    producerEpoch: producerEpochAt(buffer, at),
+    baseSequence: baseSequenceAt(buffer, at),
+    baseOffset: baseOffsetAt(buffer, at),
+    lastOffsetDelta: lastOffsetDeltaAt(buffer, at),
+    maxTimestamp: maxTimestampAt(buffer, at),
+    isControl: isControlAt(buffer, at),
+  }
+}

@@ -1,0 +1,212 @@
+import { assert } from '../base/assert.ts'
+import type { Offset } from '../base/brands.ts'
+import type { Disk } from '../ports/disk.ts'
+import { readWholeFile, writeFileAtomically } from '../ports/disk.ts'
+import type { IndexCache } from './index-cache.ts'
+import {
+  LOG_SUFFIX,
+  OFFSET_INDEX_SUFFIX,
+  offsetFileName,
+  PRODUCER_SNAPSHOT_SUFFIX,
+  TIME_INDEX_SUFFIX,
+} from './log-file-names.ts'
+import { OffsetIndex } from './offset-index.ts'
+import type { OpenFiles } from './open-files.ts'
+import { type IndexedBatch, SegmentIndexes } from './segment-indexes.ts'
+import { TIME_INDEX_ENTRY_BYTES, TimeIndex } from './time-index.ts'
+
+/** What all segments of a log share. */
+export interface SegmentContext {
+  readonly disk: Disk
+  readonly files: OpenFiles
+  readonly indexCache: IndexCache
+  readonly directory: string
+  indexIntervalBytes: number
+}
+
+/**
+ * One `.log` file with its two indexes. Only the last segment of a log is written; the indexes of the others are in
+ * memory only while somebody reads there (`IndexCache`), and are rebuilt from the `.log` where their files are missing
+ * or cannot be right.
+ * Invariants: `sizeBytes` counts whole batches that the page cache has; the index files are synced before the next
+ * segment is made, so after a crash only the last segment's can be wrong.
+ */
+export class Segment {
+  readonly baseOffset: Offset
+  readonly #context: SegmentContext
+  #sizeBytes: number
+  #indexes: SegmentIndexes | undefined
+  #loading: Promise<SegmentIndexes> | undefined
+  #newestTimestamp: number | undefined
+
+  constructor(context: SegmentContext, baseOffset: Offset, sizeBytes: number) {
+    this.#context = context
+    this.baseOffset = baseOffset
+    this.#sizeBytes = sizeBytes
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes
+  }
+
+  get path(): string {
+    return this.#pathOf(LOG_SUFFIX)
+  }
+
+  get fileName(): string {
+    return offsetFileName(this.baseOffset, LOG_SUFFIX)
+  }
+
+  /** The indexes where they are in memory: always for the last segment of a log. */
+  get loadedIndexes(): SegmentIndexes | undefined {
+    return this.#indexes
+  }
+
+  /** Gives the segment indexes made by a scan, or empty ones; they stay until `dropIndexes`. */
+  useIndexes(indexes: SegmentIndexes): void {
+    this.#indexes = indexes
+    this.#newestTimestamp = undefined
+  }
+
+  dropIndexes(): void {
+    this.#newestTimestamp = this.#indexes?.newest?.timestamp ?? this.#newestTimestamp
+    this.#indexes = undefined
+  }
+
+  /** Indexes from their files, or by `rebuild`, which scans; then kept while the cache has room. */
+  async indexes(rebuild: () => Promise<SegmentIndexes>): Promise<SegmentIndexes> {
+    if (this.#indexes) {
+      this.#context.indexCache.touch(this)
+      return this.#indexes
+    }
+    this.#loading ??= this.#load(rebuild).finally(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
+  }
+
+  /** The index files proved wrong: others, from a scan, take their place. */
+  async replaceIndexes(indexes: SegmentIndexes, options: { keep: boolean }): Promise<void> {
+    this.useIndexes(indexes)
+    await this.writeIndexFiles()
+    if (!options.keep) this.#context.indexCache.add(this)
+  }
+
+  /** What the index files hold, or undefined where they are missing or cannot be right. */
+  async readIndexFiles(): Promise<SegmentIndexes | undefined> {
+    const offsetBytes = await readWholeFile(this.#context.disk, this.#pathOf(OFFSET_INDEX_SUFFIX))
+    const timeBytes = await readWholeFile(this.#context.disk, this.#pathOf(TIME_INDEX_SUFFIX))
+    const offsets = offsetBytes && OffsetIndex.parse(offsetBytes, this.baseOffset, this.#sizeBytes)
+    const times = timeBytes && TimeIndex.parse(timeBytes, this.baseOffset)
+    if (!offsets || !times) return undefined
+    return new SegmentIndexes({ offsets, times, indexIntervalBytes: this.#context.indexIntervalBytes })
+  }
+
+  /** Files appear whole and synced, or not at all. */
+  async writeIndexFiles(): Promise<void> {
+    const indexes = this.#indexes
+    assert(indexes, 'only loaded indexes are written')
+    await writeFileAtomically(
+      this.#context.disk,
+      this.#pathOf(OFFSET_INDEX_SUFFIX),
+      Buffer.from(indexes.offsets.bytes),
+    )
+    await writeFileAtomically(
+      this.#context.disk,
+      this.#pathOf(TIME_INDEX_SUFFIX),
+      Buffer.from(indexes.times.bytes),
+    )
+  }
+
+  async removeIndexFiles(): Promise<void> {
+    const { disk } = this.#context
+    for (const suffix of [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX] as const) {
+      if (await disk.stat(this.#pathOf(suffix))) await disk.remove(this.#pathOf(suffix))
+    }
+  }
+
+  /** Largest timestamp of a closed segment by its time index file's last entry alone; -1 where there is none. */
+  async newestTimestamp(rebuild: () => Promise<SegmentIndexes>): Promise<number> {
+    if (this.#indexes) return this.#indexes.newest?.timestamp ?? -1
+    if (this.#newestTimestamp !== undefined) return this.#newestTimestamp
+    const path = this.#pathOf(TIME_INDEX_SUFFIX)
+    const sizeBytes = (await this.#context.disk.stat(path))?.sizeBytes ?? 0
+    if (sizeBytes < TIME_INDEX_ENTRY_BYTES || sizeBytes % TIME_INDEX_ENTRY_BYTES !== 0) {
+      this.#newestTimestamp = (await this.indexes(rebuild)).newest?.timestamp ?? -1
+      return this.#newestTimestamp
+    }
+    const file = await this.#context.disk.open(path, 'read')
+    try {
+      const bytes = await file.read(sizeBytes - TIME_INDEX_ENTRY_BYTES, TIME_INDEX_ENTRY_BYTES)
+      this.#newestTimestamp = TimeIndex.parse(bytes, this.baseOffset)?.last?.timestamp ?? -1
+      return this.#newestTimestamp
+    } finally {
+      await file.close()
+    }
+  }
+
+  read(position: number, length: number): Promise<Buffer> {
+    return this.#context.files.use(this.path, file => file.read(position, length))
+  }
+
+  /** The page cache has these batches now, one after the other from `sizeBytes` on. */
+  noteAppended(batch: IndexedBatch): void {
+    assert(this.#indexes, 'the last segment of a log keeps its indexes in memory')
+    assert(batch.position === this.#sizeBytes, 'batches follow each other without a gap')
+    this.#indexes.note(batch)
+    this.#sizeBytes += batch.sizeBytes
+  }
+
+  /** Nothing more is appended: the indexes are finished, on disk, and stay in memory only while they are used. */
+  async closeForAppends(): Promise<void> {
+    assert(this.#indexes, 'the last segment of a log keeps its indexes in memory')
+    this.#indexes.finish()
+    await this.writeIndexFiles()
+    this.#context.indexCache.add(this)
+  }
+
+  /** The segment becomes the last one again: its indexes stay in memory, and no file claims to know them. */
+  async reopenForAppends(rebuild: () => Promise<SegmentIndexes>): Promise<SegmentIndexes> {
+    const indexes = await this.indexes(rebuild)
+    this.#indexes = indexes
+    this.#context.indexCache.forget(this)
+    await this.removeIndexFiles()
+    return indexes
+  }
+
+  /** Cuts the file and makes the cut durable; the caller has the indexes in memory and repairs them. */
+  async cutTo(sizeBytes: number): Promise<void> {
+    await this.#context.files.use(this.path, async file => {
+      if (file.sizeBytes !== sizeBytes) await file.truncate(sizeBytes)
+      await file.sync()
+    })
+    this.#sizeBytes = sizeBytes
+    this.#newestTimestamp = undefined
+  }
+
+  /** Removes the files; readers that have the `.log` open finish on it. The `.log` goes last: without it the rest is rubbish. */
+  async remove(): Promise<void> {
+    await this.removeIndexFiles()
+    const { disk } = this.#context
+    const snapshot = this.#pathOf(PRODUCER_SNAPSHOT_SUFFIX)
+    if (await disk.stat(snapshot)) await disk.remove(snapshot)
+    this.#context.files.forget(this.path)
+    await disk.remove(this.path)
+    this.#context.indexCache.forget(this)
+  }
+
+  async #load(rebuild: () => Promise<SegmentIndexes>): Promise<SegmentIndexes> {
+    const found = await this.readIndexFiles()
+    const indexes = found ?? (await rebuild())
+    // While this waited, the segment may have got indexes that its owner knows better.
+    if (this.#indexes) return this.#indexes
+    this.#indexes = indexes
+    if (!found) await this.writeIndexFiles()
+    this.#context.indexCache.add(this)
+    return indexes
+  }
+
+  #pathOf(suffix: Parameters<typeof offsetFileName>[1]): string {
+    return `${this.#context.directory}/${offsetFileName(this.baseOffset, suffix)}`
+  }
+}

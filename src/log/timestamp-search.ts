@@ -1,0 +1,62 @@
+import type { Epoch, Offset } from '../base/brands.ts'
+import { leaderEpochAt } from '../records/batch-header.ts'
+import type { LogCore } from './log-core.ts'
+import { firstRecordAtOrAfter } from './record-timestamps.ts'
+
+export interface TimestampedOffset {
+  readonly offset: Offset
+  readonly timestamp: number
+  readonly leaderEpoch: Epoch
+}
+
+/**
+ * The first record at or above the log start and below `upTo` whose timestamp is at least `timestamp`: the first
+ * segment that has one, its time index, then the batches from there on, then the records of one batch.
+ */
+export async function searchTimestamp(
+  core: LogCore,
+  target: { timestamp: number; upTo: Offset },
+): Promise<TimestampedOffset | undefined> {
+  core.ensureServing()
+  const { generation } = core
+  for (const segment of [...core.segments.all]) {
+    if (segment.baseOffset >= target.upTo) return undefined
+    const limit = core.segments.limitOf(segment)
+    if (limit !== undefined && limit <= core.logStartOffset) continue
+    const newest = await segment.newestTimestamp(() => core.rebuildIndexes(segment))
+    if (newest < target.timestamp) continue
+    const indexes = await core.indexesOf(segment)
+    const from = Math.max(indexes.times.lookup(target.timestamp)?.offset ?? 0, core.logStartOffset)
+    let found: TimestampedOffset | undefined
+    const result = await core.scan(segment, {
+      fromPosition: indexes.offsets.lookup(from),
+      onBatch: batch => {
+        if (batch.baseOffset >= target.upTo) return false
+        if (batch.maxTimestamp < target.timestamp || batch.lastOffset < core.logStartOffset) return true
+        const record = firstRecordAtOrAfter(batch, { ...target, from: core.logStartOffset })
+        if (record) found = { ...record, leaderEpoch: leaderEpochAt(batch.buffer, batch.at) }
+        return found === undefined
+      },
+    })
+    core.ensureServing()
+    if (generation !== core.generation) return searchTimestamp(core, target)
+    if (result.defect) throw core.quarantine(result.defect)
+    if (found) return found
+  }
+  return searchPending(core, target)
+}
+
+/** Batches that are not written yet. */
+function searchPending(
+  core: LogCore,
+  target: { timestamp: number; upTo: Offset },
+): TimestampedOffset | undefined {
+  for (const batch of core.tail.from(core.writtenEndOffset)) {
+    if (batch.baseOffset >= target.upTo) return undefined
+    if (batch.maxTimestamp < target.timestamp) continue
+    const range = { ...target, from: core.logStartOffset }
+    const record = firstRecordAtOrAfter({ buffer: batch.buffer, at: 0 }, range)
+    if (record) return { ...record, leaderEpoch: batch.leaderEpoch }
+  }
+  return undefined
+}
