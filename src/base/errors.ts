@@ -186,6 +186,18 @@ export const ERROR_CODES = {
   ),
   INVALID_CONFIG: row('INVALID_ARGUMENT', false, 'none', 'Correct the setting that the message names.'),
   CLOSED: row('CANCELLED', false, 'none', 'The object was closed: make a new one.'),
+  UNAUTHENTICATED: row(
+    'UNAUTHENTICATED',
+    false,
+    'none',
+    'Give the credentials of a user that the cluster knows.',
+  ),
+  PERMISSION_DENIED: row(
+    'PERMISSION_DENIED',
+    false,
+    'none',
+    'Ask the operator for an access rule that allows what the message names.',
+  ),
   INTERNAL: row(
     'INTERNAL',
     false,

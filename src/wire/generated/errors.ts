@@ -45,6 +45,9 @@ export type ErrorReason =
   | 'INVALID_CONFIG'
   | 'CLOSED'
   | 'INTERNAL'
+  | 'UNAUTHENTICATED'
+  | 'PERMISSION_DENIED'
+  | 'QUORUM_CHANGE_REFUSED'
 
 export type Outcome = 'UNKNOWN' | 'NONE'
 
