@@ -198,6 +198,18 @@ export const ERROR_CODES = {
     'none',
     'Ask the operator for an access rule that allows what the message names.',
   ),
+  NODE_ID_IN_USE: row(
+    'FAILED_PRECONDITION',
+    true,
+    'none',
+    'Another node with this id runs: stop it, or give this one another node.id.',
+  ),
+  STALE_NODE_EPOCH: row(
+    'FAILED_PRECONDITION',
+    false,
+    'none',
+    'The node registered anew since: its older process must register again, or stop.',
+  ),
   INTERNAL: row(
     'INTERNAL',
     false,
