@@ -102,10 +102,6 @@ export class RaftMember {
         messages: output.sendAfterPersist.map(message => this.#packet(message)),
       })
     }
-    if (persist?.snapshot !== undefined) {
-      assert(content !== undefined, 'a snapshot whose content never came')
-      this.applied = content
-    }
     if (output.committed.length > 0) this.#apply(output.committed, nowMs)
     return output
   }
@@ -123,6 +119,10 @@ export class RaftMember {
     const write = this.writes.shift()
     if (write === undefined) return undefined
     if (write.persist !== undefined) store(this.disk, write.persist, write.content)
+    if (write.persist?.snapshot !== undefined) {
+      assert(write.content !== undefined, 'a snapshot whose content never came')
+      this.applied = write.content
+    }
     for (const packet of write.messages) this.#options.send(packet)
     if (write.persist === undefined) return undefined
     return this.step({ type: 'persisted', mark: write.persist.mark }, nowMs)
@@ -144,7 +144,7 @@ export class RaftMember {
   /** Makes the applied state durable as a snapshot and cuts the log, keeping `keep` entries below it. */
   compact(keep: number, nowMs: number): void {
     const { index } = this.applied
-    if (index <= this.disk.snapshot.index) return
+    if (index <= this.node.status.snapshotIndex) return
     const mark = this.node.snapshotMarkAt(index)
     const logStart = Math.max(this.disk.base.index, Math.min(index - keep, diskLast(this.disk).index))
     const term = logStart === this.disk.base.index ? this.disk.base.term : this.#diskTermAt(logStart)

@@ -1,42 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { type Disk, readWholeFile, writeFileAtomically } from '../../src/ports/disk.ts'
 import { diskSuite } from '../suites/disk.suite.ts'
-import { EventScheduler } from './event-scheduler.ts'
-import { SeededPrng } from './seeded-prng.ts'
-import { SimDiskImage } from './sim-disk-image.ts'
 import { SimIncarnation } from './sim-incarnation.ts'
-
-class Machine {
-  readonly scheduler: EventScheduler
-  readonly image: SimDiskImage
-  incarnation: SimIncarnation
-  #disk: Disk | undefined
-
-  constructor(seed: number) {
-    const prng = new SeededPrng(seed)
-    this.scheduler = new EventScheduler(prng.fork('scheduler'))
-    this.image = new SimDiskImage({ scheduler: this.scheduler, prng: prng.fork('disk') })
-    this.incarnation = new SimIncarnation(this.scheduler, 'node-1')
-  }
-
-  /** Runs work of the living process, or of a new one if it was killed. */
-  run<T>(work: (disk: Disk) => Promise<T>): Promise<T> {
-    return this.scheduler.finish(work(this.disk()))
-  }
-
-  disk(): Disk {
-    if (this.#disk && this.incarnation.isAlive) return this.#disk
-    if (!this.incarnation.isAlive) this.incarnation = new SimIncarnation(this.scheduler, 'node-1')
-    this.#disk = this.image.mount(this.incarnation)
-    return this.#disk
-  }
-}
+import { SimMachine } from './sim-machine.ts'
 
 diskSuite('simulated', async () => {
-  const machine = new Machine(1)
+  const machine = new SimMachine(1)
   await machine.run(disk => disk.makeDirectory('data'))
   return {
-    disk: machine.disk(),
+    disk: machine.disk,
     directory: 'data',
     finish: promise => machine.scheduler.finish(promise),
     dispose: async () => {},
@@ -46,12 +18,12 @@ diskSuite('simulated', async () => {
 /** All states that some seed leaves after the power cut that ends the story. */
 async function outcomes(
   seeds: number,
-  story: (disk: Disk, machine: Machine) => Promise<void>,
+  story: (disk: Disk, machine: SimMachine) => Promise<void>,
   look: (disk: Disk) => Promise<string>,
 ): Promise<string[]> {
   const found = new Set<string>()
   for (let seed = 0; seed < seeds; seed++) {
-    const machine = new Machine(seed)
+    const machine = new SimMachine(seed)
     await machine.run(disk => story(disk, machine))
     machine.image.powerCut()
     found.add(await machine.run(look))
@@ -205,14 +177,14 @@ describe('power cut', () => {
   it('at every change of an atomic replacement leaves the old or the new content, and the new one at its end', async () => {
     for (let seed = 0; seed < 20; seed++) {
       for (let change = 1; ; change++) {
-        const machine = new Machine(seed)
+        const machine = new SimMachine(seed)
         await machine.run(disk => writeFileAtomically(disk, 'f', Buffer.from('old content')))
         let isCut = false
         machine.image.crashAtChange(machine.image.changes + change, () => {
           isCut = true
         })
         let isDone = false
-        const replaced = writeFileAtomically(machine.disk(), 'f', Buffer.from('new')).then(() => {
+        const replaced = writeFileAtomically(machine.disk, 'f', Buffer.from('new')).then(() => {
           isDone = true
         })
         await machine.scheduler.runFor(1000)
@@ -232,32 +204,32 @@ describe('power cut', () => {
 
 describe('a killed process', () => {
   it('loses nothing that was answered, synced or not', async () => {
-    const machine = new Machine(1)
+    const machine = new SimMachine(1)
     await machine.run(async disk => {
       const file = await disk.open('f', 'create')
       await file.append([Buffer.from('abc')])
     })
-    machine.incarnation.kill()
+    machine.kill()
     expect(await machine.run(disk => text(disk, 'f'))).toBe('abc')
   })
 
   it('leaves what it had under way done, half done or not done', async () => {
     const found = new Set<string>()
     for (let seed = 0; seed < 60; seed++) {
-      const machine = new Machine(seed)
+      const machine = new SimMachine(seed)
       const file = await machine.run(disk => disk.open('f', 'create'))
       file.append([Buffer.from('ab')])
-      machine.incarnation.kill()
+      machine.kill()
       found.add(await machine.run(disk => text(disk, 'f')))
     }
     expect([...found].sort()).toEqual(['', 'a', 'ab'])
   })
 
   it('gets no answer any more, and what it does afterwards has no effect', async () => {
-    const machine = new Machine(1)
+    const machine = new SimMachine(1)
     const file = await machine.run(disk => disk.open('f', 'create'))
-    const dead = machine.disk()
-    machine.incarnation.kill()
+    const dead = machine.disk
+    machine.kill()
     let answers = 0
     const answered = () => {
       answers++
@@ -270,8 +242,9 @@ describe('a killed process', () => {
   })
 
   it('must be dead before another one mounts the disk', () => {
-    const machine = new Machine(1)
-    machine.disk()
+    const machine = new SimMachine(1)
+    const living = machine.incarnation
+    expect(living.isAlive).toBe(true)
     expect(() => machine.image.mount(new SimIncarnation(machine.scheduler, 'second'))).toThrow(
       /still mounted/,
     )
@@ -297,7 +270,7 @@ describe('faults', () => {
   })
 
   it('a failed append moves no end: the next one starts where the failed one did', async () => {
-    const machine = new Machine(1)
+    const machine = new SimMachine(1)
     await machine.run(async disk => {
       const file = await disk.open('f', 'create')
       await file.append([Buffer.from('ab')])
@@ -311,7 +284,7 @@ describe('faults', () => {
   })
 
   it('a full disk fails appends with ENOSPC and takes them again when space was freed', async () => {
-    const machine = new Machine(1)
+    const machine = new SimMachine(1)
     await machine.run(async disk => {
       await durableFile(disk, 'ballast', 'x'.repeat(90))
       machine.image.capacityBytes = 100
@@ -325,7 +298,7 @@ describe('faults', () => {
   })
 
   it('a stalled disk answers nothing until it goes on', async () => {
-    const machine = new Machine(1)
+    const machine = new SimMachine(1)
     const file = await machine.run(disk => disk.open('f', 'create'))
     machine.image.stall()
     let isSynced = false
@@ -340,7 +313,7 @@ describe('faults', () => {
   })
 
   it('rot and cuts by the test change what is read', async () => {
-    const machine = new Machine(1)
+    const machine = new SimMachine(1)
     await machine.run(disk => durableFile(disk, 'f', 'abcdef'))
     machine.image.flipBit('f', 1)
     machine.image.cutFile('f', 4)
@@ -348,7 +321,7 @@ describe('faults', () => {
   })
 
   it('holds the owner of a file to one append, truncate or sync at a time', async () => {
-    const machine = new Machine(1)
+    const machine = new SimMachine(1)
     await machine.run(async disk => {
       const file = await disk.open('f', 'create')
       const syncing = file.sync()
@@ -359,7 +332,7 @@ describe('faults', () => {
   })
 
   it('takes the bytes of an append when it happens: a buffer reused too early shows', async () => {
-    const machine = new Machine(1)
+    const machine = new SimMachine(1)
     await machine.run(async disk => {
       const file = await disk.open('f', 'create')
       const buffer = Buffer.from('abc')
@@ -373,7 +346,7 @@ describe('faults', () => {
 
 it('is a function of the seed', async () => {
   const digest = async () => {
-    const machine = new Machine(42)
+    const machine = new SimMachine(42)
     await machine.run(async disk => {
       for (let index = 0; index < 20; index++)
         await writeFileAtomically(disk, `f${index % 3}`, Buffer.alloc(index * 100, index))
