@@ -1,8 +1,12 @@
+import {
+  TOPIC_SETTING_KEYS,
+  TOPIC_SETTINGS,
+  type SettingRow as TopicSettingRow,
+} from '../metadata/topic-settings.ts'
 import { flagOf, variableOf } from './settings-sources.ts'
 import { SETTING_KEYS, SETTINGS, type SettingRow } from './settings-table.ts'
 
-/** One setting of a topic, as src/metadata/topic-settings.ts lists them. */
-export interface DocumentedSetting {
+interface DocumentedSetting {
   readonly key: string
   readonly type: string
   readonly default: string
@@ -11,7 +15,7 @@ export interface DocumentedSetting {
 }
 
 /** The page docs/settings.md; a test checks that the file matches. */
-export function settingsPage(topicSettings: readonly DocumentedSetting[]): string {
+export function settingsPage(): string {
   return `# Settings
 
 This page is written by \`naru config docs\` from the tables in the code; do not edit it.
@@ -29,7 +33,7 @@ ${table(SETTING_KEYS.map(key => documented(key, SETTINGS[key])))}
 Given with \`naru topics create NAME --config key=value\` and changed, at once and without a restart, with
 \`naru topics alter NAME --config key=value\` or \`--delete-config key\`.
 
-${table(topicSettings)}`
+${table(TOPIC_SETTING_KEYS.map(key => documentedTopicSetting(key, TOPIC_SETTINGS[key])))}`
 }
 
 function documented(key: string, row: SettingRow): DocumentedSetting {
@@ -37,10 +41,20 @@ function documented(key: string, row: SettingRow): DocumentedSetting {
   return { key, type: row.type, default: preset, limits: limitsOf(row), doc: row.doc }
 }
 
+function documentedTopicSetting(key: string, row: TopicSettingRow<unknown>): DocumentedSetting {
+  const { min, max } = row
+  const limits = min === undefined || max === undefined ? '' : rangeText({ min, max })
+  const type = row.type === 'number' ? 'integer' : row.type
+  return { key, type, default: `\`${row.default}\``, limits: row.values?.join(', ') ?? limits, doc: row.doc }
+}
+
 function limitsOf(row: SettingRow): string {
   if (row.type === 'choice') return row.choices.join(', ')
-  if (row.type !== 'integer') return ''
-  return row.max === Number.MAX_SAFE_INTEGER ? `>= ${row.min}` : `${row.min} ... ${row.max}`
+  return row.type === 'integer' ? rangeText(row) : ''
+}
+
+function rangeText({ min, max }: { min: number; max: number }): string {
+  return max === Number.MAX_SAFE_INTEGER ? `>= ${min}` : `${min} ... ${max}`
 }
 
 function table(rows: readonly DocumentedSetting[]): string {
