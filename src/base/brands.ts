@@ -13,8 +13,8 @@ export type Epoch = Flavor<'Epoch'>
 export type NodeId = Flavor<'NodeId'>
 export type PartitionId = Flavor<'PartitionId'>
 export type ProducerId = Flavor<'ProducerId'>
-/** Position in the metadata log (its offset: 0-based). */
-export type MetadataIndex = Flavor<'MetadataIndex'>
+/** Offset in the metadata log. */
+export type MetadataIndex = Offset
 
 /** 128 random bits as 22 characters of base64url: topic ids, directory ids, cluster ids, incarnations. */
 export type Uuid = string

@@ -1,0 +1,140 @@
+import { unreachable } from '../../base/assert.ts'
+import { NaruError } from '../../base/errors.ts'
+import type {
+  MetadataRecord,
+  PartitionChangedRecord,
+  PartitionRecord,
+} from '../../metadata/metadata-record.ts'
+import type { MessageInit } from '../../wire/codec.ts'
+import { codecOf } from '../../wire/codecs.ts'
+import type * as wire from '../../wire/generated/metadata-record.ts'
+
+/**
+ * Metadata records as bytes of the metadata log: `naru.internal.v1.MetadataRecord`. What protobuf cannot tell
+ * apart (an absent list and an empty one, an absent leader and none) has a message around it there.
+ */
+const codec = codecOf<wire.MetadataRecord>('naru.internal.v1.MetadataRecord')
+
+export function encodeMetadataRecord(record: MetadataRecord): Buffer {
+  return codec.encode(toWire(record))
+}
+
+/** Throws CORRUPT_DATA for bytes that are no metadata record, or one that this release does not know. */
+export function decodeMetadataRecord(bytes: Uint8Array): MetadataRecord {
+  const message = codec.decode(bytes)
+  const record = fromWire(message)
+  if (record !== undefined) return record
+  throw new NaruError(
+    'DATA_DIRECTORY_VERSION',
+    `the metadata log holds a record (version ${message.version}) that this release of Naru does not know: use the newer release that wrote it`,
+  )
+}
+
+function toWire(record: MetadataRecord): MessageInit<wire.MetadataRecord> {
+  const { version } = record
+  switch (record.type) {
+    case 'featureLevel':
+      return { version, featureLevel: record }
+    case 'cluster':
+      return { version, cluster: record }
+    case 'nodeRegistered':
+      return { version, nodeRegistered: record }
+    case 'nodeUnfenced':
+      return { version, nodeUnfenced: record }
+    case 'nodeFenced':
+      return { version, nodeFenced: record }
+    case 'nodeDraining':
+      return { version, nodeDraining: record }
+    case 'nodeRemoved':
+      return { version, nodeRemoved: record }
+    case 'topic':
+      return { version, topic: record }
+    case 'topicDeleted':
+      return { version, topicDeleted: record }
+    case 'partition':
+      return {
+        version,
+        partition: {
+          ...record,
+          leader: record.leader ?? undefined,
+          lastUncleanEpoch: record.lastUncleanEpoch ?? undefined,
+        },
+      }
+    case 'partitionChanged':
+      return { version, partitionChanged: partitionChangedToWire(record) }
+    case 'topicSettings':
+      return { version, topicSettings: record }
+    case 'producerIds':
+      return { version, producerIds: record }
+    default:
+      return unreachable(record, 'metadata record')
+  }
+}
+
+function partitionChangedToWire(record: PartitionChangedRecord): MessageInit<wire.PartitionChangedRecord> {
+  const { topicId, partition, partitionEpoch, leaderEpoch, replicas, isr, elr, leader, lastUncleanEpoch } =
+    record
+  return {
+    topicId,
+    partition,
+    partitionEpoch,
+    leaderEpoch,
+    replicas: replicas && { ids: replicas },
+    isr: isr && { ids: isr },
+    elr: elr && { ids: elr },
+    leader: leader === undefined ? undefined : { value: leader ?? undefined },
+    lastUncleanEpoch: lastUncleanEpoch === undefined ? undefined : { value: lastUncleanEpoch ?? undefined },
+  }
+}
+
+/** undefined: none of the records of this release. */
+function fromWire(message: wire.MetadataRecord): MetadataRecord | undefined {
+  // A version that replay does not know is refused there: the union only knows the present one.
+  const version = message.version as 0
+  const { featureLevel, cluster, nodeRegistered, nodeUnfenced, nodeFenced, nodeDraining, nodeRemoved } =
+    message
+  if (featureLevel) return { type: 'featureLevel', version, ...featureLevel }
+  if (cluster) return { type: 'cluster', version, ...cluster }
+  if (nodeRegistered) return { type: 'nodeRegistered', version, ...nodeRegistered }
+  if (nodeUnfenced) return { type: 'nodeUnfenced', version, ...nodeUnfenced }
+  if (nodeFenced) return { type: 'nodeFenced', version, ...nodeFenced }
+  if (nodeDraining) return { type: 'nodeDraining', version, ...nodeDraining }
+  if (nodeRemoved) return { type: 'nodeRemoved', version, ...nodeRemoved }
+  const { topic, topicDeleted, partition, partitionChanged, topicSettings, producerIds } = message
+  if (topic) return { type: 'topic', version, ...topic }
+  if (topicDeleted) return { type: 'topicDeleted', version, ...topicDeleted }
+  if (partition) return partitionFromWire(partition, version)
+  if (partitionChanged) return partitionChangedFromWire(partitionChanged, version)
+  if (topicSettings) return { type: 'topicSettings', version, ...topicSettings }
+  if (producerIds) return { type: 'producerIds', version, ...producerIds }
+  return undefined
+}
+
+function partitionFromWire(message: wire.PartitionRecord, version: 0): PartitionRecord {
+  const { leader, lastUncleanEpoch, ...rest } = message
+  return {
+    type: 'partition',
+    version,
+    ...rest,
+    leader: leader ?? null,
+    lastUncleanEpoch: lastUncleanEpoch ?? null,
+  }
+}
+
+function partitionChangedFromWire(message: wire.PartitionChangedRecord, version: 0): PartitionChangedRecord {
+  const { topicId, partition, partitionEpoch, leaderEpoch, replicas, isr, elr, leader, lastUncleanEpoch } =
+    message
+  return {
+    type: 'partitionChanged',
+    version,
+    topicId,
+    partition,
+    partitionEpoch,
+    ...(leaderEpoch !== undefined && { leaderEpoch }),
+    ...(replicas && { replicas: replicas.ids }),
+    ...(isr && { isr: isr.ids }),
+    ...(elr && { elr: elr.ids }),
+    ...(leader && { leader: leader.value ?? null }),
+    ...(lastUncleanEpoch && { lastUncleanEpoch: lastUncleanEpoch.value ?? null }),
+  }
+}

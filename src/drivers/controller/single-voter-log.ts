@@ -1,0 +1,110 @@
+import type { Epoch, MetadataIndex, Offset } from '../../base/brands.ts'
+import type { NaruError } from '../../base/errors.ts'
+import type { LogEvent } from '../../log/log-core.ts'
+import { PartitionLog, type PartitionLogOptions } from '../../log/partition-log.ts'
+import type { MetadataRecord } from '../../metadata/metadata-record.ts'
+import type { Clock } from '../../ports/clock.ts'
+import { BatchBuilder } from '../../records/batch-builder.ts'
+import { lastOffsetAt } from '../../records/batch-header.ts'
+import { batchPositions } from '../../records/batch-positions.ts'
+import { decodeBatch } from '../../records/decode-batch.ts'
+import type { MetadataEntry, MetadataLog, MetadataLogListener } from './metadata-log.ts'
+import { decodeMetadataRecord, encodeMetadataRecord } from './metadata-record-codec.ts'
+
+const READ_BYTES_MAX = 1024 * 1024
+
+/**
+ * The metadata log of a quorum of one: an entry is committed once it is synced here. The files are those of a
+ * partition (`raft/`, same segment format, epoch = term); one entry is one batch, each of its records one record.
+ *
+ * Invariant: every process that leads has a term of its own, higher than those before, so that terms in the log
+ * mean what they will mean among several voters.
+ */
+export class SingleVoterLog implements MetadataLog {
+  readonly #log: PartitionLog
+  readonly #clock: Clock
+  readonly #term: Epoch
+  readonly #listener: MetadataLogListener
+  #closed = false
+
+  private constructor(options: { log: PartitionLog; clock: Clock; listener: MetadataLogListener }) {
+    this.#log = options.log
+    this.#clock = options.clock
+    this.#listener = options.listener
+    this.#term = (options.log.latestEpoch ?? 0) + 1
+  }
+
+  /** Opens the log and hands what it holds to `onEntry`, in order; all of it is committed. */
+  static async open(options: SingleVoterLogOptions): Promise<SingleVoterLog> {
+    const { clock, listener, onEntry } = options
+    let opened: SingleVoterLog | undefined
+    const log = await PartitionLog.open({
+      ...options.log,
+      name: 'metadata',
+      urgent: true,
+      onProgress: () => {
+        if (opened) opened.#onProgress()
+      },
+      onEvent: event => {
+        if (opened && (event.kind === 'offline' || event.kind === 'quarantined'))
+          opened.#onFailed(event.error)
+        options.onEvent(event)
+      },
+    })
+    if (log.failure) throw log.failure
+    await replay(log, onEntry)
+    opened = new SingleVoterLog({ log, clock, listener })
+    return opened
+  }
+
+  get endIndex(): MetadataIndex {
+    return this.#log.logEndOffset
+  }
+
+  append(records: readonly MetadataRecord[]): MetadataIndex {
+    const builder = new BatchBuilder()
+    const wallMs = this.#clock.wallMs()
+    for (const record of records) builder.append({ value: encodeMetadataRecord(record), timestamp: wallMs })
+    this.#log.appendAsLeader(builder.build(), { leaderEpoch: this.#term, wallMs })
+    return this.#log.logEndOffset
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#log.close()
+  }
+
+  #onProgress(): void {
+    if (this.#closed) return
+    this.#log.highWatermark = this.#log.syncedEndOffset
+    this.#listener.onCommitted(this.#log.highWatermark)
+  }
+
+  #onFailed(error: NaruError): void {
+    if (!this.#closed) this.#listener.onFailed(error)
+  }
+}
+
+export interface SingleVoterLogOptions {
+  readonly log: Omit<PartitionLogOptions, 'name' | 'urgent' | 'onProgress' | 'onEvent'>
+  readonly clock: Clock
+  readonly listener: MetadataLogListener
+  readonly onEntry: (entry: MetadataEntry) => void
+  readonly onEvent: (event: LogEvent) => void
+}
+
+async function replay(log: PartitionLog, onEntry: (entry: MetadataEntry) => void): Promise<void> {
+  let from: Offset = log.logStartOffset
+  while (from < log.logEndOffset) {
+    const slice = await log.read({ from, upTo: log.logEndOffset, maxBytes: READ_BYTES_MAX })
+    for (const buffer of slice.buffers) {
+      for (const at of batchPositions(buffer)) onEntry(entryAt(buffer, at))
+    }
+    from = slice.nextOffset
+  }
+}
+
+function entryAt(buffer: Buffer, at: number): MetadataEntry {
+  const records = decodeBatch(buffer, at).map(record => decodeMetadataRecord(record.value ?? Buffer.alloc(0)))
+  return { records, endIndex: lastOffsetAt(buffer, at) + 1 }
+}

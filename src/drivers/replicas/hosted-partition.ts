@@ -1,0 +1,133 @@
+import { assert } from '../../base/assert.ts'
+import type { Epoch, PartitionId, Uuid } from '../../base/brands.ts'
+import { NaruError } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { DiskReserve } from '../../log/disk-reserve.ts'
+import type { LogEvent } from '../../log/log-core.ts'
+import type { LogDirectory } from '../../log/log-directory.ts'
+import type { PartitionLog } from '../../log/partition-log.ts'
+import type { Clock } from '../../ports/clock.ts'
+import { PartitionLeader } from './partition-leader.ts'
+import type { PartitionSettings } from './partition-settings.ts'
+
+export interface HostedPartitionOptions {
+  readonly topic: string
+  readonly topicId: Uuid
+  readonly partition: PartitionId
+  readonly leaderEpoch: Epoch
+  readonly settings: PartitionSettings
+  readonly directory: LogDirectory
+  readonly clock: Clock
+  readonly reserve: DiskReserve
+  readonly logger: Logger
+}
+
+/**
+ * A partition that has a replica on this node: its log and, while this node leads it, its leader.
+ * opening -> leading -> failed (log offline or damaged) ; any -> closed (topic deleted, node stops).
+ */
+export class HostedPartition {
+  readonly #options: HostedPartitionOptions
+  readonly #name: string
+  #settings: PartitionSettings
+  #log: PartitionLog | undefined
+  #leader: PartitionLeader | undefined
+  #refusal: NaruError | undefined
+  #closing: Promise<void> | undefined
+  readonly #opening: Promise<void>
+
+  constructor(options: HostedPartitionOptions) {
+    this.#options = options
+    this.#settings = options.settings
+    this.#name = `"${options.topic}" partition ${options.partition}`
+    this.#refusal = new NaruError('NODE_STARTING', `${this.#name} is being opened: try again`)
+    this.#opening = this.#open()
+  }
+
+  /** Settled once the log is open and led, or known not to be. */
+  get opened(): Promise<void> {
+    return this.#opening
+  }
+
+  get leader(): PartitionLeader | undefined {
+    return this.#leader
+  }
+
+  /** Why there is no leader here now. */
+  get refusal(): NaruError {
+    return this.#refusal ?? new NaruError('LEADER_NOT_AVAILABLE', `${this.#name} has no leader here`)
+  }
+
+  updateSettings(settings: PartitionSettings): void {
+    this.#settings = settings
+    this.#leader?.updateSettings(settings)
+    void this.#log?.updateConfig(settings.log)
+  }
+
+  /** Answers what is parked as failed, then closes the log. Idempotent. */
+  close(because: NaruError): Promise<void> {
+    this.#closing ??= this.#close(because)
+    return this.#closing
+  }
+
+  async #open(): Promise<void> {
+    const { directory, topic, topicId, partition } = this.#options
+    try {
+      const log = await directory.openPartition({
+        topic,
+        topicId,
+        partition,
+        config: this.#settings.log,
+        onProgress: () => this.#leader?.onLogProgress(),
+        onEvent: event => this.#onEvent(event),
+      })
+      this.#log = log
+      if (this.#closing) return
+      if (log.failure) this.#fail(log.failure)
+      else this.#lead(log)
+    } catch (thrown) {
+      this.#fail(NaruError.from(thrown))
+    }
+  }
+
+  #lead(log: PartitionLog): void {
+    const { topic, topicId, partition, leaderEpoch, clock, reserve } = this.#options
+    assert(this.#leader === undefined, 'a partition is led once')
+    const settings = this.#settings
+    this.#leader = new PartitionLeader({
+      topic,
+      topicId,
+      partition,
+      leaderEpoch,
+      log,
+      clock,
+      reserve,
+      settings,
+    })
+    this.#refusal = undefined
+  }
+
+  #onEvent(event: LogEvent): void {
+    if (event.kind === 'offline' || event.kind === 'quarantined') this.#fail(event.error)
+    else if (event.kind === 'diskFull') this.#options.reserve.noteFull()
+  }
+
+  #fail(error: NaruError): void {
+    const { topic, partition, logger } = this.#options
+    logger.error({ topic, partition, reason: error.reason }, error.message)
+    this.#end(error)
+  }
+
+  #end(because: NaruError): void {
+    this.#refusal = because
+    const leader = this.#leader
+    this.#leader = undefined
+    leader?.end(because)
+  }
+
+  async #close(because: NaruError): Promise<void> {
+    await this.#opening
+    this.#end(because)
+    if (this.#log) await this.#options.directory.closePartition(this.#log)
+  }
+}

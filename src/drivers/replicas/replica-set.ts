@@ -1,0 +1,165 @@
+import type { NodeId, PartitionId, Uuid } from '../../base/brands.ts'
+import { NaruError } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { DiskReserve } from '../../log/disk-reserve.ts'
+import type { LogDirectory } from '../../log/log-directory.ts'
+import type { MetadataDelta } from '../../metadata/metadata-delta.ts'
+import type { MetadataImage } from '../../metadata/metadata-image.ts'
+import type { PartitionState } from '../../metadata/metadata-record.ts'
+import type { TopicView } from '../../metadata/topic-image.ts'
+import type { TopicSettings } from '../../metadata/topic-settings.ts'
+import type { Clock } from '../../ports/clock.ts'
+import { HostedPartition } from './hosted-partition.ts'
+import type { PartitionLeader } from './partition-leader.ts'
+import { partitionSettings } from './partition-settings.ts'
+
+export interface ReplicaSetOptions {
+  readonly nodeId: NodeId
+  readonly directory: LogDirectory
+  readonly clock: Clock
+  readonly reserve: DiskReserve
+  readonly logger: Logger
+  /** This node's defaults for topics that do not set a setting. */
+  readonly settingDefaults: Partial<TopicSettings>
+}
+
+/**
+ * All partitions that this node has a replica of, kept as the committed metadata say: a partition that appears
+ * gets its log, one whose topic is deleted loses it, settings apply at once.
+ *
+ * Directories of topics that the metadata do not know are left alone at start: they are removed only for a topic
+ * that was seen to be deleted (A10).
+ */
+export class ReplicaSet {
+  readonly #options: ReplicaSetOptions
+  readonly #topics = new Map<Uuid, Map<PartitionId, HostedPartition>>()
+  readonly #removals = new Set<Promise<void>>()
+  #stopping: NaruError | undefined
+
+  constructor(options: ReplicaSetOptions) {
+    this.#options = options
+  }
+
+  /** Opens all partitions of this node; resolves when each one is led, or known not to be. */
+  async open(image: MetadataImage): Promise<void> {
+    for (const topic of image.topics()) this.#host(topic)
+    await Promise.all([...this.#hosted()].map(partition => partition.opened))
+  }
+
+  /** Subscriber of the metadata. */
+  onMetadata(delta: MetadataDelta, image: MetadataImage): void {
+    if (this.#stopping) return
+    for (const topic of delta.deletedTopics.values()) this.#remove(topic)
+    for (const topicId of delta.changedPartitions.keys()) {
+      const topic = image.topicById(topicId)
+      if (topic) this.#host(topic)
+    }
+    for (const topicId of delta.changedSettings) this.#updateSettings(topicId, image)
+  }
+
+  leader(topicId: Uuid, partition: PartitionId): PartitionLeader | undefined {
+    return this.#topics.get(topicId)?.get(partition)?.leader
+  }
+
+  /** The leader here, or the error that says why there is none. */
+  requireLeader(topic: TopicView, partition: PartitionId): PartitionLeader {
+    const hosted = this.#topics.get(topic.id)?.get(partition)
+    const leader = hosted?.leader
+    if (leader) return leader
+    if (hosted) throw hosted.refusal
+    const details = { topic: topic.name, partition: String(partition) }
+    const state = topic.partition(partition)
+    if (!state)
+      throw new NaruError(
+        'UNKNOWN_PARTITION',
+        `topic "${topic.name}" has no partition ${partition}: it has ${topic.partitionCount}, numbered from 0`,
+        { details: { ...details, partitionCount: String(topic.partitionCount) } },
+      )
+    throw new NaruError(
+      'LEADER_NOT_AVAILABLE',
+      `"${topic.name}" partition ${partition} is not on this node`,
+      { details },
+    )
+  }
+
+  /** Settled when every partition of the topic that this node hosts is led, or known not to be. */
+  async whenOpened(topicId: Uuid): Promise<void> {
+    await Promise.all([...(this.#topics.get(topicId)?.values() ?? [])].map(partition => partition.opened))
+  }
+
+  /** Answers what is parked, then closes every log. */
+  async close(because: NaruError): Promise<void> {
+    this.#stopping = because
+    await Promise.all([...this.#hosted()].map(partition => partition.close(because)))
+    await Promise.all(this.#removals)
+  }
+
+  #host(topic: TopicView): void {
+    let partitions = this.#topics.get(topic.id)
+    if (!partitions) {
+      partitions = new Map()
+      this.#topics.set(topic.id, partitions)
+    }
+    const settings = partitionSettings(topic, this.#options.settingDefaults)
+    for (const [partition, state] of topic.partitions()) {
+      if (partitions.has(partition) || !this.#isHere(state)) continue
+      const { directory, clock, reserve, logger } = this.#options
+      const { leaderEpoch } = state
+      const identity = { topic: topic.name, topicId: topic.id, partition, leaderEpoch }
+      partitions.set(
+        partition,
+        new HostedPartition({ ...identity, settings, directory, clock, reserve, logger }),
+      )
+    }
+  }
+
+  #isHere(state: PartitionState): boolean {
+    return state.replicas.includes(this.#options.nodeId)
+  }
+
+  #updateSettings(topicId: Uuid, image: MetadataImage): void {
+    const topic = image.topicById(topicId)
+    if (!topic) return
+    const settings = partitionSettings(topic, this.#options.settingDefaults)
+    for (const partition of this.#topics.get(topicId)?.values() ?? []) partition.updateSettings(settings)
+  }
+
+  #remove(topic: TopicView): void {
+    const partitions = this.#topics.get(topic.id)
+    if (!partitions) return
+    this.#topics.delete(topic.id)
+    const because = new NaruError('UNKNOWN_TOPIC', `topic "${topic.name}" was deleted`, {
+      details: { topic: topic.name },
+    })
+    for (const [partition, hosted] of partitions) {
+      const removal = this.#removeOne({ topic, partition, hosted, because })
+      this.#removals.add(removal)
+      void removal.finally(() => this.#removals.delete(removal))
+    }
+  }
+
+  async #removeOne(target: Removal): Promise<void> {
+    const { topic, partition, hosted, because } = target
+    try {
+      await hosted.close(because)
+      await this.#options.directory.deletePartition({ topic: topic.name, topicId: topic.id, partition })
+    } catch (thrown) {
+      const { message } = NaruError.from(thrown)
+      this.#options.logger.error(
+        { topic: topic.name, partition },
+        `a deleted partition could not be removed: ${message}`,
+      )
+    }
+  }
+
+  *#hosted(): Iterable<HostedPartition> {
+    for (const partitions of this.#topics.values()) yield* partitions.values()
+  }
+}
+
+interface Removal {
+  readonly topic: TopicView
+  readonly partition: PartitionId
+  readonly hosted: HostedPartition
+  readonly because: NaruError
+}
