@@ -48,6 +48,8 @@ export type ErrorReason =
   | 'UNAUTHENTICATED'
   | 'PERMISSION_DENIED'
   | 'QUORUM_CHANGE_REFUSED'
+  | 'NODE_ID_IN_USE'
+  | 'STALE_NODE_EPOCH'
 
 export type Outcome = 'UNKNOWN' | 'NONE'
 
