@@ -103,6 +103,16 @@ describe('check', () => {
     expect(reasonOf(() => table.check(batch({ producerEpoch: 1, baseSequence: 20 }))).outcome).toBe('none')
   })
 
+  it('takes from a control batch nothing but its epoch', () => {
+    const table = tableWith(2)
+    table.update(batch({ baseSequence: -1, baseOffset: 20, isControl: true }), NOW)
+    expect(table.check(batch({ baseSequence: 20 }))).toEqual({ kind: 'append' })
+    table.update(batch({ producerEpoch: 1, baseSequence: -1, baseOffset: 21, isControl: true }), NOW)
+    expect([...table.entries]).toEqual([[7, { epoch: 1, batches: [] }]])
+    expect(table.check(batch({ producerEpoch: 1 }))).toEqual({ kind: 'append' })
+    expect(reasonOf(() => table.check(batch({ baseSequence: 20 }))).reason).toBe('PRODUCER_FENCED')
+  })
+
   it('goes on from 2^31 - 1 to 0, within a batch and between two', () => {
     const table = new ProducerStateTable()
     table.update(batch({ baseSequence: SEQUENCE_MAX - 4, baseOffset: 100, count: 5 }), NOW)
