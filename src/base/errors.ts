@@ -204,6 +204,12 @@ export const ERROR_CODES = {
     'none',
     'Another node with this id runs: stop it, or give this one another node.id.',
   ),
+  UNKNOWN_SERVICE: row(
+    'NOT_FOUND',
+    false,
+    'none',
+    'Ask for the health of "" (the node) or of a service that it lists.',
+  ),
   STALE_NODE_EPOCH: row(
     'FAILED_PRECONDITION',
     false,

@@ -50,6 +50,7 @@ export type ErrorReason =
   | 'QUORUM_CHANGE_REFUSED'
   | 'NODE_ID_IN_USE'
   | 'STALE_NODE_EPOCH'
+  | 'UNKNOWN_SERVICE'
 
 export type Outcome = 'UNKNOWN' | 'NONE'
 
