@@ -54,11 +54,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'own-term commit off by one',
     harm: 'an entry of an earlier term is committed by counting, and a later leader may undo it',
-    edits: [['leader.ts', 'log.termAt(reached) !== term) return', 'reached < this.#firstIndex - 1) return'], [
-      'leader.ts',
-      "    this.#append('noop', [NO_DATA])",
-      "    this.#firstIndex = this.#state.log.lastIndex + 1\n    this.#append('noop', [NO_DATA])",
-    ], ['leader.ts', '  #uncommittedBytes = 0\n', '  #uncommittedBytes = 0\n  #firstIndex = 0\n']],
+    edits: [
+      ['leader.ts', 'log.termAt(reached) !== term) return', 'reached < this.#firstIndex - 1) return'],
+      [
+        'leader.ts',
+        "    this.#append('noop', [NO_DATA])",
+        "    this.#firstIndex = this.#state.log.lastIndex + 1\n    this.#append('noop', [NO_DATA])",
+      ],
+      ['leader.ts', '  #uncommittedBytes = 0\n', '  #uncommittedBytes = 0\n  #firstIndex = 0\n'],
+    ],
   },
   {
     name: 'read-index id reuse',
@@ -68,12 +72,24 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'membership change without own-term commit',
     harm: 'two leaders change from the same membership into two without a common voter',
-    edits: [['leader.ts', 'if (!this.isReady)\n      return refusedChange(', 'if (false)\n      return refusedChange(']],
+    edits: [
+      [
+        'leader.ts',
+        'if (!this.isReady)\n      return refusedChange(',
+        'if (false)\n      return refusedChange(',
+      ],
+    ],
   },
   {
     name: 'one-entry voter replacement',
     harm: 'old and new voters have majorities without a common voter',
-    edits: [['membership.ts', 'return { refusal: `${voter} of the same node is still a voter: remove it first` }', 'voters.delete(voter)']],
+    edits: [
+      [
+        'membership.ts',
+        'return { refusal: `${voter} of the same node is still a voter: remove it first` }',
+        'voters.delete(voter)',
+      ],
+    ],
   },
 ]
 

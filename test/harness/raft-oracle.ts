@@ -29,7 +29,7 @@ export function check(condition: boolean, message: string): asserts condition {
 
 export class RaftOracle {
   /** By index: everything that any leader ever committed. */
-  readonly committed = new Map<number, { term: number; text: string }>()
+  readonly committed = new Map<number, { term: number; leaderTerm: number }>()
   committedMax = 0
   readonly #diskOf: (member: MemberId) => RaftDisk | undefined
   readonly #leaders = new Map<number, MemberId>()
@@ -58,7 +58,8 @@ export class RaftOracle {
     this.#checkCommit(member, output, now, before)
     this.#checkDisk(member)
     if (input.type === 'message' && input.message.type === 'pre-vote-request' && before !== undefined) {
-      const unchanged = before.term === now.term && before.votedFor === now.votedFor && before.role === now.role
+      const unchanged =
+        before.term === now.term && before.votedFor === now.votedFor && before.role === now.role
       check(unchanged, `R15 ${member.id} changed on a pre-vote request`)
     }
     for (const { ticket, index } of output.readStates) {
@@ -80,7 +81,10 @@ export class RaftOracle {
     const isTermDurable = hardState.term >= message.term
     const votedInTerm = hardState.term > message.term ? undefined : hardState.votedFor
     if (message.type === 'vote-request') {
-      check(isTermDurable && votedInTerm === member.id, `R14 ${member.id} campaigns before its vote is durable`)
+      check(
+        isTermDurable && votedInTerm === member.id,
+        `R14 ${member.id} campaigns before its vote is durable`,
+      )
     } else if (message.type === 'vote-answer' && message.granted) {
       check(isTermDurable && votedInTerm === message.to, `R14 ${member.id} grants a vote that is not durable`)
     } else if (message.type === 'append-answer' && message.result.accepted) {
@@ -89,14 +93,25 @@ export class RaftOracle {
     }
   }
 
-  #checkLeadership(member: RaftMember, output: RaftOutput, now: RaftStatus, before: RaftStatus | undefined): void {
+  #checkLeadership(
+    member: RaftMember,
+    output: RaftOutput,
+    now: RaftStatus,
+    before: RaftStatus | undefined,
+  ): void {
     if (now.role !== 'leader') return
     const other = this.#leaders.get(now.term)
     check(other === undefined || other === member.id, `R1 ${other} and ${member.id} lead in term ${now.term}`)
     this.#leaders.set(now.term, member.id)
     const wasLeader = before?.role === 'leader' && before.term === now.term
-    check(!output.events.some(e => e.type === 'truncated') || !wasLeader, `R3 the leader ${member.id} truncated its log`)
-    check(output.persist?.snapshot === undefined || !wasLeader, `R11 the leader ${member.id} loaded a snapshot`)
+    check(
+      !output.events.some(e => e.type === 'truncated') || !wasLeader,
+      `R3 the leader ${member.id} truncated its log`,
+    )
+    check(
+      output.persist?.snapshot === undefined || !wasLeader,
+      `R11 the leader ${member.id} loaded a snapshot`,
+    )
     if (!wasLeader) this.#checkCompleteness(member, output, now)
   }
 
@@ -108,9 +123,13 @@ export class RaftOracle {
       for (const [index] of log) if (index >= (persist?.entries[0]?.index ?? Infinity)) log.delete(index)
       for (const entry of persist?.entries ?? []) log.set(entry.index, entry.term)
     }
-    for (const [index, { term }] of this.committed) {
-      if (index <= now.logStart.index) continue
-      check(log.get(index) === term, `R5 the leader ${member.id} of term ${now.term} lacks the committed entry ${index}`)
+    for (const [index, { term, leaderTerm }] of this.committed) {
+      // The votes of an election can arrive when a later one is long decided: such a leader commits nothing.
+      if (index <= now.logStart.index || leaderTerm >= now.term) continue
+      check(
+        log.get(index) === term,
+        `R5 the leader ${member.id} of term ${now.term} lacks the committed entry ${index}`,
+      )
     }
   }
 
@@ -139,22 +158,37 @@ export class RaftOracle {
       if (entry.kind !== 'config' || entry.index <= before.last.index) continue
       const after = decodeMembership(entry.data)
       check(after !== undefined, `R12 entry ${entry.index} holds no membership`)
-      check(before.membershipIsCommitted, `R12 ${now.self} changes the membership while a change is under way`)
+      check(
+        before.membershipIsCommitted,
+        `R12 ${now.self} changes the membership while a change is under way`,
+      )
       const commit = this.committed.get(before.commitIndex)
       check(commit?.term === before.term, `R12 ${now.self} changes the membership without an own-term commit`)
-      check(differences(before.membership, after) <= 1, `R12 entry ${entry.index} changes more than one voter`)
+      check(
+        differences(before.membership, after) <= 1,
+        `R12 entry ${entry.index} changes more than one voter`,
+      )
       for (const voter of after.voters) {
         if (before.membership.voters.includes(voter)) continue
         const disk = this.#diskOf(voter)
-        check(disk !== undefined && diskLast(disk).index >= before.commitIndex, `R12 voter ${voter} is not caught up`)
+        check(
+          disk !== undefined && diskLast(disk).index >= before.commitIndex,
+          `R12 voter ${voter} is not caught up`,
+        )
       }
     }
   }
 
-  #checkCommit(member: RaftMember, output: RaftOutput, now: RaftStatus, before: RaftStatus | undefined): void {
+  #checkCommit(
+    member: RaftMember,
+    output: RaftOutput,
+    now: RaftStatus,
+    before: RaftStatus | undefined,
+  ): void {
     check(now.commitIndex >= (before?.commitIndex ?? 0), `R6 the commit index of ${member.id} fell`)
     if (now.role !== 'leader' || before?.term !== now.term || now.commitIndex <= before.commitIndex) return
-    const isHeldBy = (disk: RaftDisk | undefined) => disk !== undefined && diskLast(disk).index >= now.commitIndex
+    const isHeldBy = (disk: RaftDisk | undefined) =>
+      disk !== undefined && diskLast(disk).index >= now.commitIndex
     const { voters } = now.membership
     const holders = voters.filter(voter => isHeldBy(this.#diskOf(voter)))
     // A voter removed by the very commit is not counted, and need not be.
@@ -168,9 +202,11 @@ export class RaftOracle {
         check(term === now.term, `R8 ${member.id} commits ${index} of term ${term} in term ${now.term}`)
       }
       const known = this.committed.get(index)
-      check(known === undefined || known.term === term, `R5 entry ${index} is committed in terms ${known?.term} and ${term}`)
-      const entry = output.committed.find(candidate => candidate.index === index)
-      this.committed.set(index, { term, text: entry?.kind ?? '' })
+      check(
+        known === undefined || known.term === term,
+        `R5 entry ${index} is committed in terms ${known?.term} and ${term}`,
+      )
+      if (known === undefined) this.committed.set(index, { term, leaderTerm: now.term })
     }
     this.committedMax = Math.max(this.committedMax, now.commitIndex)
   }
@@ -183,7 +219,8 @@ export class RaftOracle {
     check(snapshot.index === snapshotContent.index, `R11 ${member.id} has the wrong snapshot content`)
     if (before === undefined || before === hardState) return
     check(hardState.term >= before.term, `R2 the term of ${member.id} fell`)
-    const isFixed = hardState.term > before.term || before.votedFor === undefined || before.votedFor === hardState.votedFor
+    const isFixed =
+      hardState.term > before.term || before.votedFor === undefined || before.votedFor === hardState.votedFor
     check(isFixed, `R2 ${member.id} changed its vote in term ${hardState.term}`)
   }
 }

@@ -16,6 +16,7 @@ export interface RaftSimulationOptions {
   readonly seed: number
   readonly steps?: number
   readonly nodeClass?: typeof RaftNode
+  readonly trace?: (line: string) => void
   /** A planted bug of the driver. */
   readonly spoil?: (output: RaftOutput) => RaftOutput
 }
@@ -99,7 +100,15 @@ export class RaftSimulation {
   }
 
   #addHost(id: MemberId, disk: RaftDisk): void {
-    const host: Host = { id, disk, member: undefined, incarnation: 0, pausedUntilMs: 0, inbox: [], syncDueMs: 0 }
+    const host: Host = {
+      id,
+      disk,
+      member: undefined,
+      incarnation: 0,
+      pausedUntilMs: 0,
+      inbox: [],
+      syncDueMs: 0,
+    }
     this.#hosts.set(id, host)
     this.#start(host)
   }
@@ -115,7 +124,11 @@ export class RaftSimulation {
       mayVote: true,
       random: this.#random,
       timing: TIMING,
-      limits: { appendEntriesMax: this.#pick([1, 3, 100]), inflightMessagesMax: this.#pick([1, 4]), applyBytesMax: 20 },
+      limits: {
+        appendEntriesMax: this.#pick([1, 3, 100]),
+        inflightMessagesMax: this.#pick([1, 4]),
+        applyBytesMax: 20,
+      },
       send: packet => this.#send(host, packet),
       onOutput: (member, output, input) => this.#onOutput(member, output, input),
       ...(this.#options.nodeClass && { nodeClass: this.#options.nodeClass }),
@@ -126,6 +139,9 @@ export class RaftSimulation {
   }
 
   #onOutput(member: RaftMember, given: RaftOutput, input: RaftInput): RaftOutput {
+    this.#options.trace?.(
+      `${this.#nowMs} ${member.id} ${describe(input)} => ${member.node.status.role} ${JSON.stringify(given.events)} ${given.persist ? `persist ${JSON.stringify(given.persist.hardState ?? '')} to ${given.persist.mark.last.index}` : ''}`,
+    )
     this.oracle.onOutput(member, given, input)
     this.oracle.onApplied(member)
     if (input.type === 'change-membership' && given.refusal === undefined) this.report.changes++
@@ -134,7 +150,10 @@ export class RaftSimulation {
     for (const event of given.events) {
       if (event.type === 'role-changed' && event.role === 'leader') this.report.leaders++
     }
-    this.report.hash = mix(this.report.hash, `${member.id}${input.type}${given.sendNow.length}${given.committed.length}`)
+    this.report.hash = mix(
+      this.report.hash,
+      `${member.id}${input.type}${given.sendNow.length}${given.committed.length}`,
+    )
     return this.#options.spoil?.(given) ?? given
   }
 
@@ -222,7 +241,8 @@ export class RaftSimulation {
     const { propose, read, change, transfer, compact } = this.#chance
     for (const leader of leaders) {
       if (this.#hit(propose)) this.#propose(leader)
-      if (this.#hit(change)) this.#step(leader, { type: 'change-membership', change: this.#drawChange(leader) })
+      if (this.#hit(change))
+        this.#step(leader, { type: 'change-membership', change: this.#drawChange(leader) })
       if (this.#hit(transfer)) this.#step(leader, { type: 'transfer', to: this.#pick(running).id })
       if (this.#hit(read)) this.#read(leader)
     }
@@ -237,6 +257,21 @@ export class RaftSimulation {
 
   #read(host: Host): void {
     const ticket = ++this.#tickets
+    const st = host.member?.node.status
+    if (
+      host.pausedUntilMs <= this.#nowMs &&
+      st?.role === 'leader' &&
+      st.isReady &&
+      this.oracle.committedMax > st.commitIndex
+    ) {
+      const g = globalThis as any
+      g.stale = (g.stale ?? 0) + 1
+      const inb = host.inbox.filter(
+        i => i.packet.message.type === 'heartbeat-answer' && i.packet.message.term === st.term,
+      )
+      if (inb.length) g.stale2 = (g.stale2 ?? 0) + 1
+      if (inb.some(i => i.dueMs <= this.#nowMs + 5)) g.stale3 = (g.stale3 ?? 0) + 1
+    }
     this.oracle.readBegins(ticket)
     this.#step(host, { type: 'read-index', ticket })
   }
@@ -250,10 +285,16 @@ export class RaftSimulation {
     const op = this.#pick(['add-learner', 'promote', 'promote', 'demote', 'remove'] as const)
     const { voters, learners } = membership
     const outsiders = [...this.#hosts.keys()].filter(id => !voters.includes(id) && !learners.includes(id))
-    const fitting = { 'add-learner': outsiders, promote: learners, demote: voters, remove: [...voters, ...learners] }
+    const fitting = {
+      'add-learner': outsiders,
+      promote: learners,
+      demote: voters,
+      remove: [...voters, ...learners],
+    }
     // Below three voters there is little left that could go wrong.
     const shrinks = op === 'demote' || op === 'remove'
-    if (shrinks && voters.length <= 2) return { op: 'add-learner', member: this.#pick([...this.#hosts.keys()]) }
+    if (shrinks && voters.length <= 2)
+      return { op: 'add-learner', member: this.#pick([...this.#hosts.keys()]) }
     const choice = fitting[op]
     return { op, member: this.#pick(choice.length > 0 ? choice : [...this.#hosts.keys()]) }
   }
@@ -288,9 +329,12 @@ export class RaftSimulation {
 
   #hasConverged(): boolean {
     const status = this.#leader()?.member?.node.status
-    if (status === undefined || status.commitIndex !== status.last.index || status.commitIndex === 0) return false
+    if (status === undefined || status.commitIndex !== status.last.index || status.commitIndex === 0)
+      return false
     const { voters, learners } = status.membership
-    return [...voters, ...learners].every(id => this.#hosts.get(id)?.member?.applied.index === status.commitIndex)
+    return [...voters, ...learners].every(
+      id => this.#hosts.get(id)?.member?.applied.index === status.commitIndex,
+    )
   }
 
   #hit(probability: number): boolean {
@@ -337,4 +381,8 @@ function mix(hash: string, text: string): string {
   const all = hash + text
   for (let i = 0; i < all.length; i++) value = Math.imul(value ^ all.charCodeAt(i), 0x01000193) >>> 0
   return value.toString(36)
+}
+
+function describe(input: RaftInput): string {
+  return input.type === 'message' ? JSON.stringify(input.message) : JSON.stringify(input)
 }

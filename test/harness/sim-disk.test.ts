@@ -180,7 +180,7 @@ describe('power cut', () => {
         const machine = new SimMachine(seed)
         await machine.run(disk => writeFileAtomically(disk, 'f', Buffer.from('old content')))
         let isCut = false
-        machine.image.crashAtChange(machine.image.changes + change, () => {
+        machine.crashAtChange(machine.image.changes + change, () => {
           isCut = true
         })
         let isDone = false

@@ -72,6 +72,14 @@ export class SimMachine {
     this.state.powerCut()
   }
 
+  /** Cuts the power in the middle of the disk change with this number (see `SimDiskImage.changes`). */
+  crashAtChange(change: number, onCrash: () => void = () => {}): void {
+    this.image.crashAtChange(change, () => {
+      this.state.powerCut()
+      onCrash()
+    })
+  }
+
   #running(): SimProcess {
     if (this.#process?.incarnation.isAlive) return this.#process
     const incarnation = new SimIncarnation(this.scheduler, this.name)

@@ -97,7 +97,7 @@ describe('as a file', () => {
     for (let seed = 0; seed < 40; seed++) {
       const machine = new SimMachine(seed)
       await machine.run(disk => offsetCheckpoint(disk, '.', 'recovery-point').write(OFFSETS.slice(0, 1)))
-      machine.image.crashAtChange(machine.image.changes + 1 + (seed % 6))
+      machine.crashAtChange(machine.image.changes + 1 + (seed % 6))
       void offsetCheckpoint(machine.disk, '.', 'recovery-point').write(OFFSETS)
       await machine.scheduler.runFor(1000)
       machine.powerCut()
