@@ -1,9 +1,21 @@
 import type { Codec } from './codec.ts'
 import { MessageCodec } from './message-codec.ts'
+import { produceStreamRequest, produceStreamResponse } from './produce-codec.ts'
+import { produceRequest } from './produce-request-codec.ts'
+import { fetchResponse, readResponse } from './read-codec.ts'
 
-const codecs = new Map<string, Codec<unknown>>()
+/** Messages with a codec of their own. */
+export const HOT_CODECS = [
+  produceRequest,
+  produceStreamRequest,
+  produceStreamResponse,
+  readResponse,
+  fetchResponse,
+] as const
 
-/** The codec of a message by its full name: the hot one if there is one. Costs nothing until it is used. */
+const codecs = new Map<string, Codec<unknown>>(HOT_CODECS.map(codec => [codec.name, codec as Codec<unknown>]))
+
+/** The codec of a message by its full name. Costs nothing until it is used. */
 export function codecOf<T>(name: string): Codec<T> {
   const known = codecs.get(name)
   if (known) return known as Codec<T>

@@ -2,6 +2,7 @@ import protobuf from 'protobufjs/minimal.js'
 import { unreachable } from '../base/assert.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Codec, MessageInit } from './codec.ts'
+import { checkedInteger, checkedText, INT32_MAX, INT64_MAX } from './field-values.ts'
 import { type FieldSchema, type MessageSchema, messageSchema } from './schema.ts'
 import { decodeStrictly, LENGTH, type StrictReader, VARINT } from './strict-reader.ts'
 
@@ -9,7 +10,7 @@ import { decodeStrictly, LENGTH, type StrictReader, VARINT } from './strict-read
  * The codec of any message, driven by its schema. protobufjs's own decoder reads a field as its declared type
  * whatever the wire says, takes unknown enum numbers and turns int64 into objects, so this one walks the fields
  * itself on protobufjs's Reader and Writer. Messages that carry records by the megabyte have codecs of their own
- * (`hot-codecs.ts`) that must agree with it.
+ * (`hot-codec.ts`) that must agree with it.
  */
 export class MessageCodec<T> implements Codec<T> {
   readonly name: string
@@ -39,7 +40,7 @@ export class MessageCodec<T> implements Codec<T> {
 type Message = Record<string, unknown>
 
 /** Reads up to `end`; into `message` if the field came before, because protobuf merges such parts. */
-function readMessage(
+export function readMessage(
   reader: StrictReader,
   schema: MessageSchema,
   end: number,
@@ -133,7 +134,7 @@ function readValue(
     case 'bytes':
       return reader.bytes()
     case 'enum':
-      return enumName(reader.int32(), field, type.schema.byNumber)
+      return reader.enum(path, type.schema.byNumber)
     case 'message': {
       const end = reader.enter(path)
       const message = readMessage(reader, type.schema, end, at.earlier as Message | undefined)
@@ -145,13 +146,6 @@ function readValue(
     default:
       return unreachable(type)
   }
-}
-
-function enumName(number: number, field: FieldSchema, names: ReadonlyMap<number, string>): string {
-  const name = names.get(number)
-  if (name === undefined)
-    throw new NaruError('INVALID_REQUEST', `${field.path}: ${number} is no value that this release knows`)
-  return name
 }
 
 function readMapEntry(reader: StrictReader, path: string, map: Record<string, string>): void {
@@ -192,7 +186,7 @@ function isDefault(field: FieldSchema, value: unknown): boolean {
   return value === defaultOf(field)
 }
 
-function writeMessage(writer: protobuf.Writer, schema: MessageSchema, message: Message): void {
+export function writeMessage(writer: protobuf.Writer, schema: MessageSchema, message: Message): void {
   for (const field of schema.fields) {
     const value = message[field.name]
     if (value === undefined) continue
@@ -228,10 +222,10 @@ function writeValue(writer: protobuf.Writer, field: FieldSchema, value: unknown)
   const { type, path } = field
   switch (type.kind) {
     case 'int32':
-      writer.int32(checkedInteger(value, path, 2 ** 31 - 1))
+      writer.int32(checkedInteger(value, path, INT32_MAX))
       break
     case 'int64':
-      writer.int64(checkedInteger(value, path, Number.MAX_SAFE_INTEGER))
+      writer.int64(checkedInteger(value, path, INT64_MAX))
       break
     case 'bool':
       writer.bool(value as boolean)
@@ -259,20 +253,4 @@ function writeValue(writer: protobuf.Writer, field: FieldSchema, value: unknown)
     default:
       unreachable(type)
   }
-}
-
-function checkedInteger(value: unknown, path: string, max: number): number {
-  if (!Number.isInteger(value) || (value as number) > max || (value as number) < -max - 1)
-    throw new NaruError('INVALID_REQUEST', `${path}: ${String(value)} is no whole number within ±${max}`)
-  return value as number
-}
-
-/** Half of a surrogate pair has no UTF-8: better refused here than by whoever reads it. */
-function checkedText(value: string, path: string): string {
-  if (/\p{Surrogate}/u.test(value))
-    throw new NaruError(
-      'INVALID_REQUEST',
-      `${path}: the text is not valid Unicode (half of a surrogate pair)`,
-    )
-  return value
 }

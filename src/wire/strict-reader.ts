@@ -89,6 +89,14 @@ export class StrictReader {
     return this.#reader.bool()
   }
 
+  /** The name of an enum value. */
+  enum<Name extends string>(path: string, names: ReadonlyMap<number, Name>): Name {
+    const number = this.#reader.int32()
+    const name = names.get(number)
+    if (name === undefined) throw malformed(`${path}: ${number} is no value that this release knows`)
+    return name
+  }
+
   int64(path: string): number {
     const value = Number(this.#reader.int64())
     if (!Number.isSafeInteger(value))
