@@ -23,6 +23,7 @@ export function explain(thrown: unknown): { message: string | undefined; exitCod
   return { message: `this is a bug of Naru, please report it: ${detail}`, exitCode: EXIT_CODES.failed }
 }
 
+/** Of a file or socket: ENOENT and its kin explain themselves. */
 function isSystemError(thrown: unknown): thrown is Error {
-  return thrown instanceof Error && typeof (thrown as NodeJS.ErrnoException).syscall === 'string'
+  return thrown instanceof Error && /^E[A-Z0-9]+$/.test(String((thrown as NodeJS.ErrnoException).code))
 }

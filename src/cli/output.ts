@@ -47,6 +47,13 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`
 }
 
+/** `10,000 records in 0.52 s (19,231 records/s, 4.3 MiB/s)` */
+export function rateText(done: { records: number; bytes: number }, durationMs: number): string {
+  const seconds = Math.max(durationMs, 1) / 1000
+  const rates = `${formatCount(Math.round(done.records / seconds))} records/s, ${formatBytes(Math.round(done.bytes / seconds))}/s`
+  return `${plural(done.records, 'record')} in ${seconds.toFixed(2)} s (${rates})`
+}
+
 /** `1 record`, `2 records`. */
 export function plural(count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`

@@ -1,3 +1,4 @@
+import { NaruError } from '../base/errors.ts'
 import { batchDefectAt, batchSizeAt } from '../log/batch-check.ts'
 import {
   LOG_SUFFIX,
@@ -69,7 +70,8 @@ export class LogTools {
 /** The segments at a path: one file, or all of a directory and those below it, in order. */
 async function segmentFiles(disk: Disk, path: string): Promise<string[]> {
   const stat = await disk.stat(path)
-  if (!stat?.isDirectory) return [path]
+  if (!stat) throw new NaruError('INVALID_REQUEST', `there is no file or directory ${path}`)
+  if (!stat.isDirectory) return [path]
   const found: string[] = []
   for (const entry of await disk.list(path)) {
     const name = `${path.replace(/\/$/, '')}/${entry.name}`

@@ -53,7 +53,7 @@ describe('errors', () => {
   })
 
   it('of the system are told as they are, unforeseen ones with their stack', () => {
-    const missing = Object.assign(new Error("ENOENT: no such file, open 'x'"), { syscall: 'open' })
+    const missing = Object.assign(new Error("ENOENT: no such file, open 'x'"), { code: 'ENOENT' })
     expect(explain(missing)).toEqual({ message: "ENOENT: no such file, open 'x'", exitCode: 1 })
     expect(explain(new TypeError('oops')).message).toMatch(/bug of Naru[\s\S]*output\.test\.ts/)
   })

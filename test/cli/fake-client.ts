@@ -1,0 +1,81 @@
+import { NaruError } from '../../src/base/errors.ts'
+import type { Client } from '../../src/client/index.ts'
+
+export interface StoredRecord {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly timestampMs: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: readonly { key: string; value: Buffer | null }[]
+}
+
+/** As much of a client as the commands use, over records in memory: what is tested is what the commands make of it. */
+export class FakeClient {
+  readonly topics = new Map<string, { partitions: number; settings: Record<string, string> }>()
+  readonly records: StoredRecord[] = []
+  readonly calls: unknown[] = []
+  /** Every n-th record finds the buffer full. */
+  fullEvery = 3
+  readyCalls = 0
+
+  asClient(): Client {
+    return this as unknown as Client
+  }
+
+  admin() {
+    return {
+      createTopics: async (
+        specs: { name: string; partitions?: number; settings?: Record<string, string> }[],
+        options: { validateOnly: boolean },
+      ) => {
+        this.calls.push(['createTopics', specs, options])
+        for (const { name, partitions = 3, settings = {} } of specs) {
+          if (this.topics.has(name)) throw new NaruError('TOPIC_ALREADY_EXISTS', `topic "${name}" exists`)
+          if (!options.validateOnly) this.topics.set(name, { partitions, settings })
+        }
+      },
+      deleteTopics: async (names: string[]) => {
+        for (const name of names) {
+          if (!this.topics.delete(name))
+            throw new NaruError('UNKNOWN_TOPIC', `topic "${name}" does not exist`)
+        }
+      },
+      alterTopicSettings: async (...change: unknown[]) =>
+        void this.calls.push(['alterTopicSettings', ...change]),
+      createPartitions: async (...change: unknown[]) => void this.calls.push(['createPartitions', ...change]),
+    }
+  }
+
+  producer() {
+    let enqueued = 0
+    return {
+      enqueue: (record: { topic: string; partition?: number; key?: Buffer; value: Buffer }) => {
+        const { topic, partition = 0, key = null, value } = record
+        const offset = this.records.length
+        this.records.push({ topic, partition, offset, timestampMs: 1, key, value, headers: [] })
+        return ++enqueued % this.fullEvery !== 0
+      },
+      ready: async () => void this.readyCalls++,
+      flush: async () => void this.calls.push(['flush']),
+      [Symbol.asyncDispose]: async () => {},
+    }
+  }
+
+  reader(options: unknown) {
+    this.calls.push(['reader', options])
+    const { records } = this
+    return {
+      async *batches() {
+        for (let i = 0; i < records.length; i += 2) yield { records: records.slice(i, i + 2) }
+      },
+      close: async () => {},
+      [Symbol.asyncDispose]: async () => {},
+    }
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.calls.push(['close'])
+  }
+}
