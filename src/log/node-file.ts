@@ -3,7 +3,7 @@ import type { Disk } from '../ports/disk.ts'
 import { damaged, type JsonFields, readJsonFile, writeJsonFile } from './json-file.ts'
 
 /** Format of the whole data directory. A release that changes what lies in it raises this and says how to upgrade. */
-export const DATA_FORMAT_VERSION = 1
+const DATA_FORMAT_VERSION = 1
 
 const FILE_NAME = 'node.json'
 

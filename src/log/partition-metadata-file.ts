@@ -3,7 +3,7 @@ import { NaruError } from '../base/errors.ts'
 import { type Disk, readWholeFile, writeFileAtomically } from '../ports/disk.ts'
 
 /** File name of it in a partition's directory, as in Kafka. */
-export const PARTITION_METADATA = 'partition.metadata'
+const PARTITION_METADATA = 'partition.metadata'
 
 const VERSION = 0
 

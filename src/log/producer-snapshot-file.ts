@@ -36,7 +36,7 @@ import {
  * missing or damaged one costs a replay of the log and nothing else.
  * Naru has no transactions: it writes -1 into the last two fields and does not judge them when it reads.
  */
-export const SNAPSHOT_VERSION = 1
+const SNAPSHOT_VERSION = 1
 const HEADER_BYTES = 10
 const ENTRY_BYTES = 46
 const CRC_AT = 2

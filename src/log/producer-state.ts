@@ -134,8 +134,8 @@ export interface ProducerStateOptions {
 /** Batches remembered per producer: as many as a client may have in flight (`max.in.flight` of idempotent clients). */
 export const PRODUCER_BATCHES = 5
 /** Per partition. At most about 2 MiB of memory and 1 MiB of snapshot, for clients that take a new id at each start. */
-export const PRODUCER_IDS_MAX = 4096
-export const PRODUCER_ID_EXPIRATION_MS = 24 * 3600 * 1000
+const PRODUCER_IDS_MAX = 4096
+const PRODUCER_ID_EXPIRATION_MS = 24 * 3600 * 1000
 
 /** The fields of a batch header (`records/batch-header.ts`) that matter here; -1 stands for "none". */
 export interface ProducerBatch {

@@ -113,7 +113,7 @@ export async function writeFileAtomically(disk: Disk, path: string, content: Uin
   await disk.syncDirectory(parentOf(path))
 }
 
-export function parentOf(path: string): string {
+function parentOf(path: string): string {
   const slash = path.lastIndexOf('/')
   return slash > 0 ? path.slice(0, slash) : slash === 0 ? '/' : '.'
 }
