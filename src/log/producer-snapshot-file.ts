@@ -1,4 +1,4 @@
-import type { Offset, ProducerId } from '../base/brands.ts'
+import type { ProducerId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import { type Disk, readWholeFile, writeFileAtomically } from '../ports/disk.ts'
 import { crc32c } from '../records/crc32c.ts'
@@ -136,7 +136,7 @@ function follows(batch: StoredBatch, previous: StoredBatch): boolean {
   )
 }
 
-function safeInteger(buffer: Buffer, at: number): Offset | undefined {
+function safeInteger(buffer: Buffer, at: number): number | undefined {
   const value = Number(buffer.readBigInt64BE(at))
   return Number.isSafeInteger(value) ? value : undefined
 }
