@@ -1,0 +1,21 @@
+import type { Epoch, NodeId, Uuid } from '../base/brands.ts'
+
+/** A registered node. Immutable: replay puts a new one in its place. */
+export interface NodeImage {
+  readonly nodeId: NodeId
+  readonly nodeEpoch: Epoch
+  readonly incarnation: Uuid
+  readonly directoryId: Uuid
+  readonly rack: string
+  readonly clientAddress: string
+  readonly peerAddress: string
+  /** Without a session: leads nothing, is in no ISR. */
+  readonly isFenced: boolean
+  /** About to stop: takes no new leadership and enters no ISR. */
+  readonly isDraining: boolean
+}
+
+/** May lead partitions and join ISRs. */
+export function isActive(node: NodeImage | undefined): boolean {
+  return node !== undefined && !node.isFenced && !node.isDraining
+}

@@ -1,0 +1,95 @@
+import type { NodeId, PartitionId, Uuid } from '../base/brands.ts'
+import type { PartitionChangedRecord, PartitionState } from './metadata-record.ts'
+
+/**
+ * Who is in sync and who leads a partition after nodes came or went (KIP-966, rules A1, C6, C10). Pure: a
+ * partition and the facts in, the record that changes it out.
+ *
+ * Only members of the ISR, then of the ELR, hold every committed record, so only they are elected; with
+ * `unclean.leader.election.enable` any active replica is, once none of those can be, and the epoch is kept as unclean.
+ */
+export interface ElectionFacts {
+  /** May lead and be in an ISR. */
+  readonly isActive: (nodeId: NodeId) => boolean
+  readonly minInsyncReplicas: number
+  readonly isUncleanAllowed: boolean
+}
+
+/**
+ * Takes nodes out of the ISR and elects another leader if one of them led. `keepsRecords` says whether they
+ * still hold what they acknowledged: then they stay electable as ELR while the ISR is below its minimum.
+ */
+export function removeFromIsr(
+  state: PartitionState,
+  removal: { isRemoved: (nodeId: NodeId) => boolean; keepsRecords: boolean },
+  facts: ElectionFacts,
+): PartitionState {
+  const { isRemoved, keepsRecords } = removal
+  const isr = state.isr.filter(node => !isRemoved(node))
+  const left = state.isr.filter(isRemoved)
+  const elr = keepsRecords ? [...state.elr, ...left] : state.elr.filter(node => !isRemoved(node))
+  const isLed = state.leader !== null && !isRemoved(state.leader)
+  const remaining: PartitionState = {
+    ...state,
+    isr,
+    elr: electable(elr, { isr, minInsyncReplicas: facts.minInsyncReplicas }),
+    leader: isLed ? state.leader : null,
+  }
+  return isLed ? remaining : elect(remaining, facts)
+}
+
+/** Elects a leader for a partition that has none; unchanged if nobody may lead. */
+export function elect(state: PartitionState, facts: ElectionFacts): PartitionState {
+  if (state.leader !== null) return state
+  const inOrder = state.replicas.filter(facts.isActive)
+  const inSync = inOrder.find(node => state.isr.includes(node))
+  if (inSync !== undefined) return { ...state, leader: inSync }
+  const eligible = inOrder.find(node => state.elr.includes(node))
+  if (eligible !== undefined) {
+    const isr = [eligible]
+    // Members of the ISR that are not active keep what they have: they stay electable with the rest.
+    const elr = [...state.elr, ...state.isr].filter(node => node !== eligible)
+    return {
+      ...state,
+      leader: eligible,
+      isr,
+      elr: electable(elr, { isr, minInsyncReplicas: facts.minInsyncReplicas }),
+    }
+  }
+  const last = facts.isUncleanAllowed ? inOrder[0] : undefined
+  if (last === undefined) return state
+  // The leader epoch it begins is known only once the change is written down: `changeRecord` fills it in.
+  return { ...state, leader: last, isr: [last], elr: [], lastUncleanEpoch: state.leaderEpoch + 1 }
+}
+
+/** ELR members that remain so: none once the ISR has its minimum, because the high watermark moves on then. */
+export function electable(
+  elr: readonly NodeId[],
+  of: { isr: readonly NodeId[]; minInsyncReplicas: number },
+): readonly NodeId[] {
+  return of.isr.length >= of.minInsyncReplicas ? [] : elr
+}
+
+/** The record that turns one state into the other, undefined if they are equal. A change of leader is a new epoch. */
+export function changeRecord(
+  of: { topicId: Uuid; partition: PartitionId },
+  change: { before: PartitionState; after: PartitionState },
+): PartitionChangedRecord | undefined {
+  const { before, after } = change
+  const fields: Partial<PartitionState> = {
+    ...(isSameList(before.isr, after.isr) ? {} : { isr: after.isr }),
+    ...(isSameList(before.elr, after.elr) ? {} : { elr: after.elr }),
+    ...(before.leader === after.leader ? {} : { leader: after.leader, leaderEpoch: before.leaderEpoch + 1 }),
+    ...(before.lastUncleanEpoch === after.lastUncleanEpoch
+      ? {}
+      : { lastUncleanEpoch: after.lastUncleanEpoch }),
+  }
+  if (Object.keys(fields).length === 0) return undefined
+  const { topicId, partition } = of
+  const partitionEpoch = before.partitionEpoch + 1
+  return { type: 'partitionChanged', version: 0, topicId, partition, ...fields, partitionEpoch }
+}
+
+function isSameList(a: readonly NodeId[], b: readonly NodeId[]): boolean {
+  return a.length === b.length && a.every((node, index) => node === b[index])
+}

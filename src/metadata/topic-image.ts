@@ -1,0 +1,66 @@
+import type { PartitionId, Uuid } from '../base/brands.ts'
+import type { SnapshotRegistry } from '../machine/snapshot-registry.ts'
+import { TimelineMap } from '../machine/timeline-map.ts'
+import { TimelineValue } from '../machine/timeline-value.ts'
+import type { PartitionState, SettingOverrides } from './metadata-record.ts'
+
+/** A topic as everybody sees it. Its settings are read through `resolveTopicSettings`. */
+export interface TopicView {
+  readonly id: Uuid
+  readonly name: string
+  readonly partitionCount: number
+  /** Replicas of a partition, as of partition 0; 0 for a topic that is only half loaded. */
+  readonly replicationFactor: number
+  /** Only what was set for this topic. */
+  readonly settings: SettingOverrides
+  partition(partition: PartitionId): PartitionState | undefined
+  /** In order, from 0. */
+  partitions(): Iterable<readonly [PartitionId, PartitionState]>
+}
+
+/** Changed only by `MetadataImage.replay`. Invariant: partitions are numbered 0 ... partitionCount - 1. */
+export class TopicImage implements TopicView {
+  readonly id: Uuid
+  readonly name: string
+  readonly #partitions: TimelineMap<PartitionId, PartitionState>
+  readonly #settings: TimelineValue<SettingOverrides>
+
+  constructor(
+    registry: SnapshotRegistry,
+    topic: { readonly id: Uuid; readonly name: string; readonly settings: SettingOverrides },
+  ) {
+    this.id = topic.id
+    this.name = topic.name
+    this.#partitions = new TimelineMap(registry)
+    this.#settings = new TimelineValue(registry, topic.settings)
+  }
+
+  get partitionCount(): number {
+    return this.#partitions.size
+  }
+
+  get replicationFactor(): number {
+    return this.#partitions.get(0)?.replicas.length ?? 0
+  }
+
+  get settings(): SettingOverrides {
+    return this.#settings.get()
+  }
+
+  partition(partition: PartitionId): PartitionState | undefined {
+    return this.#partitions.get(partition)
+  }
+
+  *partitions(): Iterable<readonly [PartitionId, PartitionState]> {
+    for (let partition = 0; partition < this.#partitions.size; partition++)
+      yield [partition, this.#partitions.get(partition) as PartitionState]
+  }
+
+  setPartition(partition: PartitionId, state: PartitionState): void {
+    this.#partitions.set(partition, state)
+  }
+
+  setSettings(settings: SettingOverrides): void {
+    this.#settings.set(settings)
+  }
+}
