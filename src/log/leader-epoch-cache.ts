@@ -36,7 +36,9 @@ export class LeaderEpochCache {
   assign(epoch: Epoch, startOffset: Offset): void {
     const latest = this.#entries.at(-1)
     if (latest?.epoch === epoch) return
-    assert(!latest || (latest.epoch < epoch && latest.startOffset < startOffset), 'leader epochs never fall')
+    assert(!latest || (latest.epoch < epoch && latest.startOffset <= startOffset), 'leader epochs never fall')
+    // An epoch of which deletions left no record.
+    if (latest?.startOffset === startOffset) this.#entries.pop()
     this.#entries.push({ epoch, startOffset })
     this.dirty = true
   }

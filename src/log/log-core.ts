@@ -7,10 +7,10 @@ import type { CheckpointFile } from './checkpoint-file.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { type LeaderEpochEntry, leaderEpochCheckpoint } from './leader-epoch-checkpoint.ts'
 import type { LogConfig } from './log-config.ts'
-import { writeQuarantine } from './log-quarantine.ts'
 import { LogTail, type TailBudget } from './log-tail.ts'
 import { OffsetGaps } from './offset-gaps.ts'
 import { ProducerTracker } from './producer-tracker.ts'
+import { type QuarantineMark, writeQuarantine } from './quarantine-file.ts'
 import { Segment, type SegmentContext } from './segment.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { type Defect, type ScanOptions, type ScanResult, scanSegment } from './segment-scan.ts'
@@ -54,7 +54,6 @@ export interface LogCoreOptions {
   readonly context: SegmentContext
   readonly config: LogConfig
   readonly tailBudget: TailBudget
-  /** Durably records this log's recovery point and log start as they are now. */
   readonly checkpoint: () => Promise<void>
   readonly onProgress: (progress: LogProgress) => void
   readonly onEvent: (event: LogEvent) => void
@@ -231,7 +230,13 @@ export class LogCore {
 
   async #markQuarantined(defect: Defect): Promise<void> {
     try {
-      await writeQuarantine(this.disk, this.directory, { ...defect, wallMs: this.clock.wallMs() })
+      await writeQuarantine(this.disk, this.directory, {
+        reason: defect.what,
+        file: defect.file.slice(defect.file.lastIndexOf('/') + 1),
+        position: defect.position,
+        offset: defect.offset,
+        wallMs: this.clock.wallMs(),
+      })
     } catch (thrown) {
       if (!(thrown instanceof DiskError)) throw thrown
       // The partition is out of service all the same; without the mark a restart must not trust this directory.
@@ -254,6 +259,17 @@ export function corruptData(name: string, defect: Defect): NaruError {
       },
     },
   )
+}
+
+/** What an earlier life of the node found. */
+export function defectOfMark(directory: string, mark: QuarantineMark): Defect {
+  const { file, position, offset, reason } = mark
+  return {
+    file: file ? `${directory}/${file}` : directory,
+    position: position ?? 0,
+    offset: offset ?? 0,
+    what: reason,
+  }
 }
 
 function offlineMark(name: string, cause: DiskError): NaruError {

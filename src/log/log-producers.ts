@@ -25,5 +25,6 @@ export async function replayProducers(core: LogCore, endOffset: Offset): Promise
     if (result.defect) throw new DamagedLog(result.defect)
     scannedBytes += result.endPosition - fromPosition
   }
+  core.producers.dropBelow(core.logStartOffset)
   return scannedBytes
 }

@@ -1,10 +1,10 @@
-import { assert } from '../base/assert.ts'
 import type { Offset } from '../base/brands.ts'
 import { checkOffsets, type LogCore } from './log-core.ts'
 import { writeEpochCheckpoint } from './log-epochs.ts'
 import { LOG_SUFFIX, parseOffsetFileName } from './log-file-names.ts'
 import { replayProducers } from './log-producers.ts'
 import { Segment } from './segment.ts'
+import type { SegmentIndexes } from './segment-indexes.ts'
 import { createSegment } from './segment-roll.ts'
 
 /**
@@ -17,22 +17,23 @@ import { createSegment } from './segment-roll.ts'
 
 /** Cuts the files so that the log ends at `endOffset`, or below where a batch straddles it. Returns the end. */
 export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<Offset> {
-  await core.checkpoint()
   const { disk, directory } = core
-  while (core.segments.all.length > 1 && core.segments.last.baseOffset >= endOffset) {
+  const segment = core.segments.containing(endOffset - 1) ?? core.segments.first
+  const indexes = await core.indexesOf(segment)
+  const cut = await findCut(core, { segment, indexes, endOffset })
+  core.syncedEndOffset = Math.min(core.syncedEndOffset, cut.offset)
+  await core.checkpoint()
+  while (core.segments.last !== segment) {
     await core.segments.last.remove()
     core.segments.removeLast()
     await disk.syncDirectory(directory)
   }
-  const segment = core.segments.last
-  const indexes = await segment.reopenForAppends(() => core.rebuildIndexes(segment))
+  await segment.reopenForAppends(indexes)
   await disk.syncDirectory(directory)
-  const cut = await findCut(core, segment, endOffset)
   await segment.cutTo(cut.position)
   indexes.truncateTo(cut)
   const noted = await core.scan(segment, {
     fromPosition: indexes.offsets.lastPosition,
-    toPosition: cut.position,
     offsetLimit: cut.offset,
     onBatch: batch => {
       indexes.note(batch)
@@ -95,13 +96,11 @@ export async function rebuildProducers(core: LogCore): Promise<void> {
 
 async function findCut(
   core: LogCore,
-  segment: Segment,
-  endOffset: Offset,
+  target: { segment: Segment; indexes: SegmentIndexes; endOffset: Offset },
 ): Promise<{ position: number; offset: Offset }> {
-  const { loadedIndexes } = segment
-  assert(loadedIndexes, 'the segment was reopened')
+  const { segment, indexes, endOffset } = target
   let cut = { position: 0, offset: segment.baseOffset }
-  const fromPosition = endOffset <= segment.baseOffset ? 0 : loadedIndexes.offsets.lookup(endOffset - 1)
+  const fromPosition = endOffset <= segment.baseOffset ? 0 : indexes.offsets.lookup(endOffset - 1)
   const result = await core.scan(segment, {
     fromPosition,
     offsetLimit: Number.POSITIVE_INFINITY,

@@ -1,23 +1,25 @@
 import { assert } from '../base/assert.ts'
-import type { Epoch, Offset } from '../base/brands.ts'
+import type { Epoch, Offset, ProducerId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Disk } from '../ports/disk.ts'
 import { DamagedLog } from './damaged-log.ts'
 import type { IndexCache } from './index-cache.ts'
+import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
 import { type AppendResult, LogAppender } from './log-appender.ts'
 import { APPEND_PENDING_BYTES_MAX, type LogConfig } from './log-config.ts'
-import { checkOffsets, corruptData, LogCore, type LogEvent, type LogProgress } from './log-core.ts'
+import { corruptData, defectOfMark, LogCore, type LogEvent, type LogProgress } from './log-core.ts'
+import { LogCutter, orOffline } from './log-cutter.ts'
 import { writeEpochCheckpoint } from './log-epochs.ts'
-import { readQuarantine, removeQuarantine } from './log-quarantine.ts'
 import { LogReader } from './log-reader.ts'
 import { type OpenReport, recoverLog } from './log-recovery.ts'
 import { startAfterRetention } from './log-retention.ts'
 import type { LogSlice, ReadRange, TailBudget } from './log-tail.ts'
-import { rebuildProducers, removeSegmentsBelowStart, restartFiles, truncateFiles } from './log-truncation.ts'
 import type { OpenFiles } from './open-files.ts'
 import { PendingWrites } from './pending-writes.ts'
-import { rollSegment } from './segment-roll.ts'
+import type { ProducerState } from './producer-state.ts'
+import { readQuarantine, removeQuarantine } from './quarantine-file.ts'
+import { scrubSegment } from './segment-scrub.ts'
 import type { SyncScheduler } from './sync-scheduler.ts'
 import { searchTimestamp, type TimestampedOffset } from './timestamp-search.ts'
 
@@ -45,7 +47,10 @@ export interface PartitionLogOptions {
   readonly logStartOffset?: Offset
   readonly cleanStop: boolean
   readonly appendPendingBytesMax?: number
-  /** Durably records recovery point and log start of this log as they are at the call. Awaited before bytes go. */
+  /**
+   * Makes durable that the recovery point is at most, and the log start at least, what they are at the call. Awaited
+   * before bytes go.
+   */
   readonly checkpoint: () => Promise<void>
   readonly onProgress: (progress: LogProgress) => void
   readonly onEvent: (event: LogEvent) => void
@@ -68,8 +73,8 @@ export class PartitionLog {
   readonly #appender: LogAppender
   readonly #reader: LogReader
   readonly #pending: PendingWrites
+  readonly #cutter: LogCutter
   #report: OpenReport
-  #changing = false
   #closedClean = false
 
   private constructor(core: LogCore, options: PartitionLogOptions, report: OpenReport, sinceWallMs?: number) {
@@ -91,6 +96,12 @@ export class PartitionLog {
       pending: this.#pending,
     })
     this.#reader = new LogReader(core)
+    this.#cutter = new LogCutter({
+      core,
+      appender: this.#appender,
+      reader: this.#reader,
+      pending: this.#pending,
+    })
   }
 
   /** Opens or makes the log. A damaged one opens too, in quarantine: `failure` is set and it serves nothing. */
@@ -112,7 +123,7 @@ export class PartitionLog {
     })
     let report: OpenReport = { segmentCount: 0, sizeBytes: 0, scannedBytes: 0, cutBytes: 0, rebuilt: [] }
     const mark = await readQuarantine(disk, directory)
-    if (mark) core.failure = corruptData(name, mark)
+    if (mark) core.failure = corruptData(name, defectOfMark(directory, mark))
     else {
       try {
         report = await recoverLog(core, {
@@ -197,6 +208,15 @@ export class PartitionLog {
     return this.#core.epochs.latestEpoch
   }
 
+  /** Which epoch began where; derived state, as are the producers. */
+  get epochEntries(): readonly LeaderEpochEntry[] {
+    return this.#core.epochs.entries
+  }
+
+  get producerEntries(): Iterable<readonly [ProducerId, ProducerState]> {
+    return this.#core.producers.table.entries
+  }
+
   /** Since when one write or sync has been under way, monotonic; for rule B6. */
   get outstandingSinceMs(): number | undefined {
     return this.#core.outstandingSinceMs
@@ -268,52 +288,13 @@ export class PartitionLog {
    * durable (rule B3). From the call on nothing at or above `offset` is readable or reported as synced.
    */
   async truncateTo(offset: Offset): Promise<Offset> {
-    const core = this.#core
     this.#ensureUnchanging()
-    if (offset < core.logStartOffset) {
-      throw new NaruError(
-        'OFFSET_OUT_OF_RANGE',
-        `the log ${core.name} starts at ${core.logStartOffset} and cannot be truncated to ${offset}: reset it instead`,
-      )
-    }
-    this.#appender.beginGeneration()
-    if (offset >= core.logEndOffset) return core.logEndOffset
-    return this.#change(async () => {
-      const kept = this.#dropFrom(offset)
-      await core.lock.run(async () => {
-        core.ensureServing()
-        const endOffset = core.logEndOffset
-        if (core.segments.last.sizeBytes > 0 || core.segments.all.length > 1)
-          await this.#cutFiles(endOffset, kept)
-        await this.#orOffline(() => rebuildProducers(core))
-        this.#pending.restart(core)
-      })
-      core.reportProgress()
-      return core.logEndOffset
-    })
+    return this.#cutter.truncateTo(offset)
   }
 
   /** Empties the log and starts it at `offset`; also the way out of a quarantine, whose mark stays (rule B4). */
   async resetTo(offset: Offset): Promise<void> {
-    const core = this.#core
-    if (core.closed || core.failure?.reason === 'STORAGE_OFFLINE') core.ensureServing()
-    await this.#change(async () => {
-      core.generation++
-      core.tail.clear(core.logStartOffset)
-      await core.lock.run(async () => {
-        // What the checkpoint claims must be true at each moment of the removal.
-        core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = core.logStartOffset
-        await this.#orOffline(() => restartFiles(core, offset))
-        core.logStartOffset = core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = offset
-        core.highWatermark = offset
-        core.tail.clear(offset)
-        this.#reader.forgetCursors()
-        this.#pending.restart(core)
-        core.failure = undefined
-        await core.checkpoint()
-      })
-      core.reportProgress()
-    })
+    return this.#cutter.resetTo(offset)
   }
 
   /** The replica has caught up after a quarantine: the mark goes. */
@@ -331,7 +312,7 @@ export class PartitionLog {
         `records of ${core.name} can be deleted up to its high watermark ${core.highWatermark}, not ${offset}`,
       )
     }
-    await this.#moveStart(offset)
+    await this.#cutter.moveStart(offset)
     return core.logStartOffset
   }
 
@@ -340,14 +321,26 @@ export class PartitionLog {
     const core = this.#core
     if (core.failure || core.closed) return 0
     const before = core.segments.all.length
-    const start = await startAfterRetention(core, wallMs, () => this.#rollIdle())
-    if (start > core.logStartOffset) await this.#moveStart(start)
+    const start = await startAfterRetention(core, wallMs, () => this.#cutter.rollIdle())
+    if (start > core.logStartOffset) await this.#cutter.moveStart(start)
     return Math.max(0, before - core.segments.all.length)
   }
 
-  /** Checks every batch of every closed segment for `LogScrubber`. */
-  get core(): LogCore {
-    return this.#core
+  /**
+   * Checks every batch of the first closed segment at or above `from`: a step of the scrubber, which waits in
+   * `beforeChunk`. Undefined where there is none. Damage puts the log in quarantine.
+   */
+  async scrubSegment(
+    from: Offset,
+    beforeChunk: (sizeBytes: number) => Promise<void>,
+  ): Promise<{ nextFrom: Offset } | undefined> {
+    if (this.#core.failure || this.#core.closed) return undefined
+    return scrubSegment(this.#core, from, beforeChunk)
+  }
+
+  /** Forgets producers not heard of for `producer.id.expiration.ms`. */
+  expireProducers(wallMs: number): void {
+    if (!this.#core.failure) this.#core.producers.expire(wallMs)
   }
 
   async updateConfig(config: LogConfig): Promise<void> {
@@ -369,7 +362,7 @@ export class PartitionLog {
   async writeEpochs(): Promise<void> {
     const core = this.#core
     await core.lock.run(async () => {
-      if (!core.failure && core.epochs.dirty) await this.#orOffline(() => writeEpochCheckpoint(core))
+      if (!core.failure && core.epochs.dirty) await orOffline(core, () => writeEpochCheckpoint(core))
     })
   }
 
@@ -383,7 +376,7 @@ export class PartitionLog {
     await core.lock.run(async () => {
       if (!core.failure) {
         await this.#appender.drain()
-        await this.#orOffline(async () => {
+        await orOffline(core, async () => {
           if (core.failure) return
           await core.segments.last.writeIndexFiles()
           if (core.epochs.dirty) await writeEpochCheckpoint(core)
@@ -403,91 +396,8 @@ export class PartitionLog {
     return this.#closedClean
   }
 
-  async #moveStart(offset: Offset): Promise<void> {
-    const core = this.#core
-    await core.lock.run(async () => {
-      core.ensureServing()
-      if (offset <= core.logStartOffset) return
-      core.logStartOffset = offset
-      checkOffsets(core)
-      await this.#orOffline(async () => {
-        await core.checkpoint()
-        await removeSegmentsBelowStart(core)
-      })
-      this.#reader.forgetCursors()
-    })
-  }
-
-  /** A new segment although nothing is appended, so that retention can remove the last one. */
-  async #rollIdle(): Promise<boolean> {
-    const core = this.#core
-    return core.lock.run(async () => {
-      if (core.failure || this.#changing || this.#pending.sizeBytes > 0) return false
-      const snapshot = core.producers.encodeSnapshot()
-      await this.#orOffline(() => rollSegment(core, { snapshot }, core.logEndOffset))
-      this.#pending.restart(core)
-      return true
-    })
-  }
-
-  /** At once: what lies at or above `offset` is out of memory and out of the log's ends. Returns what files keep. */
-  #dropFrom(offset: Offset): Offset {
-    const core = this.#core
-    for (const batch of core.tail.from(offset)) {
-      // The batch that holds the offset goes as a whole.
-      core.logEndOffset = Math.min(offset, batch.baseOffset)
-      break
-    }
-    core.logEndOffset = Math.min(core.logEndOffset, offset)
-    core.tail.truncateTo(core.logEndOffset)
-    core.writtenEndOffset = Math.min(core.writtenEndOffset, core.logEndOffset)
-    core.syncedEndOffset = Math.min(core.syncedEndOffset, core.logEndOffset)
-    core.highWatermark = Math.min(core.highWatermark, core.logEndOffset)
-    this.#reader.forgetCursors()
-    return core.logEndOffset
-  }
-
-  async #cutFiles(endOffset: Offset, kept: Offset): Promise<void> {
-    const core = this.#core
-    assert(endOffset === kept, 'nothing is appended during a truncation')
-    const cutTo = await this.#orOffline(() => truncateFiles(core, endOffset))
-    const filesEnd = cutTo ?? 0
-    // Batches still in memory only follow what the files hold; else the end is where the files end.
-    const pendingFollows = core.writtenEndOffset === filesEnd
-    if (!pendingFollows) {
-      core.tail.truncateTo(filesEnd)
-      core.logEndOffset = Math.min(core.logEndOffset, filesEnd)
-      core.highWatermark = Math.min(core.highWatermark, core.logEndOffset)
-    }
-    core.writtenEndOffset = core.syncedEndOffset = filesEnd
-    checkOffsets(core)
-  }
-
-  async #change<Result>(work: () => Promise<Result>): Promise<Result> {
-    this.#changing = true
-    try {
-      return await work()
-    } finally {
-      this.#changing = false
-    }
-  }
-
   #ensureUnchanging(): void {
     this.#core.ensureServing()
-    assert(!this.#changing, 'the owner waits for a truncation before it appends or truncates again')
-  }
-
-  #failureOf(thrown: unknown): NaruError {
-    if (thrown instanceof NaruError) return thrown
-    if (thrown instanceof DamagedLog) return this.#core.quarantine(thrown.defect)
-    return this.#core.failedDisk(thrown)
-  }
-
-  async #orOffline<Result>(work: () => Promise<Result>): Promise<Result> {
-    try {
-      return await this.#core.timed(work)
-    } catch (thrown) {
-      throw this.#failureOf(thrown)
-    }
+    assert(!this.#cutter.isCutting, 'the owner waits for a truncation before it appends or truncates again')
   }
 }

@@ -1,4 +1,5 @@
 import type { Offset } from '../base/brands.ts'
+import { DiskError } from '../ports/disk.ts'
 import { baseOffsetAt, lastOffsetAt, maxTimestampAt } from '../records/batch-header.ts'
 import { type BatchExpectation, batchDefectAt, batchSizeAt } from './batch-check.ts'
 import type { Segment } from './segment.ts'
@@ -58,7 +59,8 @@ export async function scanSegment(options: ScanOptions): Promise<ScanResult> {
   while (position < toPosition) {
     const length = Math.min(chunkBytes, toPosition - position)
     await options.beforeChunk?.(length)
-    const buffer = await segment.read(position, length)
+    const buffer = await readable(segment, position, length)
+    if (typeof buffer === 'string') return defectAt(buffer)
     let at = 0
     for (;;) {
       const sizeBytes = batchSizeAt(buffer, at)
@@ -83,6 +85,16 @@ export async function scanSegment(options: ScanOptions): Promise<ScanResult> {
     if (stuck) return defectAt(`the file ends ${buffer.length} bytes into a batch`)
   }
   return { endPosition: position, nextOffset, defect: undefined }
+}
+
+/** A bad sector is damage like any other; all other errors are not the segment's. */
+async function readable(segment: Segment, position: number, length: number): Promise<Buffer | string> {
+  try {
+    return await segment.read(position, length)
+  } catch (thrown) {
+    if (thrown instanceof DiskError && thrown.code === 'EIO') return `it cannot be read (${thrown.message})`
+    throw thrown
+  }
 }
 
 function expectation(options: ScanOptions, nextOffset: Offset): BatchExpectation {

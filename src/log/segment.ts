@@ -166,12 +166,10 @@ export class Segment {
   }
 
   /** The segment becomes the last one again: its indexes stay in memory, and no file claims to know them. */
-  async reopenForAppends(rebuild: () => Promise<SegmentIndexes>): Promise<SegmentIndexes> {
-    const indexes = await this.indexes(rebuild)
-    this.#indexes = indexes
+  async reopenForAppends(indexes: SegmentIndexes): Promise<void> {
     this.#context.indexCache.forget(this)
+    this.useIndexes(indexes)
     await this.removeIndexFiles()
-    return indexes
   }
 
   /** Cuts the file and makes the cut durable; the caller has the indexes in memory and repairs them. */

@@ -1,0 +1,79 @@
+import type { Offset } from '../base/brands.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import { delay } from '../ports/clock.ts'
+
+/** What the scrubber needs of a log. */
+export interface Scrubbed {
+  readonly name: string
+  scrubSegment(
+    from: Offset,
+    beforeChunk: (sizeBytes: number) => Promise<void>,
+  ): Promise<{ nextFrom: Offset } | undefined>
+}
+
+export interface LogScrubberOptions {
+  readonly clock: Clock
+  /** The logs there are now; asked again before each segment. */
+  readonly logs: () => Iterable<Scrubbed>
+  /** Read rate, so that scrubbing stays in the background of serving. */
+  readonly bytesPerSecond: number
+  /** Rest between the end of a pass over everything and the next. */
+  readonly restMs: number
+}
+
+/**
+ * Reads every closed segment of a data directory again and again, slowly, and checks each batch: bits that rotted in
+ * data that nobody reads are found while the other replicas still have it (rule B4).
+ * The order is by log name, then offset, and the place is kept as such: logs and segments may come and go meanwhile.
+ */
+export class LogScrubber {
+  readonly #options: LogScrubberOptions
+  #place: { name: string; from: Offset } = { name: '', from: 0 }
+  #timer: Timer | undefined
+  #stopped = false
+  #dueMs = 0
+
+  constructor(options: LogScrubberOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#timer = this.#options.clock.setTimer(this.#options.restMs, () => {
+      void this.pass().then(() => {
+        if (!this.#stopped) this.start()
+      })
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#timer?.cancel()
+  }
+
+  /** From the place reached to the end of the last log. */
+  async pass(): Promise<void> {
+    for (let log = this.#next(); log && !this.#stopped; log = this.#next()) {
+      const step = await log.scrubSegment(this.#place.from, sizeBytes => this.#throttle(sizeBytes))
+      // The zero byte sorts before every other name that continues this one.
+      this.#place = step ? { name: log.name, from: step.nextFrom } : { name: `${log.name}\0`, from: 0 }
+    }
+    if (!this.#stopped) this.#place = { name: '', from: 0 }
+  }
+
+  #next(): Scrubbed | undefined {
+    let next: Scrubbed | undefined
+    for (const log of this.#options.logs()) {
+      if (log.name >= this.#place.name && (!next || log.name < next.name)) next = log
+    }
+    return next
+  }
+
+  /** Spreads the reads evenly: each chunk makes the next one wait for its share of the second. */
+  async #throttle(sizeBytes: number): Promise<void> {
+    const { clock, bytesPerSecond } = this.#options
+    const nowMs = clock.monotonicMs()
+    const waitMs = Math.max(0, this.#dueMs - nowMs)
+    this.#dueMs = nowMs + waitMs + (sizeBytes * 1000) / bytesPerSecond
+    if (waitMs > 0) await delay(clock, waitMs)
+  }
+}
