@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { SETTING_KEYS } from '../src/server/settings-table.ts'
 import { bannedGlobals } from './tidy/banned-globals.ts'
-import { deadExports, deadFiles, ImportGraph } from './tidy/import-graph.ts'
+import { deadExports, deadFiles, entryPointsOf, ImportGraph } from './tidy/import-graph.ts'
 import { LAYER_EXCEPTIONS, layerBreaches } from './tidy/layers.ts'
 import { readRepositoryFile, repositoryFiles, sourceFiles } from './tidy/repository.ts'
 import { sizeBreaches } from './tidy/sizes.ts'
@@ -10,7 +11,7 @@ import { focusedTests, lockFileBreaches, textBreaches } from './tidy/text-rules.
  * The repository checks itself: layers, purity, size, leftovers. Each rule lives in test/tidy and is shown
  * to find a planted breach in test/tidy/rules.test.ts.
  */
-const ENTRY_POINTS = ['src/cli/main.ts', 'src/client/index.ts', 'src/server/testing.ts']
+const ENTRY_POINTS = ['src/cli/main.ts', ...entryPointsOf(readRepositoryFile('package.json'))]
 
 /** Source that no entry point reaches yet, and why. */
 const DEAD_FILE_EXCEPTIONS = [
@@ -49,6 +50,12 @@ describe('dead code', () => {
     expect(deadExports(graph, ENTRY_POINTS)).toEqual([])
   })
 
+  it('has no setting that nobody reads', () => {
+    const readers = sources.filter(file => !file.path.startsWith('src/server/settings'))
+    const unread = SETTING_KEYS.filter(key => !readers.some(file => readsSetting(file.text, key)))
+    expect(unread).toEqual([])
+  })
+
   it('has no import of a file that is not there', () => {
     expect(graph.missing()).toEqual([])
   })
@@ -77,4 +84,8 @@ describe('text', () => {
 
 function without(exception: (typeof LAYER_EXCEPTIONS)[number]) {
   return LAYER_EXCEPTIONS.filter(one => one !== exception)
+}
+
+function readsSetting(text: string, key: string): boolean {
+  return text.includes(`['${key}']`) || (/^\w+$/.test(key) && text.includes(`settings.${key}`))
 }

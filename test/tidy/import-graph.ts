@@ -101,6 +101,15 @@ export function deadExports(graph: ImportGraph, entries: readonly string[]): str
     )
 }
 
+/** The sources behind the `exports` of package.json: `./dist/client/index.js` is built from `src/client/index.ts`. */
+export function entryPointsOf(packageJson: string): string[] {
+  const { exports } = JSON.parse(packageJson) as { exports: Record<string, string | { default: string }> }
+  return Object.values(exports).flatMap(target => {
+    const name = /^\.\/dist\/(.*)\.js$/.exec(typeof target === 'string' ? target : target.default)?.[1]
+    return name === undefined ? [] : [`src/${name}.ts`]
+  })
+}
+
 /** `@grpc/grpc-js/build/src` -> `@grpc/grpc-js`; `node:fs/promises` -> `node:fs`. */
 export function packageOf(specifier: string): string {
   const parts = specifier.split('/')

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { bannedGlobals } from './banned-globals.ts'
-import { deadExports, deadFiles, ImportGraph } from './import-graph.ts'
+import { deadExports, deadFiles, entryPointsOf, ImportGraph } from './import-graph.ts'
 import { layerBreaches } from './layers.ts'
 import { sizeBreaches } from './sizes.ts'
 import { SourceFile } from './source-file.ts'
@@ -157,6 +157,11 @@ describe('dead code', () => {
     'test/raft/raft.test.ts': "import { Raft } from '../../src/raft/raft.ts'",
   })
   const entries = ['src/cli/main.ts']
+
+  it('starts from what the package exports', () => {
+    const exports = { '.': { types: './dist/a.d.ts', default: './dist/a/b.js' }, './proto/*': './proto/*' }
+    expect(entryPointsOf(JSON.stringify({ exports }))).toEqual(['src/a/b.ts'])
+  })
 
   it('finds files that no entry point reaches, except the named ones', () => {
     const dead = deadFiles(sources, { entries, exceptions: [{ path: 'src/raft/' }] })
