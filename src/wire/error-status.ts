@@ -15,7 +15,7 @@ export interface ErrorStatus {
   readonly details: Buffer
 }
 
-export const ERROR_DOMAIN = 'naru'
+const ERROR_DOMAIN = 'naru'
 
 /** The canonical codes of gRPC. */
 export const STATUS_CODES: Readonly<Record<GrpcStatusName, number>> = {

@@ -35,7 +35,7 @@ export function checkProduceSize(message: keyof typeof RECORD_PATHS, bytes: Uint
 }
 
 /** How often the field at `path` (numbers from the outside in, all length-delimited) occurs. */
-export function countFields(message: string, bytes: Uint8Array, path: readonly number[]): number {
+function countFields(message: string, bytes: Uint8Array, path: readonly number[]): number {
   return decodeStrictly(message, bytes, (reader, end) => countIn(reader, end, path))
 }
 

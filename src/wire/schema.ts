@@ -75,24 +75,20 @@ export function enumSchema(name: string): EnumSchema {
 
 const messages = new Map<string, MessageSchema>()
 const enums = new Map<string, EnumSchema>()
-let lines: Map<string, string[]> | undefined
+/** `message naru.v1.Record` -> its words. */
+const lines: ReadonlyMap<string, string> = new Map(
+  SCHEMA.trim()
+    .split('\n')
+    .map(line => {
+      const end = line.indexOf(' ', line.indexOf(' ') + 1)
+      return end === -1 ? [line, ''] : [line.slice(0, end), line.slice(end + 1)]
+    }),
+)
 
 function lineOf(kind: 'message' | 'enum', name: string): string[] {
-  const words = schemaLines().get(`${kind} ${name}`)
-  assert(words, `there is no ${kind} ${name} in proto/`)
-  return words
-}
-
-function schemaLines(): Map<string, string[]> {
-  lines ??= new Map(
-    SCHEMA.trim()
-      .split('\n')
-      .map(line => {
-        const [kind, name, ...words] = line.split(' ')
-        return [`${kind} ${name}`, words]
-      }),
-  )
-  return lines
+  const words = lines.get(`${kind} ${name}`)
+  assert(words !== undefined, `there is no ${kind} ${name} in proto/`)
+  return words === '' ? [] : words.split(' ')
 }
 
 function fieldSchema(
@@ -118,7 +114,7 @@ function fieldSchema(
 
 function fieldType(type: string): FieldType {
   if (SCALARS.has(type)) return { kind: type as 'int32' }
-  if (schemaLines().has(`enum ${type}`)) return { kind: 'enum', schema: enumSchema(type) }
+  if (lines.has(`enum ${type}`)) return { kind: 'enum', schema: enumSchema(type) }
   return { kind: 'message', schema: messageSchema(type) }
 }
 

@@ -7,13 +7,13 @@ export const VARINT = 0
 export const LENGTH = 2
 
 /** Deeper than any message of Naru (4) and than a bad one may drive the stack. */
-export const NESTING_MAX = 16
+const NESTING_MAX = 16
 /**
  * Sub-messages, list elements and map entries in one message. Empty ones cost 2 bytes to send and fifty times
  * that to hold: without a limit a 16 MiB message would take the node's memory and half a second of its loop. 10,000
  * records with 8 headers each are 90,000.
  */
-export const DECODED_PARTS_MAX = 250_000
+const DECODED_PARTS_MAX = 250_000
 
 /**
  * Reads protobuf that may be anything: protobufjs's Reader, with the checks that it leaves out (wire types, ends of
