@@ -164,8 +164,9 @@ export class NodeState {
     return { index, term, membership: this.memberships.at(index) }
   }
 
+  /** An own snapshot may be finished after one from the leader, further ahead, has taken its place. */
   compact(index: number, logStart: number): void {
-    assert(index >= this.#snapshot.index, `snapshot ${index} is older than ${this.#snapshot.index}`)
+    if (index <= this.#snapshot.index) return
     assert(
       index <= this.log.appliedIndex,
       `snapshot ${index} above what is applied, ${this.log.appliedIndex}`,

@@ -91,6 +91,51 @@ export const MUTANTS: readonly Mutant[] = [
       ],
     ],
   },
+  {
+    name: 'leader counts itself before fsync',
+    harm: 'an entry is committed by one disk fewer than a majority',
+    edits: [
+      [
+        'replicator.ts',
+        'if (member === this.#state.self) return this.#state.log.persistedIndex',
+        'if (member === this.#state.self) return this.#state.log.lastIndex',
+      ],
+    ],
+  },
+  {
+    name: 'truncation by a shorter append',
+    harm: 'a delayed append undoes entries that were acknowledged after it',
+    edits: [
+      [
+        'follower.ts',
+        'const conflict = entries.findIndex(entry => !log.holds(entry))',
+        'if (lastNew < log.lastIndex) this.#state.truncateFrom(lastNew + 1)\n' +
+          '    const conflict = entries.findIndex(entry => !log.holds(entry))',
+      ],
+    ],
+  },
+  {
+    name: 'membership in force at commit, not at append',
+    harm: 'a leader counts a majority of voters that the entry itself has replaced',
+    edits: [
+      [
+        'node-state.ts',
+        'get membership(): Membership {\n    return this.memberships.latest',
+        'get membership(): Membership {\n    return this.memberships.at(this.log.commitIndex)',
+      ],
+    ],
+  },
+  {
+    name: 'vote for a log that is behind',
+    harm: 'the new leader lacks what is committed',
+    edits: [
+      [
+        'raft-log.ts',
+        'return candidateLast.term > term ||',
+        'return candidateLast.term >= 0 || candidateLast.term > term ||',
+      ],
+    ],
+  },
 ]
 
 /** The node class of a mutant. Throws if a passage is gone: a mutant that changes nothing would prove nothing. */

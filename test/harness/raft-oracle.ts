@@ -55,7 +55,7 @@ export class RaftOracle {
     this.#checkLeadership(member, output, now, before)
     for (const entry of output.persist?.entries ?? []) this.#checkEntry(member, output, entry)
     this.#checkMembershipEntries(output, now, before)
-    this.#checkCommit(member, output, now, before)
+    this.#checkCommit(member, now, before)
     this.#checkDisk(member)
     if (input.type === 'message' && input.message.type === 'pre-vote-request' && before !== undefined) {
       const unchanged =
@@ -179,12 +179,7 @@ export class RaftOracle {
     }
   }
 
-  #checkCommit(
-    member: RaftMember,
-    output: RaftOutput,
-    now: RaftStatus,
-    before: RaftStatus | undefined,
-  ): void {
+  #checkCommit(member: RaftMember, now: RaftStatus, before: RaftStatus | undefined): void {
     check(now.commitIndex >= (before?.commitIndex ?? 0), `R6 the commit index of ${member.id} fell`)
     if (now.role !== 'leader' || before?.term !== now.term || now.commitIndex <= before.commitIndex) return
     const isHeldBy = (disk: RaftDisk | undefined) =>

@@ -5,17 +5,19 @@
  *
  * Every seed draws its own probabilities ("swarm"): some runs are calm, some hardly get a leader.
  */
-import type { MemberId, MembershipChange } from '../../src/raft/membership.ts'
+import { type MemberId, type MembershipChange, NO_MEMBERS } from '../../src/raft/membership.ts'
 import type { RaftInput } from '../../src/raft/raft-input.ts'
 import type { RaftNode } from '../../src/raft/raft-node.ts'
 import type { RaftOutput } from '../../src/raft/raft-output.ts'
 import { emptyDisk, type Packet, type RaftDisk, RaftMember } from './raft-member.ts'
 import { check, RaftOracle } from './raft-oracle.ts'
+import { SeededPrng } from './seeded-prng.ts'
 
 export interface RaftSimulationOptions {
   readonly seed: number
   readonly steps?: number
   readonly nodeClass?: typeof RaftNode
+  /** Told every step, for the hunt after a seed that fails. */
   readonly trace?: (line: string) => void
   /** A planted bug of the driver. */
   readonly spoil?: (output: RaftOutput) => RaftOutput
@@ -73,7 +75,8 @@ export class RaftSimulation {
 
   constructor(options: RaftSimulationOptions) {
     this.#options = options
-    this.#random = seededRandom(options.seed)
+    const prng = new SeededPrng(options.seed)
+    this.#random = () => prng.fraction()
     this.#chance = drawChances(this.#random)
     this.oracle = new RaftOracle(member => this.#hosts.get(member)?.disk)
     const voterCount = this.#pick([1, 3, 3, 3, 5])
@@ -139,9 +142,7 @@ export class RaftSimulation {
   }
 
   #onOutput(member: RaftMember, given: RaftOutput, input: RaftInput): RaftOutput {
-    this.#options.trace?.(
-      `${this.#nowMs} ${member.id} ${describe(input)} => ${member.node.status.role} ${JSON.stringify(given.events)} ${given.persist ? `persist ${JSON.stringify(given.persist.hardState ?? '')} to ${given.persist.mark.last.index}` : ''}`,
-    )
+    this.#options.trace?.(describe(this.#nowMs, member, input, given))
     this.oracle.onOutput(member, given, input)
     this.oracle.onApplied(member)
     if (input.type === 'change-membership' && given.refusal === undefined) this.report.changes++
@@ -203,6 +204,9 @@ export class RaftSimulation {
         this.#crash(host)
       } else if (this.#hit(pause)) {
         host.pausedUntilMs = this.#nowMs + this.#random() * 500
+      } else if (this.#hit(this.#chance.pauseLeader) && this.#isLeading(host)) {
+        // Long enough for the others to elect and commit: it wakes up a leader of the past.
+        host.pausedUntilMs = this.#nowMs + 200 + this.#random() * 600
       }
     }
     if (this.#hit(partition)) this.#cut = this.#hit(0.4) ? new Set() : this.#drawCut(hosts)
@@ -237,7 +241,7 @@ export class RaftSimulation {
   #work(): void {
     const running = [...this.#hosts.values()].filter(host => host.member !== undefined)
     if (running.length === 0) return
-    const leaders = running.filter(host => host.member?.node.status.role === 'leader')
+    const leaders = running.filter(host => this.#isLeading(host))
     const { propose, read, change, transfer, compact } = this.#chance
     for (const leader of leaders) {
       if (this.#hit(propose)) this.#propose(leader)
@@ -247,7 +251,17 @@ export class RaftSimulation {
       if (this.#hit(read)) this.#read(leader)
     }
     if (this.#hit(read)) this.#read(this.#pick(running))
+    // What clients asked meanwhile is taken up before the network is read.
+    for (const host of running) if (this.#wakes(host) && this.#hit(0.5)) this.#read(host)
     if (this.#hit(compact)) this.#pick(running).member?.compact(this.#pick([0, 0, 3]), this.#nowMs)
+  }
+
+  #wakes(host: Host): boolean {
+    return host.pausedUntilMs <= this.#nowMs && host.pausedUntilMs > this.#nowMs - STEP_MS
+  }
+
+  #isLeading(host: Host): boolean {
+    return host.member?.node.status.role === 'leader'
   }
 
   #propose(leader: Host): void {
@@ -257,21 +271,6 @@ export class RaftSimulation {
 
   #read(host: Host): void {
     const ticket = ++this.#tickets
-    const st = host.member?.node.status
-    if (
-      host.pausedUntilMs <= this.#nowMs &&
-      st?.role === 'leader' &&
-      st.isReady &&
-      this.oracle.committedMax > st.commitIndex
-    ) {
-      const g = globalThis as any
-      g.stale = (g.stale ?? 0) + 1
-      const inb = host.inbox.filter(
-        i => i.packet.message.type === 'heartbeat-answer' && i.packet.message.term === st.term,
-      )
-      if (inb.length) g.stale2 = (g.stale2 ?? 0) + 1
-      if (inb.some(i => i.dueMs <= this.#nowMs + 5)) g.stale3 = (g.stale3 ?? 0) + 1
-    }
     this.oracle.readBegins(ticket)
     this.#step(host, { type: 'read-index', ticket })
   }
@@ -281,7 +280,7 @@ export class RaftSimulation {
   }
 
   #drawChange(leader: Host): MembershipChange {
-    const { membership } = leader.member?.node.status ?? { membership: { voters: [], learners: [] } }
+    const membership = leader.member?.node.membership ?? NO_MEMBERS
     const op = this.#pick(['add-learner', 'promote', 'promote', 'demote', 'remove'] as const)
     const { voters, learners } = membership
     const outsiders = [...this.#hosts.keys()].filter(id => !voters.includes(id) && !learners.includes(id))
@@ -355,24 +354,13 @@ function drawChances(random: () => number) {
     syncMs: upTo(40),
     crash: upTo(0.006),
     pause: upTo(0.004),
+    pauseLeader: upTo(0.02),
     partition: upTo(0.03),
     propose: 0.05 + random() * 0.4,
     read: upTo(0.3),
     change: upTo(0.1),
     transfer: upTo(0.02),
     compact: upTo(0.1),
-  }
-}
-
-/** mulberry32. */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
   }
 }
 
@@ -383,6 +371,9 @@ function mix(hash: string, text: string): string {
   return value.toString(36)
 }
 
-function describe(input: RaftInput): string {
-  return input.type === 'message' ? JSON.stringify(input.message) : JSON.stringify(input)
+function describe(nowMs: number, member: RaftMember, input: RaftInput, output: RaftOutput): string {
+  const { role, term, last, commitIndex } = member.node.status
+  const what = JSON.stringify(input.type === 'message' ? input.message : input)
+  const events = output.events.map(event => event.type).join(' ')
+  return `${nowMs} ${member.id} ${role} term ${term} last ${last.index} commit ${commitIndex} <- ${what} ${events}`
 }
