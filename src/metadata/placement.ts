@@ -84,11 +84,13 @@ function makeLoad(node: NodeImage): Load {
 
 function isBetter(candidate: Load, choice: { than: Load; chosen: readonly Load[] }): boolean {
   const { than, chosen } = choice
+  const fewerLeaders = candidate.leaderCount - than.leaderCount
   const difference =
     inRack(candidate, chosen) - inRack(than, chosen) ||
     Number(than.isActive) - Number(candidate.isActive) ||
     candidate.replicaCount - than.replicaCount ||
-    candidate.leaderCount - than.leaderCount ||
+    // The first one chosen will lead. As followers those with many leaders do best: they leave the others to lead.
+    (chosen.length === 0 ? fewerLeaders : -fewerLeaders) ||
     sharedWithAll(candidate, chosen) - sharedWithAll(than, chosen) ||
     candidate.nodeId - than.nodeId
   return difference < 0
