@@ -12,6 +12,15 @@ export function metadataOf(options: CallOptions | undefined): grpc.Metadata {
   return metadata
 }
 
+/**
+ * Cancels a call, twice: in the turn that made it, grpc-js would forget the cancellation and open the stream
+ * all the same, for nobody, until the connection ends. A turn later there is a stream to cancel.
+ */
+export function cancel(call: LibraryCall, text: string): void {
+  call.cancelWithStatus(grpc.status.CANCELLED, text)
+  setImmediate(() => call.cancelWithStatus(grpc.status.CANCELLED, text))
+}
+
 /** What is known of a failed call beside its status. */
 export interface CallFacts {
   readonly address: string

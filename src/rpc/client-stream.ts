@@ -2,8 +2,8 @@ import type * as grpc from '@grpc/grpc-js'
 import { assert } from '../base/assert.ts'
 import { NaruError } from '../base/errors.ts'
 import type { MessageStream, StreamHandlers } from '../ports/transport.ts'
-import type { LibraryCall } from './client-call.ts'
-import { CANCELLED, OK, type PartialStatusObject, plainMetadata, toBuffer } from './grpc-status.ts'
+import { cancel, type LibraryCall } from './client-call.ts'
+import { OK, type PartialStatusObject, plainMetadata, toBuffer } from './grpc-status.ts'
 import { WriteWindow } from './write-window.ts'
 
 export interface ClientStreamOptions {
@@ -101,7 +101,7 @@ export class ClientStream implements MessageStream {
     this.#failure =
       error instanceof NaruError ? error : new NaruError('CANCELLED', error.message, { cause: error })
     if (this.#end) this.#finish(this.#end)
-    else this.#call.cancelWithStatus(CANCELLED, this.#failure.message)
+    else cancel(this.#call, this.#failure.message)
   }
 
   pause(): void {

@@ -35,6 +35,7 @@ export class Connections {
   readonly #requestBytes: RequestBytes
   readonly #byRemote = new Map<string, OpenConnection>()
   readonly #countByAddress = new Map<string, number>()
+  #onEmpty: () => void = () => {}
 
   constructor(limits: ConnectionLimits, requestBytes: RequestBytes) {
     this.#limits = limits
@@ -70,6 +71,7 @@ export class Connections {
     const left = (this.#countByAddress.get(address) ?? 1) - 1
     if (left > 0) this.#countByAddress.set(address, left)
     else this.#countByAddress.delete(address)
+    if (this.#byRemote.size === 0) this.#onEmpty()
   }
 
   of(session: Http2Session): Connection | undefined {
@@ -99,6 +101,18 @@ export class Connections {
     for (const { socket, isEstablished, acceptedAtMs } of this.#byRemote.values()) {
       if (!isEstablished && nowMs - acceptedAtMs > this.#limits.handshakeTimeoutMs) socket.destroy()
     }
+  }
+
+  /** Resolves when no connection is open, or at the limit. */
+  empty(timeoutMs: number): Promise<void> {
+    if (this.#byRemote.size === 0) return Promise.resolve()
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, timeoutMs)
+      this.#onEmpty = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   destroyAll(): void {

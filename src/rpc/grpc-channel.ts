@@ -1,10 +1,10 @@
 import * as grpc from '@grpc/grpc-js'
 import { NaruError } from '../base/errors.ts'
 import type { CallOptions, Channel, MessageStream, MethodPath } from '../ports/transport.ts'
-import { errorOfCall, type LibraryCall, metadataOf } from './client-call.ts'
+import { cancel, errorOfCall, type LibraryCall, metadataOf } from './client-call.ts'
 import { ClientStream } from './client-stream.ts'
 import { FailedStream } from './failed-stream.ts'
-import { CANCELLED, OK, type PartialStatusObject, toBuffer } from './grpc-status.ts'
+import { OK, type PartialStatusObject, toBuffer } from './grpc-status.ts'
 
 export interface GrpcChannelOptions {
   readonly address: string
@@ -38,7 +38,8 @@ export class GrpcChannel implements Channel {
 
   unary(path: MethodPath, request: Uint8Array, options?: CallOptions): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      if (this.#isClosed) throw this.#closed()
+      const refusal = this.#refusal(path, options)
+      if (refusal) throw refusal
       const errorOf = this.#errorMaker(path, false)
       const call = this.#open(path, options)
       let answer: Buffer | undefined
@@ -62,7 +63,8 @@ export class GrpcChannel implements Channel {
   }
 
   stream(path: MethodPath, options?: CallOptions): MessageStream {
-    if (this.#isClosed) return new FailedStream(this.#closed())
+    const refusal = this.#refusal(path, options)
+    if (refusal) return new FailedStream(refusal)
     const call = this.#open(path, options)
     const stream = new ClientStream(call, {
       path,
@@ -79,7 +81,7 @@ export class GrpcChannel implements Channel {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#listeners.clear()
-    for (const call of this.#calls) call.cancelWithStatus(CANCELLED, 'the channel was closed')
+    for (const call of this.#calls) cancel(call, 'the channel was closed')
     this.#channel.close()
   }
 
@@ -92,6 +94,15 @@ export class GrpcChannel implements Channel {
   watchConnection(listener: (state: ConnectionState) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /** A deadline that has passed already must not reach the library (see `cancel`). */
+  #refusal(path: MethodPath, options: CallOptions | undefined): NaruError | undefined {
+    if (this.#isClosed) return this.#closed()
+    if (options?.timeoutMs === undefined || options.timeoutMs > 0) return undefined
+    return new NaruError('DEADLINE_EXCEEDED', `${path} had no time left before it was sent`, {
+      outcome: 'none',
+    })
   }
 
   #open(path: MethodPath, options: CallOptions | undefined): LibraryCall {

@@ -115,6 +115,8 @@ export class GrpcServer {
     await this.#calls.idle(options.timeoutMs)
     this.#calls.endAll()
     await this.#calls.idle(LAST_STATUS_TIMEOUT_MS)
+    // A call is over when its last bytes are with HTTP/2; a connection, when they have left.
+    await this.#connections.empty(LAST_STATUS_TIMEOUT_MS)
     this.close()
   }
 

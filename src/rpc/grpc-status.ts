@@ -10,7 +10,6 @@ export interface PartialStatusObject {
 }
 
 export const OK = grpc.status.OK
-export const CANCELLED = grpc.status.CANCELLED
 
 const DETAILS_KEY = 'grpc-status-details-bin'
 
