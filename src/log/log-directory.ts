@@ -1,0 +1,392 @@
+import type { PartitionId, Uuid } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
+import type { Timer } from '../ports/clock.ts'
+import { DiskError } from '../ports/disk.ts'
+import { takeCleanShutdown, writeCleanShutdown } from './clean-shutdown-file.ts'
+import { DeletedPartitions } from './deleted-partitions.ts'
+import { IndexCache } from './index-cache.ts'
+import {
+  LOG_DIRECTORY_LIMITS,
+  type LogDirectoryLimits,
+  type LogDirectoryOptions,
+  type PartitionOpenOptions,
+} from './log-directory-options.ts'
+import { DELETED_SUFFIX, parsePartitionDirectoryName, partitionDirectoryName } from './log-file-names.ts'
+import { LogScrubber } from './log-scrubber.ts'
+import { TailBudget } from './log-tail.ts'
+import { OpenFiles } from './open-files.ts'
+import { PartitionCheckpoints } from './partition-checkpoints.ts'
+import { type LogResources, PartitionLog } from './partition-log.ts'
+import { readPartitionMetadata, writePartitionMetadata } from './partition-metadata-file.ts'
+import { SerialQueue } from './serial-queue.ts'
+import { SyncScheduler } from './sync-scheduler.ts'
+
+/**
+ * All partition logs of one data directory, what they share (sync scheduler, descriptors, memory), and the work in
+ * the background: checkpoints, retention, scrubbing, the removal of what was deleted.
+ * Invariants: one open log per directory; operations on one partition run one after the other; the clean-shutdown
+ * mark is written only if every log, opened in this life or not, is known to be whole.
+ * A failed write or sync in one log takes all of them offline: they are on the same disk.
+ */
+export class LogDirectory {
+  readonly #options: LogDirectoryOptions
+  readonly #limits: LogDirectoryLimits
+  readonly #resources: LogResources
+  readonly #checkpoints: PartitionCheckpoints
+  readonly #deleted: DeletedPartitions
+  readonly #scrubber: LogScrubber
+  readonly #logs = new Map<string, PartitionLog>()
+  readonly #queues = new Map<string, SerialQueue>()
+  /** Directories found at the start and not opened since: as the last life left them. */
+  readonly #unopened = new Set<string>()
+  /** Closed in this life: whether that succeeded. */
+  readonly #closedClean = new Map<string, boolean>()
+  readonly #timers = new Set<Timer>()
+  readonly #waitingOpens: (() => void)[] = []
+  #cleanStopNodeEpoch: number | undefined
+  #opensInFlight = 0
+  #offline: unknown
+  #closed = false
+
+  private constructor(
+    options: LogDirectoryOptions,
+    found: { checkpoints: PartitionCheckpoints; cleanStopNodeEpoch: number | undefined; names: string[] },
+  ) {
+    const { disk, clock } = options
+    this.#options = options
+    this.#limits = { ...LOG_DIRECTORY_LIMITS, ...options.limits }
+    this.#checkpoints = found.checkpoints
+    this.#cleanStopNodeEpoch = found.cleanStopNodeEpoch
+    const { openFilesMax, indexBytesMax, tailBytesMax, tailsTotalBytesMax, syncsInFlightMax } = this.#limits
+    this.#resources = {
+      disk,
+      clock,
+      scheduler: new SyncScheduler({ clock, syncsInFlightMax }),
+      files: new OpenFiles({ disk, openFilesMax }),
+      indexCache: new IndexCache({ indexBytesMax }),
+      tailBudget: new TailBudget({ tailBytesMax, tailsTotalBytesMax }),
+    }
+    const keepMs = this.#limits.deletedKeepMs
+    this.#deleted = new DeletedPartitions({ disk, clock, topicsDirectory: this.#topicsDirectory, keepMs })
+    for (const name of found.names) {
+      if (name.endsWith(DELETED_SUFFIX)) this.#deleted.noteFound(name)
+      else if (parsePartitionDirectoryName(name)) this.#unopened.add(name)
+    }
+    const { scrubBytesPerSecond: bytesPerSecond, scrubRestMs: restMs } = this.#limits
+    this.#scrubber = new LogScrubber({ clock, logs: () => this.#logs.values(), bytesPerSecond, restMs })
+  }
+
+  /** Reads the checkpoints and starts the background work; partitions are opened one by one. */
+  static async open(options: LogDirectoryOptions): Promise<LogDirectory> {
+    const { disk, dataDirectory } = options
+    const topicsDirectory = `${dataDirectory}/topics`
+    await disk.makeDirectory(topicsDirectory)
+    await disk.syncDirectory(dataDirectory)
+    const mark = await takeCleanShutdown(disk, dataDirectory)
+    const checkpoints = new PartitionCheckpoints({ disk, dataDirectory })
+    await checkpoints.load(entry => partitionDirectoryName(entry.topic, entry.partition))
+    const entries = (await disk.list(topicsDirectory)).filter(entry => entry.isDirectory)
+    const names = entries.map(entry => entry.name)
+    const directory = new LogDirectory(options, { checkpoints, names, cleanStopNodeEpoch: mark?.nodeEpoch })
+    directory.#start()
+    return directory
+  }
+
+  /** Node epoch of the clean-stop mark that was found (and removed) at the open, for the registration (rule B7). */
+  get cleanStopNodeEpoch(): number | undefined {
+    return this.#cleanStopNodeEpoch
+  }
+
+  /**
+   * The mark counts only if it is of the life that was registered last: an older one came back with an old copy of
+   * the directory. To be called once the metadata are known, before partitions are opened.
+   */
+  checkCleanStop(last: { nodeEpoch: number }): void {
+    if (this.#cleanStopNodeEpoch !== last.nodeEpoch) this.#cleanStopNodeEpoch = undefined
+  }
+
+  /** The logs that are open now. */
+  get logs(): Iterable<PartitionLog> {
+    return this.#logs.values()
+  }
+
+  /** For logs that live beside the partitions in the same data directory, as the metadata log does. */
+  get resources(): LogResources {
+    return this.#resources
+  }
+
+  /** Partitions that the checkpoints name and whose directories are gone: records are lost (rule A1). */
+  get missingPartitions(): { topic: string; partition: PartitionId }[] {
+    const missing: { topic: string; partition: PartitionId }[] = []
+    for (const name of this.#checkpoints.names) {
+      const known = this.#checkpoints.get(name)
+      const isThere = this.#logs.has(name) || this.#unopened.has(name) || this.#closedClean.has(name)
+      if (known && !isThere) missing.push({ topic: known.topic, partition: known.partition })
+    }
+    return missing
+  }
+
+  /** How long the longest write or sync has been under way; above 2 s the node should give its leaderships away (B6). */
+  get outstandingMs(): number {
+    const nowMs = this.#resources.clock.monotonicMs()
+    let longestMs = 0
+    for (const log of this.#logs.values()) {
+      if (log.outstandingSinceMs !== undefined)
+        longestMs = Math.max(longestMs, nowMs - log.outstandingSinceMs)
+    }
+    return longestMs
+  }
+
+  /** Opens the partition's log; makes it where it never was. A directory of that name but of another topic goes. */
+  openPartition(options: PartitionOpenOptions): Promise<PartitionLog> {
+    const name = partitionDirectoryName(options.topic, options.partition)
+    return this.#serially(name, async () => {
+      this.#ensureOpen()
+      if (this.#logs.has(name)) {
+        throw new NaruError('INTERNAL', `the log ${name} is open already`, { outcome: 'none' })
+      }
+      await this.#takeOpenSlot()
+      try {
+        return await this.#open(name, options)
+      } finally {
+        this.#opensInFlight--
+        this.#waitingOpens.shift()?.()
+      }
+    })
+  }
+
+  closePartition(log: PartitionLog): Promise<void> {
+    return this.#serially(log.name, async () => {
+      if (this.#logs.get(log.name) === log) await this.#close(log)
+    })
+  }
+
+  /** Closes the log if it is open, and takes its directory out of use; its bytes go later (rule A10). */
+  deletePartition(options: { topic: string; topicId: Uuid; partition: PartitionId }): Promise<void> {
+    const { topic, topicId, partition } = options
+    const name = partitionDirectoryName(topic, partition)
+    return this.#serially(name, async () => {
+      this.#ensureOpen()
+      const directory = this.#pathOf(name)
+      const found = (await this.#options.disk.stat(directory)) !== undefined
+      if (found && (await readPartitionMetadata(this.#options.disk, directory)) !== topicId) return
+      const log = this.#logs.get(name)
+      if (log) await this.#close(log)
+      await this.#discard(name, `${topicId}-${partition}`)
+    })
+  }
+
+  /** Writes the checkpoints now, as the timer does. */
+  async checkpoint(): Promise<void> {
+    for (const [name, log] of this.#logs) await this.#note(name, log)
+    await this.#checkpoints.writeAll()
+  }
+
+  /** Applies retention to all logs now, as the timer does. */
+  async applyRetention(): Promise<void> {
+    const wallMs = this.#resources.clock.wallMs()
+    for (const log of [...this.#logs.values()]) {
+      log.expireProducers(wallMs)
+      await this.#eachAlone(() => log.applyRetention(wallMs))
+    }
+    await this.#deleted.purge({ all: this.#options.isSpaceLow?.() ?? false })
+  }
+
+  /** One pass of the scrubber over everything, as the timer starts it. */
+  scrub(): Promise<void> {
+    return this.#scrubber.pass()
+  }
+
+  /** With `nodeEpoch`, the registration of this life: leaves the clean-stop mark if all went well. Idempotent. */
+  async close(options: { nodeEpoch?: number } = {}): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#scrubber.stop()
+    for (const timer of this.#timers) timer.cancel()
+    // What is being opened closes itself when it sees that it came too late.
+    await Promise.all([...this.#queues.values()].map(queue => queue.run(async () => {})))
+    await Promise.all([...this.#logs.values()].map(log => this.closePartition(log)))
+    await this.#resources.files.close()
+    if (this.#offline !== undefined) return
+    await this.#checkpoints.writeAll()
+    const othersWhole = this.#cleanStopNodeEpoch !== undefined || this.#unopened.size === 0
+    const allWhole = othersWhole && [...this.#closedClean.values()].every(clean => clean)
+    if (options.nodeEpoch === undefined || !allWhole) return
+    const { disk, dataDirectory } = this.#options
+    await writeCleanShutdown(disk, dataDirectory, { nodeEpoch: options.nodeEpoch })
+  }
+
+  get #topicsDirectory(): string {
+    return `${this.#options.dataDirectory}/topics`
+  }
+
+  #pathOf(name: string): string {
+    return `${this.#topicsDirectory}/${name}`
+  }
+
+  async #open(name: string, options: PartitionOpenOptions): Promise<PartitionLog> {
+    const { topic, partition } = options
+    await this.#prepare(name, options)
+    const known = this.#checkpoints.get(name)
+    const cleanStop = this.#closedClean.get(name) ?? this.#cleanStopNodeEpoch !== undefined
+    let log: PartitionLog | undefined
+    log = await PartitionLog.open({
+      resources: this.#resources,
+      directory: this.#pathOf(name),
+      name,
+      config: options.config,
+      urgent: this.#options.isUrgent?.(topic) ?? false,
+      cleanStop,
+      appendPendingBytesMax: this.#limits.appendPendingBytesMax,
+      ...(known && {
+        recoveryPoint: known.recoveryPoint,
+        highWatermark: known.highWatermark,
+        logStartOffset: known.logStartOffset,
+      }),
+      checkpoint: () => this.#lower(name, log),
+      onProgress: options.onProgress,
+      onEvent: event => {
+        options.onEvent(event)
+        if (event.kind === 'offline') this.#goOffline(event.error)
+      },
+    })
+    this.#unopened.delete(name)
+    this.#closedClean.delete(name)
+    this.#logs.set(name, log)
+    if (this.#offline !== undefined) log.takeOffline(this.#offline)
+    if (this.#closed) {
+      await this.#close(log)
+      this.#ensureOpen()
+    }
+    if (!known) {
+      // Durably in use from here on: before anything in it can be acknowledged (rule B3).
+      const { logStartOffset } = log
+      const offsets = { topic, partition, recoveryPoint: logStartOffset, highWatermark: 0, logStartOffset }
+      this.#checkpoints.set(name, offsets)
+      await this.#checkpoints.writeRecoveryPoints()
+    }
+    return log
+  }
+
+  /** Sees to it that a directory of this topic's is there. */
+  async #prepare(name: string, options: PartitionOpenOptions): Promise<void> {
+    const { disk } = this.#options
+    const directory = this.#pathOf(name)
+    if (await disk.stat(directory)) {
+      const topicId = await readPartitionMetadata(disk, directory)
+      if (topicId === options.topicId) return
+      // The name belongs to another topic now. Without the file: a crash came before anything was stored.
+      await this.#discard(name, `${topicId ?? 'unfinished'}-${options.partition}`)
+    } else if (this.#checkpoints.get(name)) {
+      if (!options.afterLoss) throw lostPartition(name, directory)
+      this.#checkpoints.delete(name)
+    }
+    this.#closedClean.delete(name)
+    await disk.makeDirectory(directory)
+    await writePartitionMetadata(disk, directory, options.topicId)
+    await disk.syncDirectory(this.#topicsDirectory)
+  }
+
+  /** First the checkpoints forget it, then the name goes: the other order would look like a loss after a crash. */
+  async #discard(name: string, id: string): Promise<void> {
+    this.#unopened.delete(name)
+    this.#closedClean.delete(name)
+    if (this.#checkpoints.get(name)) {
+      this.#checkpoints.delete(name)
+      await this.#checkpoints.writeAll()
+    }
+    if (await this.#options.disk.stat(this.#pathOf(name))) await this.#deleted.rename(name, id)
+  }
+
+  async #close(log: PartitionLog): Promise<void> {
+    const clean = await log.close()
+    this.#logs.delete(log.name)
+    this.#closedClean.set(log.name, clean)
+    await this.#note(log.name, log)
+  }
+
+  /** For a log that is about to remove bytes: the files claim at most what stays. */
+  async #lower(name: string, log: PartitionLog | undefined): Promise<void> {
+    const known = this.#checkpoints.get(name)
+    if (!known || !log) return
+    const { recoveryPoint, logStartOffset } = log
+    const startMoves = logStartOffset !== known.logStartOffset
+    const pointMoves = recoveryPoint < known.recoveryPoint
+    known.recoveryPoint = Math.min(known.recoveryPoint, recoveryPoint)
+    known.logStartOffset = logStartOffset
+    if (pointMoves) await this.#checkpoints.writeRecoveryPoints()
+    if (startMoves) await this.#checkpoints.writeLogStarts()
+  }
+
+  /** The recovery point rises only after the epoch checkpoint covers it: a recovery trusts the one up to the other. */
+  async #note(name: string, log: PartitionLog): Promise<void> {
+    if (log.failure) return
+    const { recoveryPoint } = log
+    await log.writeEpochs()
+    const known = this.#checkpoints.get(name)
+    if (!known || log.failure) return
+    known.recoveryPoint = Math.min(recoveryPoint, log.recoveryPoint)
+    known.highWatermark = log.highWatermark
+    known.logStartOffset = log.logStartOffset
+  }
+
+  #goOffline(error: unknown): void {
+    if (this.#offline !== undefined) return
+    this.#offline = error
+    for (const log of this.#logs.values()) log.takeOffline(error)
+  }
+
+  #start(): void {
+    this.#every(this.#limits.checkpointIntervalMs, () => this.checkpoint())
+    this.#every(this.#limits.retentionIntervalMs, () => this.applyRetention())
+    this.#scrubber.start()
+  }
+
+  #every(intervalMs: number, work: () => Promise<void>): void {
+    const timer = this.#resources.clock.setTimer(intervalMs, () => {
+      this.#timers.delete(timer)
+      if (this.#closed || this.#offline !== undefined) return
+      void this.#eachAlone(work).then(() => {
+        if (!this.#closed) this.#every(intervalMs, work)
+      })
+    })
+    this.#timers.add(timer)
+  }
+
+  /** What fails for one log, or this time, must not stop the others, or the next time. */
+  async #eachAlone(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work()
+    } catch (thrown) {
+      if (!(thrown instanceof NaruError || thrown instanceof DiskError)) throw thrown
+      this.#options.onError(thrown)
+    }
+  }
+
+  #serially<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
+    const queue = this.#queues.get(name) ?? new SerialQueue()
+    this.#queues.set(name, queue)
+    return queue.run(work)
+  }
+
+  async #takeOpenSlot(): Promise<void> {
+    while (this.#opensInFlight >= this.#limits.opensInFlightMax) {
+      await new Promise<void>(resolve => this.#waitingOpens.push(resolve))
+    }
+    this.#opensInFlight++
+  }
+
+  #ensureOpen(): void {
+    if (this.#closed)
+      throw new NaruError('CLOSED', `the data directory ${this.#options.dataDirectory} is closed`)
+  }
+}
+
+function lostPartition(name: string, directory: string): NaruError {
+  return new NaruError(
+    'CORRUPT_DATA',
+    `the directory ${directory} of the partition ${name} is gone, though the checkpoints name it: its records are lost ` +
+      'here. Put it back and restart the node, or recover the topic from what there is: naru topics recover',
+    { details: { log: name, file: directory } },
+  )
+}

@@ -1,0 +1,91 @@
+import type { Offset, PartitionId } from '../base/brands.ts'
+import type { Disk } from '../ports/disk.ts'
+import type { CheckpointFile } from './checkpoint-file.ts'
+import { type OffsetEntry, offsetCheckpoint } from './offset-checkpoint.ts'
+
+export interface PartitionOffsets {
+  readonly topic: string
+  readonly partition: PartitionId
+  recoveryPoint: Offset
+  highWatermark: Offset
+  logStartOffset: Offset
+}
+
+/**
+ * The offsets that a data directory remembers of its partitions, in its three checkpoint files. A partition named
+ * here was in use: if its directory is gone, records are lost (rule A1).
+ * Each write is durable before it resolves; writes that wait share the newest content.
+ */
+export class PartitionCheckpoints {
+  readonly #entries = new Map<string, PartitionOffsets>()
+  readonly #recoveryPoint: CheckpointFile<OffsetEntry>
+  readonly #highWatermark: CheckpointFile<OffsetEntry>
+  readonly #logStartOffset: CheckpointFile<OffsetEntry>
+
+  constructor(options: { disk: Disk; dataDirectory: string }) {
+    const { disk, dataDirectory } = options
+    this.#recoveryPoint = offsetCheckpoint(disk, dataDirectory, 'recovery-point')
+    this.#highWatermark = offsetCheckpoint(disk, dataDirectory, 'high-watermark')
+    this.#logStartOffset = offsetCheckpoint(disk, dataDirectory, 'log-start-offset')
+  }
+
+  /** A damaged file is an error: an empty list would be taken for the truth. */
+  async load(nameOf: (entry: OffsetEntry) => string): Promise<void> {
+    for (const entry of (await this.#recoveryPoint.read()) ?? []) {
+      const { topic, partition, offset } = entry
+      this.#entries.set(nameOf(entry), {
+        topic,
+        partition,
+        recoveryPoint: offset,
+        highWatermark: 0,
+        logStartOffset: 0,
+      })
+    }
+    // A crash may have come between the writes of the three: what the first does not name was never in use.
+    for (const entry of (await this.#highWatermark.read()) ?? []) {
+      const known = this.#entries.get(nameOf(entry))
+      if (known) known.highWatermark = entry.offset
+    }
+    for (const entry of (await this.#logStartOffset.read()) ?? []) {
+      const known = this.#entries.get(nameOf(entry))
+      if (known) known.logStartOffset = entry.offset
+    }
+  }
+
+  get names(): IterableIterator<string> {
+    return this.#entries.keys()
+  }
+
+  get(name: string): PartitionOffsets | undefined {
+    return this.#entries.get(name)
+  }
+
+  set(name: string, offsets: PartitionOffsets): void {
+    this.#entries.set(name, offsets)
+  }
+
+  delete(name: string): void {
+    this.#entries.delete(name)
+  }
+
+  writeRecoveryPoints(): Promise<void> {
+    return this.#recoveryPoint.write(this.#list(entry => entry.recoveryPoint))
+  }
+
+  writeLogStarts(): Promise<void> {
+    return this.#logStartOffset.write(this.#list(entry => entry.logStartOffset))
+  }
+
+  async writeAll(): Promise<void> {
+    await this.writeRecoveryPoints()
+    await this.writeLogStarts()
+    await this.#highWatermark.write(this.#list(entry => entry.highWatermark))
+  }
+
+  #list(offsetOf: (entry: PartitionOffsets) => Offset): OffsetEntry[] {
+    return Array.from(this.#entries.values(), entry => {
+      const { topic, partition } = entry
+      return { topic, partition, offset: offsetOf(entry) }
+    })
+  }
+}

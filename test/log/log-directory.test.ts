@@ -1,0 +1,198 @@
+import { describe, expect, it } from 'vitest'
+import { DEFAULT_LOG_CONFIG } from '../../src/log/log-config.ts'
+import type { LogEvent } from '../../src/log/log-core.ts'
+import { LogDirectory } from '../../src/log/log-directory.ts'
+import type { LogDirectoryLimits, PartitionOpenOptions } from '../../src/log/log-directory-options.ts'
+import type { PartitionLog } from '../../src/log/partition-log.ts'
+import { SimMachine } from '../harness/sim-machine.ts'
+import { append, readAll } from './log-harness.ts'
+
+const TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAA'
+const OTHER_ID = 'BBBBBBBBBBBBBBBBBBBBBB'
+
+async function openDirectory(machine: SimMachine, limits: Partial<LogDirectoryLimits> = {}) {
+  await machine.disk.makeDirectory('data')
+  await machine.disk.syncDirectory('.')
+  return LogDirectory.open({
+    disk: machine.disk,
+    clock: machine.clock,
+    dataDirectory: 'data',
+    onError: error => {
+      throw error
+    },
+    limits,
+  })
+}
+
+const events: LogEvent[] = []
+
+function openPartition(
+  directory: LogDirectory,
+  options: Partial<PartitionOpenOptions> = {},
+): Promise<PartitionLog> {
+  return directory.openPartition({
+    topic: 'orders',
+    topicId: TOPIC_ID,
+    partition: 0,
+    config: { ...DEFAULT_LOG_CONFIG, segmentBytes: 1000 },
+    onProgress: () => {},
+    onEvent: event => events.push(event),
+    ...options,
+  })
+}
+
+async function appendSynced(directory: LogDirectory, log: PartitionLog, count = 1): Promise<void> {
+  for (let at = 0; at < count; at++) append(log, { value: `v${log.logEndOffset}`, valueBytes: 100 })
+  await directory.resources.scheduler.idle()
+}
+
+describe('a log directory', () => {
+  it('brings partitions back after a clean stop without scanning them', async () => {
+    const machine = new SimMachine(1)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      const log = await openPartition(directory)
+      await appendSynced(directory, log, 30)
+      log.highWatermark = 20
+      await directory.close({ nodeEpoch: 7 })
+      const again = await openDirectory(machine)
+      expect(again.cleanStopNodeEpoch).toBe(7)
+      const same = await openPartition(again)
+      expect(same.logEndOffset).toBe(30)
+      expect(same.highWatermark).toBe(20)
+      expect(same.openReport.scannedBytes).toBeLessThan(1000)
+      expect(same.openReport.rebuilt).toEqual([])
+      await again.close()
+      // No epoch given: not a registered life, so no mark.
+      expect((await openDirectory(machine)).cleanStopNodeEpoch).toBeUndefined()
+    })
+  })
+
+  it('never claims a clean stop for a partition that it did not open after a crash', async () => {
+    const machine = new SimMachine(2)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      await appendSynced(directory, await openPartition(directory), 3)
+    })
+    machine.powerCut()
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      await directory.close({ nodeEpoch: 8 })
+      expect(await machine.disk.stat('data/clean-shutdown')).toBeUndefined()
+    })
+  })
+
+  it('recovers from its checkpoints after a power cut, and keeps the log start', async () => {
+    const machine = new SimMachine(3)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      const log = await openPartition(directory)
+      await appendSynced(directory, log, 30)
+      log.highWatermark = 25
+      await log.deleteRecordsBefore(22)
+      await directory.checkpoint()
+      await appendSynced(directory, log, 5)
+    })
+    machine.powerCut()
+    await machine.run(async () => {
+      const log = await openPartition(await openDirectory(machine))
+      expect(log.failure).toBeUndefined()
+      expect([log.logStartOffset, log.highWatermark, log.logEndOffset]).toEqual([22, 25, 35])
+      expect(await readAll(log)).toHaveLength(13)
+    })
+  })
+
+  it('does not take a lost partition directory for a new one', async () => {
+    const machine = new SimMachine(4)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      await appendSynced(directory, await openPartition(directory), 3)
+      await directory.close({ nodeEpoch: 1 })
+      await machine.disk.removeDirectory('data/topics/orders-0')
+      const again = await openDirectory(machine)
+      expect(again.missingPartitions).toEqual([{ topic: 'orders', partition: 0 }])
+      await expect(openPartition(again)).rejects.toMatchObject({ reason: 'CORRUPT_DATA' })
+      const empty = await openPartition(again, { afterLoss: true })
+      expect(empty.logEndOffset).toBe(0)
+      await again.close()
+    })
+  })
+
+  it('deletes a partition by renaming it, and removes its bytes later', async () => {
+    const machine = new SimMachine(5)
+    const limits = { deletedKeepMs: 10_000, retentionIntervalMs: 3_000 }
+    await machine.run(async () => {
+      const directory = await openDirectory(machine, limits)
+      await appendSynced(directory, await openPartition(directory), 3)
+      // A late call for an earlier topic of that name changes nothing.
+      await directory.deletePartition({ topic: 'orders', topicId: OTHER_ID, partition: 0 })
+      expect(await machine.disk.stat('data/topics/orders-0')).toBeDefined()
+      await directory.deletePartition({ topic: 'orders', topicId: TOPIC_ID, partition: 0 })
+      const names = async () => (await machine.disk.list('data/topics')).map(entry => entry.name)
+      expect(await names()).toEqual([`${TOPIC_ID}-0.deleted`])
+      const fresh = await openPartition(directory, { topicId: OTHER_ID })
+      expect(fresh.logEndOffset).toBe(0)
+      await new Promise<void>(resolve => machine.clock.setTimer(14_000, resolve))
+      expect(await names()).toEqual(['orders-0'])
+      await directory.close()
+    })
+  })
+
+  it('puts away a directory of an earlier topic of the same name', async () => {
+    const machine = new SimMachine(6)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      await appendSynced(directory, await openPartition(directory), 3)
+      await directory.close({ nodeEpoch: 1 })
+      const again = await openDirectory(machine)
+      const log = await openPartition(again, { topicId: OTHER_ID })
+      expect([log.logEndOffset, log.failure]).toEqual([0, undefined])
+      await again.close()
+    })
+  })
+
+  it('takes all logs offline when a sync of one fails, and leaves no clean-stop mark', async () => {
+    const machine = new SimMachine(7)
+    events.length = 0
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      const first = await openPartition(directory)
+      const second = await openPartition(directory, { partition: 1 })
+      await appendSynced(directory, second)
+      machine.image.onOperation = operation =>
+        operation.kind === 'sync' && operation.path.includes('orders-0/') ? 'EIO' : undefined
+      await appendSynced(directory, first)
+      machine.image.onOperation = undefined
+      expect(first.syncedEndOffset).toBe(0)
+      for (const log of [first, second]) {
+        expect(log.failure?.reason).toBe('STORAGE_OFFLINE')
+        expect(() => append(log)).toThrow(expect.objectContaining({ reason: 'STORAGE_OFFLINE' }))
+        await expect(log.read({ from: 0, upTo: 1, maxBytes: 1 })).rejects.toMatchObject({
+          reason: 'STORAGE_OFFLINE',
+        })
+      }
+      expect(events.filter(event => event.kind === 'offline').map(event => event.log)).toEqual([
+        'orders-0',
+        'orders-1',
+      ])
+      await directory.close({ nodeEpoch: 1 })
+      expect(await machine.disk.stat('data/clean-shutdown')).toBeUndefined()
+    })
+  })
+
+  it('applies retention by itself', async () => {
+    const machine = new SimMachine(8)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine, { retentionIntervalMs: 1_000 })
+      const config = { ...DEFAULT_LOG_CONFIG, segmentBytes: 1000, retentionBytes: 1500 }
+      const log = await openPartition(directory, { config })
+      await appendSynced(directory, log, 40)
+      log.highWatermark = 40
+      await new Promise<void>(resolve => machine.clock.setTimer(1_500, resolve))
+      expect(log.logStartOffset).toBeGreaterThan(0)
+      expect(log.sizeBytes).toBeLessThan(3000)
+      expect((await readAll(log)).at(-1)).toBe('39:v39')
+      await directory.close()
+    })
+  })
+})
