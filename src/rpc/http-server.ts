@@ -56,7 +56,7 @@ export class HttpServer {
   listen(address: { host: string; port: number }): Promise<number> {
     const { host, port } = address
     return new Promise((resolve, reject) => {
-      this.#server.once('error', cause =>
+      this.#server.on('error', cause =>
         reject(
           new NaruError('INVALID_CONFIG', `cannot listen on ${host}:${port}: ${cause.message}`, { cause }),
         ),

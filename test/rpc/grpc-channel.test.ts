@@ -1,0 +1,117 @@
+import net from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { NaruError } from '../../src/base/errors.ts'
+import type { ServiceHandler } from '../../src/ports/transport.ts'
+import { GrpcServer } from '../../src/rpc/grpc-server.ts'
+import { GrpcTransport } from '../../src/rpc/grpc-transport.ts'
+import { failureOf, until } from '../suites/transport.suite.ts'
+
+const CALL = '/test.Service/Call'
+const closing: Array<() => void> = []
+
+afterEach(() => {
+  for (const close of closing.splice(0).reverse()) close()
+})
+
+async function serve(handle: (request: Buffer) => Promise<Uint8Array>, port = 0) {
+  const silent = { info: () => {}, warn: () => {}, error: () => {} }
+  const handlers = new Map<string, ServiceHandler>([[CALL, { kind: 'unary', handle }]])
+  const server = new GrpcServer({ handlers, logger: silent })
+  closing.push(() => server.close())
+  return { server, port: await server.listen({ host: '127.0.0.1', port }) }
+}
+
+function connect(port: number) {
+  const channel = new GrpcTransport().connect(`127.0.0.1:${port}`)
+  closing.push(() => channel.close())
+  return channel
+}
+
+async function unusedPort(): Promise<number> {
+  const { server, port } = await serve(async request => request)
+  server.close()
+  return port
+}
+
+describe('what is known of a call that failed', () => {
+  it('nothing happened if nobody listens, and the error names the address', async () => {
+    const port = await unusedPort()
+    const error = await failureOf(connect(port).unary(CALL, Buffer.alloc(1)))
+    expect(error.reason).toBe('CONNECTION_FAILED')
+    expect(error.outcome).toBe('none')
+    expect(error.message).toContain(`127.0.0.1:${port}`)
+  })
+
+  it('a stream that cannot connect fails in the same way', async () => {
+    const stream = connect(await unusedPort()).stream(CALL)
+    const error = await new Promise<NaruError | undefined>(resolve => {
+      stream.setHandlers({ onMessage: () => {}, onClose: closed => resolve(closed as NaruError | undefined) })
+    })
+    expect(error?.reason).toBe('CONNECTION_FAILED')
+    expect(error?.outcome).toBe('none')
+  })
+
+  it('it is unknown if the connection dropped after the call was sent', async () => {
+    let arrived = false
+    const { server, port } = await serve(() => {
+      arrived = true
+      return new Promise(() => {})
+    })
+    const failed = failureOf(connect(port).unary(CALL, Buffer.alloc(1)))
+    await until(() => arrived, 'the call runs')
+    server.close()
+    const error = await failed
+    expect(error.reason).toBe('CONNECTION_FAILED')
+    expect(error.outcome).toBe('unknown')
+  })
+
+  it('it is unknown at the deadline of a call that was sent, and none of one that never was', async () => {
+    const { port } = await serve(() => new Promise(() => {}))
+    const sent = await failureOf(connect(port).unary(CALL, Buffer.alloc(1), { timeoutMs: 100 }))
+    expect([sent.reason, sent.outcome]).toEqual(['DEADLINE_EXCEEDED', 'unknown'])
+    // Accepts connections and never speaks: the handshake does not finish.
+    const mute = net.createServer(() => {})
+    await new Promise<void>(resolve => mute.listen(0, '127.0.0.1', resolve))
+    closing.push(() => void mute.close())
+    const { port: mutePort } = mute.address() as net.AddressInfo
+    const unsent = await failureOf(connect(mutePort).unary(CALL, Buffer.alloc(1), { timeoutMs: 100 }))
+    expect([unsent.reason, unsent.outcome]).toEqual(['DEADLINE_EXCEEDED', 'none'])
+    const late = await failureOf(connect(port).unary(CALL, Buffer.alloc(1), { timeoutMs: 0 }))
+    expect([late.reason, late.outcome]).toEqual(['DEADLINE_EXCEEDED', 'none'])
+  })
+})
+
+describe('the connection of a channel', () => {
+  it('tells when it comes up, goes, and cannot be dialled again', async () => {
+    const { server, port } = await serve(async request => request)
+    const channel = connect(port)
+    const states: string[] = []
+    channel.watchConnection(state => states.push(state))
+    await channel.unary(CALL, Buffer.alloc(1))
+    expect(states).toEqual(['connected'])
+    server.close()
+    await until(() => states.includes('disconnected'), 'the connection is gone')
+    channel.dial()
+    await until(() => states.includes('unreachable'), 'dialling fails')
+    expect(states.slice(0, 3)).toEqual(['connected', 'disconnected', 'unreachable'])
+  })
+
+  it('comes back by itself when the node does', async () => {
+    const { server, port } = await serve(async request => request)
+    const channel = connect(port)
+    await channel.unary(CALL, Buffer.alloc(1))
+    server.close()
+    await failureOf(channel.unary(CALL, Buffer.alloc(1)))
+    await serve(async request => request, port)
+    let answer: Buffer | undefined
+    while (!answer) answer = await channel.unary(CALL, Buffer.from('back')).catch(() => undefined)
+    expect(answer.toString()).toBe('back')
+  })
+
+  it('is not shared between channels, whatever their purpose', async () => {
+    const { server, port } = await serve(async request => request)
+    await connect(port).unary(CALL, Buffer.alloc(1))
+    await connect(port).unary(CALL, Buffer.alloc(1))
+    expect(server.usage.connections).toBe(2)
+  })
+})
