@@ -1,7 +1,8 @@
 import type { Epoch, MetadataIndex, Offset } from '../../base/brands.ts'
 import type { NaruError } from '../../base/errors.ts'
+import { DEFAULT_LOG_CONFIG, type LogConfig } from '../../log/log-config.ts'
 import type { LogEvent } from '../../log/log-core.ts'
-import { PartitionLog, type PartitionLogOptions } from '../../log/partition-log.ts'
+import { type LogResources, PartitionLog } from '../../log/partition-log.ts'
 import type { MetadataRecord } from '../../metadata/metadata-record.ts'
 import type { Clock } from '../../ports/clock.ts'
 import { BatchBuilder } from '../../records/batch-builder.ts'
@@ -12,6 +13,13 @@ import type { MetadataEntry, MetadataLog, MetadataLogListener } from './metadata
 import { decodeMetadataRecord, encodeMetadataRecord } from './metadata-record-codec.ts'
 
 const READ_BYTES_MAX = 1024 * 1024
+
+/** Metadata are kept until a snapshot takes their place, whatever holds for topics. */
+const LOG_CONFIG: LogConfig = {
+  ...DEFAULT_LOG_CONFIG,
+  segmentMs: Number.MAX_SAFE_INTEGER,
+  retentionMs: undefined,
+}
 
 /**
  * The metadata log of a quorum of one: an entry is committed once it is synced here. The files are those of a
@@ -39,9 +47,14 @@ export class SingleVoterLog implements MetadataLog {
     const { clock, listener, onEntry } = options
     let opened: SingleVoterLog | undefined
     const log = await PartitionLog.open({
-      ...options.log,
+      resources: options.resources,
+      directory: options.directory,
       name: 'metadata',
+      config: LOG_CONFIG,
       urgent: true,
+      // Read whole at each start anyway, and nothing is ever removed: no checkpoint could say more than the log.
+      cleanStop: false,
+      checkpoint: async () => {},
       onProgress: () => {
         if (opened) opened.#onProgress()
       },
@@ -86,7 +99,9 @@ export class SingleVoterLog implements MetadataLog {
 }
 
 export interface SingleVoterLogOptions {
-  readonly log: Omit<PartitionLogOptions, 'name' | 'urgent' | 'onProgress' | 'onEvent'>
+  readonly resources: LogResources
+  /** Exists. */
+  readonly directory: string
   readonly clock: Clock
   readonly listener: MetadataLogListener
   readonly onEntry: (entry: MetadataEntry) => void

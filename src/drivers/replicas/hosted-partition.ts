@@ -1,7 +1,6 @@
 import { assert } from '../../base/assert.ts'
 import type { Epoch, PartitionId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogEvent } from '../../log/log-core.ts'
 import type { LogDirectory } from '../../log/log-directory.ts'
@@ -19,7 +18,8 @@ export interface HostedPartitionOptions {
   readonly directory: LogDirectory
   readonly clock: Clock
   readonly reserve: DiskReserve
-  readonly logger: Logger
+  readonly onEvent: (event: LogEvent) => void
+  readonly onError: (error: NaruError) => void
 }
 
 /**
@@ -83,10 +83,12 @@ export class HostedPartition {
       })
       this.#log = log
       if (this.#closing) return
-      if (log.failure) this.#fail(log.failure)
+      if (log.failure) this.#end(log.failure)
       else this.#lead(log)
     } catch (thrown) {
-      this.#fail(NaruError.from(thrown))
+      const error = NaruError.from(thrown)
+      this.#options.onError(error)
+      this.#end(error)
     }
   }
 
@@ -108,14 +110,9 @@ export class HostedPartition {
   }
 
   #onEvent(event: LogEvent): void {
-    if (event.kind === 'offline' || event.kind === 'quarantined') this.#fail(event.error)
+    this.#options.onEvent(event)
+    if (event.kind === 'offline' || event.kind === 'quarantined') this.#end(event.error)
     else if (event.kind === 'diskFull') this.#options.reserve.noteFull()
-  }
-
-  #fail(error: NaruError): void {
-    const { topic, partition, logger } = this.#options
-    logger.error({ topic, partition, reason: error.reason }, error.message)
-    this.#end(error)
   }
 
   #end(because: NaruError): void {

@@ -1,7 +1,7 @@
 import type { NodeId, PartitionId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
+import type { LogEvent } from '../../log/log-core.ts'
 import type { LogDirectory } from '../../log/log-directory.ts'
 import type { MetadataDelta } from '../../metadata/metadata-delta.ts'
 import type { MetadataImage } from '../../metadata/metadata-image.ts'
@@ -18,7 +18,9 @@ export interface ReplicaSetOptions {
   readonly directory: LogDirectory
   readonly clock: Clock
   readonly reserve: DiskReserve
-  readonly logger: Logger
+  readonly onEvent: (event: LogEvent) => void
+  /** A partition could not be opened or removed; the others go on. */
+  readonly onError: (error: NaruError) => void
   /** This node's defaults for topics that do not set a setting. */
   readonly settingDefaults: Partial<TopicSettings>
 }
@@ -42,7 +44,7 @@ export class ReplicaSet {
 
   /** Opens all partitions of this node; resolves when each one is led, or known not to be. */
   async open(image: MetadataImage): Promise<void> {
-    for (const topic of image.topics()) this.#host(topic)
+    for (const topic of image.topics.all()) this.#host(topic)
     await Promise.all([...this.#hosted()].map(partition => partition.opened))
   }
 
@@ -51,7 +53,7 @@ export class ReplicaSet {
     if (this.#stopping) return
     for (const topic of delta.deletedTopics.values()) this.#remove(topic)
     for (const topicId of delta.changedPartitions.keys()) {
-      const topic = image.topicById(topicId)
+      const topic = image.topics.byId(topicId)
       if (topic) this.#host(topic)
     }
     for (const topicId of delta.changedSettings) this.#updateSettings(topicId, image)
@@ -103,12 +105,12 @@ export class ReplicaSet {
     const settings = partitionSettings(topic, this.#options.settingDefaults)
     for (const [partition, state] of topic.partitions()) {
       if (partitions.has(partition) || !this.#isHere(state)) continue
-      const { directory, clock, reserve, logger } = this.#options
+      const { directory, clock, reserve, onEvent, onError } = this.#options
       const { leaderEpoch } = state
       const identity = { topic: topic.name, topicId: topic.id, partition, leaderEpoch }
       partitions.set(
         partition,
-        new HostedPartition({ ...identity, settings, directory, clock, reserve, logger }),
+        new HostedPartition({ ...identity, settings, directory, clock, reserve, onEvent, onError }),
       )
     }
   }
@@ -118,7 +120,7 @@ export class ReplicaSet {
   }
 
   #updateSettings(topicId: Uuid, image: MetadataImage): void {
-    const topic = image.topicById(topicId)
+    const topic = image.topics.byId(topicId)
     if (!topic) return
     const settings = partitionSettings(topic, this.#options.settingDefaults)
     for (const partition of this.#topics.get(topicId)?.values() ?? []) partition.updateSettings(settings)
@@ -144,11 +146,7 @@ export class ReplicaSet {
       await hosted.close(because)
       await this.#options.directory.deletePartition({ topic: topic.name, topicId: topic.id, partition })
     } catch (thrown) {
-      const { message } = NaruError.from(thrown)
-      this.#options.logger.error(
-        { topic: topic.name, partition },
-        `a deleted partition could not be removed: ${message}`,
-      )
+      this.#options.onError(NaruError.from(thrown))
     }
   }
 
