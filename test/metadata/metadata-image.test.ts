@@ -108,6 +108,30 @@ describe('MetadataImage', () => {
     expect(image.apply({ records: context.log.slice(before), endIndex: 1 }).isEmpty).toBe(true)
   })
 
+  it('tells what a partition was before the first of several changes', () => {
+    const context = new MetadataContext().addNodes(2)
+    context.create({ name: 'logs', assignments: [[1, 2]] })
+    const image = imageOf(context.log)
+    const length = context.log.length
+    const before = image.topics.byName('logs')?.partition(0)
+    context.run(context.controller.nodes.fence(context.epochOf(2)))
+    context.run(context.controller.nodes.fence(context.epochOf(1)))
+    const delta = image.apply({ records: context.log.slice(length), endIndex: 1 })
+    expect(delta.changedPartitions.get('topic-id-1')?.get(0)).toEqual(before)
+  })
+
+  it('tells of settings that a snapshot changes, and only of those', () => {
+    const context = new MetadataContext().addNodes(1)
+    for (const name of ['same', 'logs']) context.create({ name, settings: { 'retention.ms': '1' } })
+    const behind = imageOf(context.log)
+    context.run(
+      context.controller.settings.alter({ changes: [{ name: 'logs', set: { 'retention.ms': '2' } }] }),
+    )
+    const delta = behind.restore({ records: contents(context.image), endIndex: 1 })
+    expect([...delta.changedSettings]).toEqual(['topic-id-2'])
+    expect(delta.changedPartitions.size + delta.changedNodes.size + delta.createdTopics.size).toBe(0)
+  })
+
   it('refuses records that a newer release wrote', () => {
     const image = new MetadataImage()
     const newer = { type: 'cluster', version: 1, clusterId: 'c' } as unknown as MetadataRecord
