@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream'
 import type { Client } from '../client/index.ts'
+import type { NodeAddresses } from '../server/node.ts'
 import type { Settings } from '../server/settings.ts'
 
 /** What a command touches of the world; main.ts fills it from the process, tests from memory. */
@@ -22,12 +23,6 @@ export interface CliContext {
 
 export interface RunOptions {
   readonly onReady?: (addresses: NodeAddresses) => void
-}
-
-/** As `host:port`, with the ports that were really bound. */
-export interface NodeAddresses {
-  readonly client: string
-  readonly http: string
 }
 
 export function say(stream: Writable, line: string): void {

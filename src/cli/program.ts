@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { VERSION } from '../server/version.ts'
 import { addConfigCommands } from './config.ts'
 import { addConsumeCommand } from './consume.ts'
 import { type CliContext, say } from './context.ts'
@@ -26,7 +26,7 @@ export async function run(words: readonly string[], context: CliContext): Promis
 export function makeProgram(context: CliContext): Command {
   const program = new Command('naru')
     .description('Naru, a distributed commit log: topics, partitions, ordered offsets')
-    .version(version(), '-v, --version')
+    .version(VERSION, '-v, --version')
     .helpCommand(true)
     .showHelpAfterError('(naru --help, or naru COMMAND --help, tells more)')
     .exitOverride()
@@ -52,9 +52,4 @@ function exitCodesText(): string {
   return Object.entries(EXIT_CODES)
     .map(([name, code]) => `${code} ${name.replaceAll(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)}`)
     .join(', ')
-}
-
-function version(): string {
-  const content = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(content) as { version: string }).version
 }

@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
+import type { NodeAddresses } from '../server/node.ts'
 import type { Settings } from '../server/settings.ts'
 import { BOOTSTRAP_DEFAULT } from './common-options.ts'
 import { addSettingOptions, settingsOfCommand } from './config.ts'
-import { type CliContext, type NodeAddresses, say } from './context.ts'
+import { type CliContext, say } from './context.ts'
 
 export function addServerCommand(program: Command, context: CliContext): void {
   const command = addSettingOptions(program.command('server'))

@@ -188,7 +188,7 @@ async function indexDefects(disk: Disk, file: string, spans: readonly BatchSpan[
     const offset = baseOffset + bytes.readUInt32BE(0)
     const position = bytes.readUInt32BE(4)
     const span = byPosition.get(position)
-    if (span && true) continue
+    if (span && span.first <= offset && offset <= span.last) continue
     const what = `the entry for offset ${offset} leads to position ${position}, where it is not`
     defects.push({ file: path, position: at, what, isTornTail: false })
   }
