@@ -9,7 +9,7 @@ import { SettingsControl } from './settings-control.ts'
 import { TopicControl } from './topic-control.ts'
 
 /** Few enough records for many producers, few enough ids lost with a node. */
-export const PRODUCER_IDS_PER_BLOCK = 1000
+const PRODUCER_IDS_PER_BLOCK = 1000
 
 /**
  * The handlers of the metadata state machine, one object per concern. Pure: each looks at `image` (the newest

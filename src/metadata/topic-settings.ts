@@ -115,7 +115,7 @@ export interface SettingRow<V> {
 
 export const TOPIC_SETTING_KEYS = Object.keys(TOPIC_SETTINGS) as readonly TopicSettingKey[]
 
-export function isTopicSetting(key: string): key is TopicSettingKey {
+function isTopicSetting(key: string): key is TopicSettingKey {
   return Object.hasOwn(TOPIC_SETTINGS, key)
 }
 
