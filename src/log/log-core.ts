@@ -90,6 +90,7 @@ export class LogCore {
   outstandingSinceMs: number | undefined
   failure: NaruError | undefined
   closed = false
+  #marking: Promise<void> | undefined
   readonly #onProgress: (progress: LogProgress) => void
   readonly #onEvent: (event: LogEvent) => void
 
@@ -167,9 +168,14 @@ export class LogCore {
     const error = corruptData(this.name, defect)
     if (this.failure) return this.failure
     this.failure = error
-    void this.#markQuarantined(defect)
+    this.#marking = this.#markQuarantined(defect)
     this.emit({ kind: 'quarantined', log: this.name, error, defect })
     return error
+  }
+
+  /** Resolves when the mark of a quarantine, if there is one, is durable. */
+  async marked(): Promise<void> {
+    await this.#marking
   }
 
   epochAgrees(epoch: Epoch, from: Offset, to: Offset): boolean {

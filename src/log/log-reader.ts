@@ -1,7 +1,7 @@
 import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import { DiskError } from '../ports/disk.ts'
-import { baseOffsetAt, lastOffsetAt } from '../records/batch-header.ts'
+import { baseOffsetAt, LOG_OVERHEAD, lastOffsetAt } from '../records/batch-header.ts'
 import { batchDefectAt, batchSizeAt } from './batch-check.ts'
 import type { LogCore } from './log-core.ts'
 import { emptySlice, type LogSlice, type ReadRange } from './log-tail.ts'
@@ -129,7 +129,7 @@ export class LogReader {
       const end = at + (sizeBytes ?? 0)
       if (sizeBytes === undefined || end > buffer.length) {
         if (start < 0 && cursor.position + at < segment.sizeBytes)
-          return { needBytes: at + (sizeBytes ?? 4096) }
+          return { needBytes: at + (sizeBytes ?? LOG_OVERHEAD) }
         break
       }
       if (start >= 0 && end - start > range.maxBytes) break

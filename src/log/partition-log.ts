@@ -134,6 +134,7 @@ export class PartitionLog {
       } catch (thrown) {
         if (!(thrown instanceof DamagedLog)) throw thrown
         core.quarantine(thrown.defect)
+        await core.marked()
       }
     }
     if (!core.failure) {
@@ -385,6 +386,7 @@ export class PartitionLog {
       }
       core.closed = true
     })
+    await core.marked()
     core.tail.clear(core.writtenEndOffset)
     this.#pending.wake()
     for (const segment of core.segments.all) {
