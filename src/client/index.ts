@@ -1,0 +1,41 @@
+/** What a program that uses Naru imports, beside `connect` (src/server/client.ts). */
+export { ERROR_CODES, type ErrorReason, NaruError } from '../base/errors.ts'
+export type { Compression } from '../records/codecs.ts'
+export type {
+  Admin,
+  ClusterDescription,
+  ClusterNode,
+  CreatedTopic,
+  CreateTopicsOptions,
+  DeletedRecords,
+  ListedOffset,
+  ListTopicsOptions,
+  NewTopic,
+  OffsetPosition,
+  PartitionDescription,
+  TopicDescription,
+  TopicListing,
+  TopicSetting,
+} from './admin/types.ts'
+export type {
+  Acks,
+  Delivered,
+  DeliveryFailure,
+  Partitioner,
+  Producer,
+  ProducerOptions,
+  ProducerRecord,
+  RecordLocation,
+} from './producer/types.ts'
+export type {
+  ConsumedRecord,
+  PerPartition,
+  Reader,
+  ReaderOptions,
+  ReaderPartition,
+  RecordBatch,
+  SkippedOffsets,
+  StartPosition,
+  StopPosition,
+} from './reader/types.ts'
+export type { Client, ClientOptions, RecordHeader } from './types.ts'
