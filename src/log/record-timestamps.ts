@@ -17,7 +17,7 @@ export function firstRecordAtOrAfter(
     }
     return undefined
   } catch (thrown) {
-    if (!(thrown instanceof NaruError)) throw thrown
+    if (!(thrown instanceof NaruError) || thrown.reason === 'INTERNAL') throw thrown
     // What a client packed so that nobody can unpack it: the batch as a whole is the closest answer.
     const offset = Math.max(target.from, lastOffsetAt(batch.buffer, batch.at))
     return offset < target.upTo ? { offset, timestamp: maxTimestampAt(batch.buffer, batch.at) } : undefined
