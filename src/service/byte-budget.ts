@@ -1,0 +1,57 @@
+import { assert } from '../base/assert.ts'
+
+/**
+ * Bytes that many calls together may hold at once: requests under way, read buffers. A taker either gives up
+ * (`tryTake`) or waits in line (`take`); whoever waits is served in order, so that a large one is not starved.
+ * A taker of more than all there is gets it when nobody else has anything.
+ */
+export class ByteBudget {
+  readonly bytesMax: number
+  #taken = 0
+  readonly #line = new Set<Waiting>()
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax
+  }
+
+  get takenBytes(): number {
+    return this.#taken
+  }
+
+  tryTake(bytes: number): boolean {
+    if (this.#line.size > 0 || !this.#fits(bytes)) return false
+    this.#taken += bytes
+    return true
+  }
+
+  /** Calls `granted` once the bytes are taken, perhaps at once. Returns how to leave the line before that. */
+  take(bytes: number, granted: () => void): () => void {
+    if (this.tryTake(bytes)) {
+      granted()
+      return () => {}
+    }
+    const waiting = { bytes, granted }
+    this.#line.add(waiting)
+    return () => this.#line.delete(waiting)
+  }
+
+  giveBack(bytes: number): void {
+    this.#taken -= bytes
+    assert(this.#taken >= 0, 'more bytes were given back than taken')
+    for (const first of this.#line) {
+      if (!this.#fits(first.bytes)) break
+      this.#line.delete(first)
+      this.#taken += first.bytes
+      first.granted()
+    }
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#taken === 0 || this.#taken + bytes <= this.bytesMax
+  }
+}
+
+interface Waiting {
+  readonly bytes: number
+  readonly granted: () => void
+}

@@ -1,0 +1,86 @@
+import type { Offset } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
+import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
+import type { Position, PositionAt, Stop } from '../wire/messages.ts'
+import { invalidRequest } from './request-checks.ts'
+
+/** A place in a partition, and the timestamp of the record there if it was found by one. */
+export interface FoundPosition {
+  readonly offset: Offset
+  readonly timestampMs?: number
+}
+
+/**
+ * Where a named place is now. An offset is returned as it was given: whether it must be within what is kept is the
+ * caller's to say (`requireReadable`).
+ */
+export async function findPosition(
+  leader: PartitionLeader,
+  position: Position | undefined,
+  unset: PositionAt,
+): Promise<FoundPosition> {
+  const { highWatermark } = leader
+  if (position?.offset !== undefined) return { offset: position.offset }
+  if (position?.last !== undefined)
+    return { offset: Math.max(leader.logStartOffset, highWatermark - position.last) }
+  if (position?.timestampMs !== undefined)
+    return (await leader.offsetForTimestamp(position.timestampMs)) ?? { offset: highWatermark }
+  switch (position?.at ?? unset) {
+    case 'EARLIEST':
+      return { offset: leader.logStartOffset }
+    case 'LATEST':
+      return { offset: highWatermark }
+    default:
+      throw new NaruError(
+        'NOT_IMPLEMENTED',
+        'POSITION_AT_COMMITTED: this release of Naru has no consumer groups yet (start at an offset, a time, earliest or latest)',
+      )
+  }
+}
+
+/** The offset before which reading stops; undefined: never. */
+export async function findStop(leader: PartitionLeader, stop: Stop | undefined): Promise<Offset | undefined> {
+  const { highWatermark } = leader
+  if (stop?.offset !== undefined) return stop.offset
+  if (stop?.timestampMs !== undefined) {
+    const found = await leader.offsetForTimestamp(stop.timestampMs)
+    return Math.min(found?.offset ?? highWatermark, highWatermark)
+  }
+  return stop?.at === 'CURRENT_END' ? highWatermark : undefined
+}
+
+/** What is wrong whatever the partition holds. Throws INVALID_REQUEST. */
+export function checkPosition(position: Position | undefined, field: string): void {
+  checkNotNegative(position?.offset, `${field}.offset`)
+  checkNotNegative(position?.timestampMs, `${field}.timestamp_ms`)
+  checkNotNegative(position?.last, `${field}.last`)
+}
+
+export function checkStop(stop: Stop | undefined): void {
+  checkNotNegative(stop?.offset, 'stop.offset')
+  checkNotNegative(stop?.timestampMs, 'stop.timestamp_ms')
+}
+
+/** Throws OFFSET_OUT_OF_RANGE unless reading may start at the offset. */
+export function requireReadable(leader: PartitionLeader, offset: Offset): void {
+  const { topic, partition, logStartOffset, highWatermark } = leader
+  if (offset >= logStartOffset && offset <= highWatermark) return
+  throw new NaruError(
+    'OFFSET_OUT_OF_RANGE',
+    `offset ${offset} of "${topic}" partition ${partition} is not there: it holds ${logStartOffset} up to ${highWatermark} ` +
+      '(end exclusive); start within that, or at earliest or latest',
+    {
+      details: {
+        topic,
+        partition: String(partition),
+        offset: String(offset),
+        log_start_offset: String(logStartOffset),
+        high_watermark: String(highWatermark),
+      },
+    },
+  )
+}
+
+function checkNotNegative(value: number | undefined, field: string): void {
+  if (value !== undefined && value < 0) throw invalidRequest(`${field} is ${value}, it must be 0 or more`)
+}
