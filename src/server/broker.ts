@@ -123,7 +123,8 @@ export class Broker {
 
   /** Registers this process and opens its partitions; the API serves when it resolves. */
   async serve(addresses: { client: string; peer: string }): Promise<void> {
-    const { settings, prng, controller, replicas, reserve } = this.#parts
+    const { settings, prng, controller, replicas, reserve, directory, logger, clock } = this.#parts
+    const startedMs = clock.monotonicMs()
     await reserve.start()
     const { clusterId, nodeId, directoryId } = this.identity
     const registration = {
@@ -144,6 +145,7 @@ export class Broker {
     await controller.submit(newest => new Controller(newest, options).nodes.unfence({ nodeId, nodeEpoch }))
     controller.subscribe((delta, image) => replicas.onMetadata(delta, image))
     await replicas.open(controller.image)
+    reportRecovery(logger, directory, clock.monotonicMs() - startedMs)
     this.#refusal = undefined
   }
 
@@ -294,6 +296,29 @@ function gatedHandler(handler: ServiceHandler, refusal: () => NaruError | undefi
       stream.fail(error)
     },
   }
+}
+
+/** What opening the partitions took, and what it found. */
+function reportRecovery(logger: Logger, directory: LogDirectory, tookMs: number): void {
+  const sum = { partitions: 0, bytes: 0, scannedBytes: 0, cutBytes: 0 }
+  for (const log of directory.logs) {
+    const { sizeBytes, scannedBytes, cutBytes, rebuilt } = log.openReport
+    sum.partitions++
+    sum.bytes += sizeBytes
+    sum.scannedBytes += scannedBytes
+    sum.cutBytes += cutBytes
+    if (cutBytes > 0)
+      logger.warn({ log: log.name, cutBytes }, 'a torn end of the log was cut: it was never acknowledged')
+    if (rebuilt.length > 0) logger.info({ log: log.name, rebuilt }, 'derived files were rebuilt from the log')
+  }
+  const cleanStop = directory.cleanStopNodeEpoch !== undefined
+  const facts = { ...sum, cleanStop, tookMs: Math.round(tookMs) }
+  logger.info(
+    facts,
+    cleanStop || sum.partitions === 0
+      ? 'the partitions are open'
+      : 'the partitions are recovered after a stop that was not orderly',
+  )
 }
 
 function draining(): NaruError {
