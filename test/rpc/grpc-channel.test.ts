@@ -4,7 +4,7 @@ import type { NaruError } from '../../src/base/errors.ts'
 import type { ServiceHandler } from '../../src/ports/transport.ts'
 import { GrpcServer } from '../../src/rpc/grpc-server.ts'
 import { GrpcTransport } from '../../src/rpc/grpc-transport.ts'
-import { failureOf, until } from '../suites/transport.suite.ts'
+import { failureOf, until } from '../harness/recorded-stream.ts'
 
 const CALL = '/test.Service/Call'
 const closing: Array<() => void> = []

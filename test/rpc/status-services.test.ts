@@ -7,7 +7,7 @@ import { HttpServer, statusRoutes } from '../../src/rpc/http-server.ts'
 import { reflectionHandlers } from '../../src/rpc/reflection-service.ts'
 import { InProcessTransport } from '../../src/service/in-process-transport.ts'
 import { Health, ServerReflection } from '../../src/wire/methods.ts'
-import { failureOf, until } from '../suites/transport.suite.ts'
+import { failureOf, until } from '../harness/recorded-stream.ts'
 
 const closing: Array<() => unknown> = []
 

@@ -8,6 +8,7 @@ import type {
   ServiceHandler,
   ServiceHandlers,
 } from '../../src/ports/transport.ts'
+import { bytesOf, failureOf, Recorded, until, writeUntilFull } from '../harness/recorded-stream.ts'
 
 /** What every form of the Transport port promises; the real ones and the simulated one run it. */
 export interface TransportUnderTest {
@@ -23,66 +24,6 @@ export type TransportFactory = (
 const KIB = 1024
 const MIB = 1024 * KIB
 const RECEIVE_BYTES_MAX = 2 * MIB
-
-/** One end of a stream with everything that happened on it. */
-class Recorded {
-  readonly messages: Buffer[] = []
-  readonly events: string[] = []
-  readonly stream: MessageStream
-  readonly closed: Promise<NaruError | undefined>
-  closedWith: NaruError | undefined | 'open' = 'open'
-  drains = 0
-  onMessage: (message: Buffer) => void = () => {}
-  onEnd: () => void = () => {}
-  onDrain: () => void = () => {}
-
-  constructor(stream: MessageStream) {
-    this.stream = stream
-    this.closed = new Promise(resolve => {
-      stream.setHandlers({
-        onMessage: message => {
-          this.events.push('message')
-          this.messages.push(message)
-          this.onMessage(message)
-        },
-        onEnd: () => {
-          this.events.push('end')
-          this.onEnd()
-        },
-        onDrain: () => {
-          this.drains++
-          this.onDrain()
-        },
-        onClose: error => {
-          this.events.push('close')
-          this.closedWith = error
-          resolve(error)
-        },
-      })
-    })
-  }
-
-  texts(): string[] {
-    return this.messages.map(String)
-  }
-}
-
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  const startMs = performance.now()
-  while (!condition()) {
-    if (performance.now() - startMs > 10_000) throw new Error(`waited in vain: ${what}`)
-    await new Promise(resolve => setImmediate(resolve))
-  }
-}
-
-export async function failureOf(promise: Promise<unknown>): Promise<NaruError> {
-  const error = await promise.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  )
-  expect(error).toBeInstanceOf(NaruError)
-  return error as NaruError
-}
 
 export function transportSuite(name: string, factory: TransportFactory): void {
   describe(`${name} as a Transport`, () => {
@@ -497,29 +438,4 @@ function endTests(server: TestServer, channel: () => Channel): void {
     expect(late.outcome).toBe('none')
     expect((await new Recorded(channel().stream(STREAM)).closed)?.reason).toBe('CLOSED')
   })
-}
-
-/** Writes until the stream says "full" and stays so for a while of turns; the bytes it took. */
-async function writeUntilFull(end: Recorded, bytesMax: number): Promise<number> {
-  const message = Buffer.alloc(64 * KIB)
-  let sent = 0
-  for (;;) {
-    while (sent < bytesMax) {
-      sent += message.length
-      if (!end.stream.write(message)) break
-    }
-    if (sent >= bytesMax) return sent
-    const drains = end.drains
-    for (let turn = 0; turn < 300 && end.drains === drains; turn++) {
-      await new Promise(resolve => setTimeout(resolve, 1))
-    }
-    if (end.drains === drains) {
-      end.drains = 0
-      return sent
-    }
-  }
-}
-
-function bytesOf(end: Recorded): number {
-  return end.messages.reduce((sum, message) => sum + message.length, 0)
 }
