@@ -12,7 +12,7 @@ import type { Offset } from '../base/brands.ts'
  * (as Kafka's does, and as its DumpLogSegments checks), so `lookup(x)` may land on the batch that ends at x or
  * before; the reader walks on from there.
  */
-export const OFFSET_INDEX_ENTRY_BYTES = 8
+const OFFSET_INDEX_ENTRY_BYTES = 8
 /** Kafka reads both fields as signed: neither a relative offset nor a position may be larger. */
 export const RELATIVE_MAX = 0x7fff_ffff
 

@@ -382,6 +382,8 @@ export class PartitionLog {
           await core.segments.last.writeIndexFiles()
           if (core.epochs.dirty) await writeEpochCheckpoint(core)
           await core.producers.writeSnapshot(core.writtenEndOffset, core.producers.encodeSnapshot())
+          const bases = new Set(this.segmentBaseOffsets)
+          await core.producers.removeSnapshotsExcept(at => bases.has(at) || at === core.writtenEndOffset)
         })
       }
       core.closed = true
