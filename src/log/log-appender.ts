@@ -270,8 +270,9 @@ export class LogAppender implements Flushable {
 
   #synced(generation: number, endOffset: Offset): void {
     const core = this.#core
-    // A completion of an older generation says nothing: its own sync is queued (rule B1).
-    if (generation !== core.generation) return
+    // A completion of an older generation says nothing: its own sync is queued (rule B1). Nor does one beside a cut,
+    // which may yet go below where it was asked to; it ends with a sync and a report of its own.
+    if (generation !== core.generation || core.cutting > 0) return
     core.syncedEndOffset = Math.max(core.syncedEndOffset, endOffset)
     checkOffsets(core)
     core.reportProgress()

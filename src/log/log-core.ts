@@ -88,6 +88,8 @@ export class LogCore {
   generation = 0
   /** Since when a write or sync has been under way (monotonic), for rule B6. */
   outstandingSinceMs: number | undefined
+  /** Truncations and resets that have not resolved: nothing is appended, and no sync completion counts. */
+  cutting = 0
   failure: NaruError | undefined
   closed = false
   #marking: Promise<void> | undefined

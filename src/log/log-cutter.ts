@@ -19,7 +19,6 @@ export class LogCutter {
   readonly #appender: LogAppender
   readonly #reader: LogReader
   readonly #pending: PendingWrites
-  #cutting = 0
 
   constructor(options: { core: LogCore; appender: LogAppender; reader: LogReader; pending: PendingWrites }) {
     this.#core = options.core
@@ -30,7 +29,7 @@ export class LogCutter {
 
   /** A truncation or reset has not resolved yet: nothing may be appended. */
   get isCutting(): boolean {
-    return this.#cutting > 0
+    return this.#core.cutting > 0
   }
 
   async truncateTo(offset: Offset): Promise<Offset> {
@@ -137,11 +136,11 @@ export class LogCutter {
   }
 
   async #cut<Result>(work: () => Promise<Result>): Promise<Result> {
-    this.#cutting++
+    this.#core.cutting++
     try {
       return await work()
     } finally {
-      this.#cutting--
+      this.#core.cutting--
     }
   }
 }

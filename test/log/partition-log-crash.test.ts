@@ -25,7 +25,12 @@ interface Model {
   starts: number[]
 }
 
-async function openOn(machine: SimMachine, config: Partial<LogConfig>, model?: Model): Promise<LogFixture> {
+interface OpenedLog extends LogFixture {
+  /** Raises the checkpointed recovery point, as the data directory does from time to time. */
+  raise(): Promise<void>
+}
+
+async function openOn(machine: SimMachine, config: Partial<LogConfig>, model?: Model): Promise<OpenedLog> {
   const { disk, clock } = machine
   await disk.makeDirectory(DIRECTORY)
   await disk.syncDirectory('data')
@@ -41,15 +46,22 @@ async function openOn(machine: SimMachine, config: Partial<LogConfig>, model?: M
     ...known,
     checkpoint: async () => {
       const log = fixture?.log
-      const recoveryPoint = Math.min(known.recoveryPoint, log?.recoveryPoint ?? 0)
-      const state = { recoveryPoint, logStartOffset: log?.logStartOffset ?? 0 }
-      await writeFileAtomically(disk, CHECKPOINT, Buffer.from(JSON.stringify(state)))
+      known.recoveryPoint = Math.min(known.recoveryPoint, log?.recoveryPoint ?? 0)
+      known.logStartOffset = log?.logStartOffset ?? 0
+      await writeFileAtomically(disk, CHECKPOINT, Buffer.from(JSON.stringify(known)))
     },
     onProgress: step => {
       if (model && step.generation === fixture?.log.generation) model.syncedEnd = step.syncedEndOffset
     },
   })
-  return fixture
+  const { log } = fixture
+  const raise = async (): Promise<void> => {
+    const { recoveryPoint } = log
+    await log.writeEpochs()
+    known.recoveryPoint = Math.min(recoveryPoint, log.recoveryPoint)
+    await writeFileAtomically(disk, CHECKPOINT, Buffer.from(JSON.stringify(known)))
+  }
+  return { ...fixture, raise }
 }
 
 async function workload(
@@ -81,7 +93,8 @@ async function workload(
       await log.deleteRecordsBefore(log.highWatermark)
       model.starts = [log.logStartOffset]
       producers = newProducers(step)
-    } else if (choice < 0.93) epoch++
+    } else if (choice < 0.9) epoch++
+    else if (choice < 0.96) await fixture.raise()
     else log.beginGeneration()
     if (prng.chance(0.5)) await fixture.resources.scheduler.idle()
   }
@@ -194,6 +207,32 @@ async function everyCrash(seed: number, config: Partial<LogConfig>): Promise<voi
   }
   expect(change).toBeGreaterThan(50)
 }
+
+describe('a killed process', () => {
+  it('leaves bytes in the page cache that the next start syncs before they count', async () => {
+    const machine = new SimMachine(1)
+    const model: Model = { records: [], bases: [], syncedEnd: 0, starts: [0] }
+    await machine.run(async () => {
+      const { log } = await openOn(machine, { writeCaching: true }, model)
+      machine.image.syncLatencyMs = { min: 10_000, max: 10_000 }
+      for (let at = 0; at < 20; at++) {
+        log.appendAsLeader(makeBatch({ value: `v${at}`, valueBytes: 300 }), { leaderEpoch: 1, wallMs: 1 })
+      }
+      await new Promise<void>(resolve => machine.clock.setTimer(100, resolve))
+      expect([log.writtenEndOffset, log.syncedEndOffset]).toEqual([20, 0])
+    })
+    machine.kill()
+    await machine.run(async () => {
+      const { log } = await openOn(machine, {})
+      expect(log.syncedEndOffset).toBe(20)
+    })
+    machine.powerCut()
+    await machine.run(async () => {
+      const { log } = await openOn(machine, {})
+      expect(log.logEndOffset).toBe(20)
+    })
+  })
+})
 
 describe('a power cut at every operation', () => {
   const config = { segmentBytes: 1500, indexIntervalBytes: 200 }
