@@ -2,7 +2,7 @@
  * Takes the log from the leader, once it knows who that is, and campaigns when it has not heard it in time.
  * Learners are followers too: they just never campaign.
  *
- * Invariant: within a term a follower follows one leader at most; it does not stop to within the term.
+ * Invariant: within a term a follower follows one leader at most.
  */
 import { assert } from '../base/assert.ts'
 import { ForwardedReads } from './forwarded-reads.ts'

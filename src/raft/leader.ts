@@ -16,7 +16,7 @@ import {
   type MemberId,
   type MembershipChange,
 } from './membership.ts'
-import type { EntryKind, LogEntry, RaftMessage } from './messages.ts'
+import type { AppendAnswer, EntryKind, LogEntry, RaftMessage } from './messages.ts'
 import type { NodeState } from './node-state.ts'
 import { quorumValue } from './quorum.ts'
 import { type Reader, ReadIndex } from './read-index.ts'
@@ -133,9 +133,7 @@ export class Leader implements Role, LeaderRequests {
     switch (message.type) {
       case 'append-answer':
         this.replicator.heard(message.from, message.attachment)
-        this.replicator.onAppendAnswer(message)
-        this.#advanceCommit()
-        this.#handOverIfReady()
+        this.#onAppendAnswer(message)
         break
       case 'heartbeat-answer':
         this.replicator.heard(message.from, message.attachment)
@@ -189,6 +187,14 @@ export class Leader implements Role, LeaderRequests {
     if (this.#transfer !== undefined) this.#endTransfer(reason)
   }
 
+  #onAppendAnswer(message: AppendAnswer): void {
+    this.replicator.onAppendAnswer(message)
+    // First the commit, so that what goes out to the member next carries it.
+    if (!this.#advanceCommit()) return
+    this.replicator.sendTo(message.from)
+    this.#handOverIfReady()
+  }
+
   #append(kind: EntryKind, datas: readonly Uint8Array[]): void {
     const { term, log } = this.#state
     const first = log.lastIndex + 1
@@ -206,10 +212,11 @@ export class Leader implements Role, LeaderRequests {
     }
   }
 
-  #advanceCommit(): void {
+  /** False if the leadership ended by it. */
+  #advanceCommit(): boolean {
     const { log, membership, term } = this.#state
     const reached = quorumValue(membership.voters, voter => this.replicator.matchIndexOf(voter))
-    if (reached <= log.commitIndex || log.termAt(reached) !== term) return
+    if (reached <= log.commitIndex || log.termAt(reached) !== term) return true
     const before = log.commitIndex
     const wasReady = this.isReady
     const committed = log.entriesFrom(before + 1, {
@@ -221,8 +228,9 @@ export class Leader implements Role, LeaderRequests {
     // At once, not with the next heartbeat: others answer their clients when they have applied it.
     this.replicator.broadcastAppend()
     if (!wasReady) this.#onReady()
-    if (!isVoter(membership, this.#state.self) && this.#state.memberships.latestIndex <= reached)
-      this.#leave()
+    const isLeaving = !isVoter(membership, this.#state.self) && this.#state.memberships.latestIndex <= reached
+    if (isLeaving) this.#leave()
+    return !isLeaving
   }
 
   #onReady(): void {

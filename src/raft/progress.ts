@@ -122,9 +122,10 @@ export class Progress {
       this.#paused = false
     }
     if (this.#state === 'snapshot') {
-      // Whatever snapshot it was that the member installed: what counts is that the log now reaches back to it.
-      if (!advanced || index < logBase) return advanced
-      this.#enter('replicate')
+      if (!advanced) return false
+      // Whatever snapshot it was that the member installed: what counts is whether the log reaches back to it.
+      // If it was compacted beyond that meanwhile, the next thing to send is a newer snapshot.
+      this.#enter(index >= logBase ? 'replicate' : 'probe')
       this.#nextIndex = index + 1
       return true
     }

@@ -95,7 +95,6 @@ export class Replicator {
       const hint = log.lastPositionOfTermAtMost(result.hint)
       progress.refused(result.previousIndex, hint.index)
     }
-    this.sendTo(from)
   }
 
   onHeartbeatAnswer(member: MemberId): void {

@@ -55,7 +55,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'own-term commit off by one',
     harm: 'an entry of an earlier term is committed by counting, and a later leader may undo it',
     edits: [
-      ['leader.ts', 'log.termAt(reached) !== term) return', 'reached < this.#firstIndex - 1) return'],
+      [
+        'leader.ts',
+        'log.termAt(reached) !== term) return true',
+        'reached < this.#firstIndex - 1) return true',
+      ],
       [
         'leader.ts',
         "    this.#append('noop', [NO_DATA])",
