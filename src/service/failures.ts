@@ -14,3 +14,17 @@ export function failureOf(error: NaruError, told: FailureWriter): Failure {
   told.set(key, briefFailure(failure))
   return failure
 }
+
+/** So many different failures of one answer are told in full, at 2.5 KiB each; whoever has more of them has one cause. */
+const FULL_FAILURES_MAX = 100
+
+/** The same for answers of so many items that even different failures must not fill them. */
+export class BoundedFailures {
+  readonly #told: FailureWriter = new Map()
+
+  write(error: NaruError): Failure {
+    return this.#told.size < FULL_FAILURES_MAX
+      ? failureOf(error, this.#told)
+      : briefFailure(errorToFailure(error))
+  }
+}

@@ -74,6 +74,16 @@ export async function awaitLeader(
   return node.replicas.requireLeader(topic, partition)
 }
 
+/** The controller says only that the topic is not there; this node may know what was meant. */
+export function withSuggestion(
+  image: MetadataImage,
+  result: { readonly name: string; readonly error: NaruError },
+): NaruError {
+  const { name, error } = result
+  const isMissing = error.reason === 'UNKNOWN_TOPIC' && image.topics.byName(name) === undefined
+  return isMissing ? unknownTopic(image, name) : error
+}
+
 function unknownTopic(image: MetadataImage, name: string): NaruError {
   if (name === '') return invalidRequest('topic is empty: name the topic')
   const shown = name.length > TOPIC_NAME_LENGTH_MAX ? `${name.slice(0, TOPIC_NAME_LENGTH_MAX)}...` : name

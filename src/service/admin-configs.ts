@@ -1,0 +1,97 @@
+import { NaruError } from '../base/errors.ts'
+import { Controller } from '../metadata/controller.ts'
+import type { TopicView } from '../metadata/topic-image.ts'
+import {
+  defaultSetting,
+  resolveTopicSettings,
+  TOPIC_SETTING_KEYS,
+  TOPIC_SETTINGS,
+  type TopicSettings,
+} from '../metadata/topic-settings.ts'
+import { errorToFailure } from '../wire/failure.ts'
+import type {
+  AlterConfigsRequest,
+  ConfigDescription,
+  ConfigResult,
+  DescribeConfigsRequest,
+  Setting,
+  SettingSource,
+} from '../wire/messages.ts'
+import { countWithin } from './request-checks.ts'
+import type { ServiceNode } from './service-node.ts'
+import { requireTopic, withSuggestion } from './topic-lookup.ts'
+
+const TOPICS_MAX = 100
+
+/** The calls of naru.v1.Admin that show and change settings of topics. */
+export class AdminConfigs {
+  readonly #node: ServiceNode
+
+  constructor(node: ServiceNode) {
+    this.#node = node
+  }
+
+  describe(request: DescribeConfigsRequest): { configs: ConfigDescription[] } {
+    countWithin(request.topics.length, { name: 'topics', max: TOPICS_MAX })
+    if (request.topics.length === 0) throw noClusterSettings('topics is empty')
+    return { configs: request.topics.map(name => this.#describe(name)) }
+  }
+
+  async alter(request: AlterConfigsRequest): Promise<{ results: ConfigResult[] }> {
+    const { changes, validateOnly } = request
+    countWithin(changes.length, { name: 'changes', min: 1, max: TOPICS_MAX })
+    const { controller, controllerOptions } = this.#node
+    const topicChanges = changes.map(({ topic, set, unset }) => {
+      if (topic === undefined) throw noClusterSettings('a change names no topic')
+      return { name: topic, set, remove: unset }
+    })
+    const results = await controller.submit(newest =>
+      new Controller(newest, controllerOptions).settings.alter({ changes: topicChanges, validateOnly }),
+    )
+    return {
+      results: results.map(result => ({
+        topic: result.name,
+        warnings: [],
+        ...(!result.ok && { failure: errorToFailure(withSuggestion(controller.image, result)) }),
+      })),
+    }
+  }
+
+  #describe(name: string): ConfigDescription {
+    try {
+      const topic = requireTopic(this.#node.controller.image, name, undefined)
+      const settings = describeTopicSettings(topic, this.#node.controllerOptions.topicDefaults ?? {})
+      return { topic: name, settings }
+    } catch (thrown) {
+      if (!(thrown instanceof NaruError)) throw thrown
+      return { topic: name, settings: [], failure: errorToFailure(thrown) }
+    }
+  }
+}
+
+/** Every setting of a topic, with where its value comes from. */
+export function describeTopicSettings(topic: TopicView, defaults: Partial<TopicSettings>): Setting[] {
+  const { replicationFactor } = topic
+  const resolved = resolveTopicSettings(topic.settings, { replicationFactor, defaults })
+  return TOPIC_SETTING_KEYS.map(name => {
+    const isSet = Object.hasOwn(topic.settings, name)
+    // A node hands down all of its settings; those that say what is built in anyway are no choice of anybody.
+    const isOfNode = defaults[name] !== undefined && defaults[name] !== TOPIC_SETTINGS[name].default
+    const source: SettingSource = isSet ? 'TOPIC' : isOfNode ? 'NODE' : 'DEFAULT'
+    return {
+      name,
+      value: String(resolved[name]),
+      source,
+      defaultValue: String(defaultSetting(name, { replicationFactor, defaults })),
+      description: TOPIC_SETTINGS[name].doc,
+      readOnly: false,
+    }
+  })
+}
+
+function noClusterSettings(what: string): NaruError {
+  return new NaruError(
+    'NOT_IMPLEMENTED',
+    `${what}: this release of Naru has no settings of the cluster (name a topic, or set it in the file of each node)`,
+  )
+}

@@ -1,0 +1,61 @@
+import type { PartitionId } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
+import type { ListedOffset, ListOffsetsPartition, ListOffsetsRequest } from '../wire/messages.ts'
+import { BoundedFailures } from './failures.ts'
+import { checkPosition, findPosition, requireReadable } from './positions.ts'
+import type { ReadMemory } from './read-memory.ts'
+import { countWithin, invalidRequest } from './request-checks.ts'
+import type { ServiceNode } from './service-node.ts'
+import { awaitLeader, requireTopic } from './topic-lookup.ts'
+
+const ENTRIES_MAX = 1_000
+const PARTITIONS_MAX = 10_000
+
+/** Consumer.ListOffsets: what is wrong with one partition is the failure of that partition. */
+export async function listOffsets(
+  node: ServiceNode,
+  memory: ReadMemory,
+  request: ListOffsetsRequest,
+): Promise<{ offsets: ListedOffset[] }> {
+  countWithin(request.partitions.length, { name: 'partitions', min: 1, max: ENTRIES_MAX })
+  const failures = new BoundedFailures()
+  const asked = request.partitions.flatMap(entry => partitionsOf(node, entry))
+  if (asked.length > PARTITIONS_MAX)
+    throw invalidRequest(`partitions: ${asked.length} in all, at most ${PARTITIONS_MAX}: split the request`)
+  const offsets = await Promise.all(
+    asked.map(async ({ entry, partition }): Promise<ListedOffset> => {
+      const place = { topic: entry.topic, partition }
+      try {
+        return { ...place, ...(await memory.lookups.run(() => find(node, entry, partition))) }
+      } catch (thrown) {
+        if (!(thrown instanceof NaruError)) throw thrown
+        return { ...place, leaderEpoch: 0, failure: failures.write(thrown) }
+      }
+    }),
+  )
+  return { offsets }
+}
+
+function partitionsOf(
+  node: ServiceNode,
+  entry: ListOffsetsPartition,
+): { entry: ListOffsetsPartition; partition: PartitionId }[] {
+  if (entry.partition !== undefined) return [{ entry, partition: entry.partition }]
+  // A topic that is not there fails as its first partition.
+  const count = node.controller.image.topics.byName(entry.topic)?.partitionCount ?? 1
+  return Array.from({ length: count }, (_, partition) => ({ entry, partition }))
+}
+
+async function find(
+  node: ServiceNode,
+  entry: ListOffsetsPartition,
+  partition: PartitionId,
+): Promise<Pick<ListedOffset, 'offset' | 'timestampMs' | 'leaderEpoch'>> {
+  checkPosition(entry.position, 'position')
+  const topic = requireTopic(node.controller.image, entry.topic, entry.topicId)
+  const leader = await awaitLeader(node, { topic, partition })
+  const found = await findPosition(leader, entry.position, 'LATEST')
+  if (entry.position?.offset !== undefined) requireReadable(leader, found.offset)
+  const { leaderEpoch } = leader
+  return { ...found, leaderEpoch }
+}

@@ -1,0 +1,44 @@
+import type { TopicView } from '../metadata/topic-image.ts'
+import type { MetadataGetRequest, MetadataGetResponse } from '../wire/messages.ts'
+import { Metadata } from '../wire/methods.ts'
+import { type HandlerEntry, streaming, unary } from './handlers.ts'
+import { MetadataFeed } from './metadata-feed.ts'
+import { clusterFacts, nodeEndpoint, topicMetadata } from './metadata-views.ts'
+import { MetadataWatch } from './metadata-watch.ts'
+import { PAGE_SIZE_MAX, pageOf } from './pages.ts'
+import { countWithin } from './request-checks.ts'
+import type { ServiceNode } from './service-node.ts'
+
+/** naru.v1.Metadata */
+export function metadataService(node: ServiceNode): HandlerEntry[] {
+  const feed = new MetadataFeed(node)
+  return [
+    unary(Metadata.get, request => get(node, request)),
+    streaming(Metadata.watch, stream => {
+      new MetadataWatch(feed, stream)
+    }),
+  ]
+}
+
+function get(node: ServiceNode, request: MetadataGetRequest): MetadataGetResponse {
+  const { image } = node.controller
+  countWithin(request.topics.length, { name: 'topics', max: PAGE_SIZE_MAX })
+  const isPage = request.topics.length === 0
+  const page = isPage
+    ? pageOf(image.topics.names(), name => name, request)
+    : { items: request.topics, nextPageToken: '' }
+  const topics: TopicView[] = []
+  const unknownTopics: string[] = []
+  for (const name of new Set(page.items)) {
+    const topic = image.topics.byName(name)
+    if (topic === undefined) unknownTopics.push(name)
+    else topics.push(topic)
+  }
+  return {
+    ...clusterFacts(node),
+    nodes: image.nodes.all().map(nodeEndpoint),
+    topics: topics.map(topic => topicMetadata(node, topic)),
+    unknownTopics,
+    nextPageToken: page.nextPageToken,
+  }
+}
