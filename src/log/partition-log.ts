@@ -132,8 +132,9 @@ export class PartitionLog {
           cleanStop: options.cleanStop,
         })
       } catch (thrown) {
-        if (!(thrown instanceof DamagedLog)) throw thrown
-        core.quarantine(thrown.defect)
+        if (thrown instanceof DamagedLog) core.quarantine(thrown.defect)
+        // Damage met while an index was rebuilt has put the log in quarantine already.
+        else if (thrown !== core.failure) throw thrown
         await core.marked()
       }
     }
