@@ -42,10 +42,7 @@ export function isMemberId(value: unknown): value is MemberId {
 }
 
 /** Sorts, and asserts the invariants of `Membership`. */
-export function makeMembership(parts: {
-  voters: Iterable<MemberId>
-  learners: Iterable<MemberId>
-}): Membership {
+function makeMembership(parts: { voters: Iterable<MemberId>; learners: Iterable<MemberId> }): Membership {
   const membership = { voters: [...parts.voters].sort(), learners: [...parts.learners].sort() }
   const flaw = findFlaw(membership)
   assert(flaw === undefined, `membership: ${flaw}`)
@@ -54,10 +51,6 @@ export function makeMembership(parts: {
 
 export function isVoter(membership: Membership, member: MemberId): boolean {
   return membership.voters.includes(member)
-}
-
-export function isMember(membership: Membership, member: MemberId): boolean {
-  return membership.voters.includes(member) || membership.learners.includes(member)
 }
 
 /** The membership after one change, or why this change cannot be made to this membership. */

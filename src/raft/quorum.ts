@@ -3,7 +3,7 @@ import type { MemberId } from './membership.ts'
 
 export type Verdict = 'won' | 'lost' | 'pending'
 
-export function majorityOf(voterCount: number): number {
+function majorityOf(voterCount: number): number {
   return Math.floor(voterCount / 2) + 1
 }
 
