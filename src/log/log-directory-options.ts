@@ -34,6 +34,8 @@ export interface LogDirectoryLimits {
   readonly opensInFlightMax: number
   readonly checkpointIntervalMs: number
   readonly retentionIntervalMs: number
+  /** Silence after which a producer is forgotten. */
+  readonly producerIdExpirationMs: number
   readonly scrubBytesPerSecond: number
   readonly scrubRestMs: number
   /** Deleted partitions stay this long under their new name. */
@@ -50,6 +52,7 @@ export const LOG_DIRECTORY_LIMITS: LogDirectoryLimits = {
   opensInFlightMax: 16,
   checkpointIntervalMs: 60_000,
   retentionIntervalMs: 60_000,
+  producerIdExpirationMs: 24 * 3600 * 1000,
   scrubBytesPerSecond: 4 * 1024 * 1024,
   scrubRestMs: 60_000,
   deletedKeepMs: 3600 * 1000,

@@ -173,7 +173,13 @@ export class LogDirectory {
       const log = this.#logs.get(name)
       if (log) await this.#close(log)
       await this.#discard(name, `${topicId}-${partition}`)
+      await this.purgeDeleted()
     })
+  }
+
+  /** Removes deleted partitions that were kept long enough; all of them where space is short. */
+  purgeDeleted(): Promise<void> {
+    return this.#deleted.purge({ all: this.#options.isSpaceLow?.() ?? false })
   }
 
   /** Writes the checkpoints now, as the timer does. */
@@ -186,10 +192,10 @@ export class LogDirectory {
   async applyRetention(): Promise<void> {
     const wallMs = this.#resources.clock.wallMs()
     for (const log of [...this.#logs.values()]) {
-      log.expireProducers(wallMs)
+      log.expireProducers({ wallMs, expirationMs: this.#limits.producerIdExpirationMs })
       await this.#eachAlone(() => log.applyRetention(wallMs))
     }
-    await this.#deleted.purge({ all: this.#options.isSpaceLow?.() ?? false })
+    await this.purgeDeleted()
   }
 
   /** One pass of the scrubber over everything, as the timer starts it. */

@@ -341,8 +341,8 @@ export class PartitionLog {
   }
 
   /** Forgets producers not heard of for `producer.id.expiration.ms`. */
-  expireProducers(wallMs: number): void {
-    if (!this.#core.failure) this.#core.producers.expire(wallMs)
+  expireProducers(options: { wallMs: number; expirationMs: number }): void {
+    if (!this.#core.failure) this.#core.producers.expire(options)
   }
 
   async updateConfig(config: LogConfig): Promise<void> {

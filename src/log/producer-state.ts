@@ -25,11 +25,9 @@ export class ProducerStateTable {
   readonly #producers = new Map<ProducerId, ProducerState>()
   readonly #seenWallMs = new Map<ProducerId, number>()
   readonly #producerIdsMax: number
-  readonly #expirationMs: number
 
   constructor(options: ProducerStateOptions = {}) {
     this.#producerIdsMax = options.producerIdsMax ?? PRODUCER_IDS_MAX
-    this.#expirationMs = options.expirationMs ?? PRODUCER_ID_EXPIRATION_MS
   }
 
   get size(): number {
@@ -106,9 +104,9 @@ export class ProducerStateTable {
   }
 
   /** Forgets producers that were not heard of for `expirationMs` (`producer.id.expiration.ms`). */
-  expire(wallMs: number): void {
+  expire(options: { wallMs: number; expirationMs: number }): void {
     for (const [producerId, seenWallMs] of this.#seenWallMs)
-      if (wallMs - seenWallMs >= this.#expirationMs) this.#forget(producerId)
+      if (options.wallMs - seenWallMs >= options.expirationMs) this.#forget(producerId)
   }
 
   #remember(producerId: ProducerId, state: ProducerState, wallMs: number): void {
@@ -128,14 +126,12 @@ export class ProducerStateTable {
 
 export interface ProducerStateOptions {
   readonly producerIdsMax?: number
-  readonly expirationMs?: number
 }
 
 /** Batches remembered per producer: as many as a client may have in flight (`max.in.flight` of idempotent clients). */
 export const PRODUCER_BATCHES = 5
 /** Per partition. At most about 2 MiB of memory and 1 MiB of snapshot, for clients that take a new id at each start. */
 const PRODUCER_IDS_MAX = 4096
-const PRODUCER_ID_EXPIRATION_MS = 24 * 3600 * 1000
 
 /** The fields of a batch header (`records/batch-header.ts`) that matter here; -1 stands for "none". */
 export interface ProducerBatch {

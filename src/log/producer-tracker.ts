@@ -57,8 +57,8 @@ export class ProducerTracker {
     this.#table.removeBelow(logStartOffset)
   }
 
-  expire(wallMs: number): void {
-    this.#table.expire(wallMs)
+  expire(options: { wallMs: number; expirationMs: number }): void {
+    this.#table.expire(options)
   }
 
   encodeSnapshot(): Buffer {

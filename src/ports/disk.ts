@@ -83,6 +83,15 @@ export class DiskError extends Error {
   }
 }
 
+/** Makes a directory and its missing parents so that a power cut does not take any of them. */
+export async function makeDirectoryDurably(disk: Disk, directory: string): Promise<void> {
+  const stat = await disk.stat(directory)
+  if (!stat && parentOf(directory) !== directory) await makeDirectoryDurably(disk, parentOf(directory))
+  await disk.makeDirectory(directory)
+  // Also where it was there already: the process that made it may have died before its own sync.
+  await disk.syncDirectory(parentOf(directory))
+}
+
 /** Reads a whole (small) file, or undefined where there is none. */
 export async function readWholeFile(disk: Disk, path: string): Promise<Buffer | undefined> {
   const stat = await disk.stat(path)

@@ -14,7 +14,7 @@ import type { NodeIdentity } from '../log/node-file.ts'
 import { Controller } from '../metadata/controller.ts'
 import type { ControllerOptions } from '../metadata/controller-options.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Disk } from '../ports/disk.ts'
+import { type Disk, makeDirectoryDurably } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
 import { type Prng, randomUuid } from '../ports/prng.ts'
 import type { ServiceHandler, ServiceHandlers } from '../ports/transport.ts'
@@ -75,7 +75,7 @@ export class Broker {
     const { settings, disk, clock, prng, logger } = options
     const dataDirectory = settings['data.dir']
     const paths = dataPaths(dataDirectory)
-    await disk.makeDirectory(dataDirectory)
+    await makeDirectoryDurably(disk, dataDirectory)
     const { identity, isNew } = await identifyDataDirectory(disk, dataDirectory, {
       nodeId: settings['node.id'],
       prng,
@@ -83,6 +83,8 @@ export class Broker {
     const store = await options.openStore(paths.state)
     const faults = new Faults(options)
     try {
+      const onBackgroundError = (error: unknown) =>
+        logger.error({ err: error }, 'a background task of the logs failed; it is tried again')
       let reserve: DiskReserve | undefined
       const directory = await LogDirectory.open({
         disk,
@@ -98,7 +100,10 @@ export class Broker {
         clock,
         dataDirectory,
         freeBytesMin: settings['disk.free.min'],
-        onChange: isLow => reportReserve(logger, settings, isLow),
+        onChange: isLow => {
+          reportReserve(logger, settings, isLow)
+          if (isLow) directory.purgeDeleted().catch(onBackgroundError)
+        },
         onError: error => logger.error({ err: error }, 'the free space of the disk cannot be told'),
       })
       const controller = await openMetadata(options, { directory, faults, raft: paths.raft })
@@ -209,9 +214,8 @@ async function openMetadata(
   options: BrokerOptions,
   place: { directory: LogDirectory; faults: Faults; raft: string },
 ): Promise<ControllerDriver> {
-  const { disk, clock, settings } = options
-  await disk.makeDirectory(place.raft)
-  await disk.syncDirectory(settings['data.dir'])
+  const { disk, clock } = options
+  await makeDirectoryDurably(disk, place.raft)
   const controller = new ControllerDriver()
   const log = await SingleVoterLog.open({
     clock,
@@ -232,6 +236,7 @@ function logLimits(settings: Settings): Partial<LogDirectoryLimits> {
     tailsTotalBytesMax: settings['tail.bytes.max'],
     appendPendingBytesMax: settings['append.pending.bytes.max'],
     retentionIntervalMs: settings['log.retention.check.interval.ms'],
+    producerIdExpirationMs: settings['producer.id.expiration.ms'],
     scrubBytesPerSecond: settings['scrub.bytes.per.second'],
   }
 }

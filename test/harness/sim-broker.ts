@@ -1,0 +1,144 @@
+import { NaruError } from '../../src/base/errors.ts'
+import type { Logger } from '../../src/base/logger.ts'
+import { BatchBuilder } from '../../src/records/batch-builder.ts'
+import { decodeBatch } from '../../src/records/decode-batch.ts'
+import { Broker } from '../../src/server/broker.ts'
+import { resolveSettings } from '../../src/server/settings.ts'
+import type { MessageInit } from '../../src/wire/codec.ts'
+import { failureToError } from '../../src/wire/failure.ts'
+import type { ProduceResult } from '../../src/wire/messages.ts'
+import { Admin, Consumer, type Method, Producer } from '../../src/wire/methods.ts'
+import { SeededPrng } from './seeded-prng.ts'
+import type { SimMachine } from './sim-machine.ts'
+
+export interface LogLine {
+  readonly level: keyof Logger
+  readonly message: string
+  readonly facts: Readonly<Record<string, unknown>>
+}
+
+/** The whole broker on a simulated machine, called as a client calls it, without a network between. */
+export class SimBroker {
+  readonly broker: Broker
+  readonly log: LogLine[]
+
+  private constructor(broker: Broker, log: LogLine[]) {
+    this.broker = broker
+    this.log = log
+  }
+
+  static async start(
+    machine: SimMachine,
+    given: Readonly<Record<string, string | number | boolean>> = {},
+  ): Promise<SimBroker> {
+    const values = { 'data.dir': 'data', 'disk.free.min': 0, 'scrub.bytes.per.second': 0, ...given }
+    const source = new Map(Object.entries(values).map(([key, value]) => [key, { value, givenAs: key }]))
+    const log: LogLine[] = []
+    const broker = await Broker.open({
+      settings: resolveSettings([source]).settings,
+      logger: recordingLogger(log),
+      disk: machine.disk,
+      clock: machine.clock,
+      prng: new SeededPrng(log.length + 1).fork(`${machine.name} ${machine.scheduler.nowMs}`),
+      openStore: async () => machine.openState(),
+      onFailed: () => {},
+    })
+    await broker.serve({ client: '127.0.0.1:1', peer: '127.0.0.1:1' })
+    return new SimBroker(broker, log)
+  }
+
+  async call<Request, Response>(
+    method: Method<Request, Response>,
+    request: MessageInit<Request>,
+  ): Promise<Response> {
+    const handler = this.broker.handlers.get(method.path)
+    if (handler?.kind !== 'unary') throw new Error(`${method.path} is no unary method`)
+    const context = { metadata: {}, timeoutMs: undefined, peer: '127.0.0.1', onCancel() {} }
+    return method.response.decode(await handler.handle(method.request.encode(request), context))
+  }
+
+  async createTopic(topic: string, settings: Record<string, string> = {}, partitions = 1): Promise<void> {
+    const { results } = await this.call(Admin.createTopics, { topics: [{ topic, partitions, settings }] })
+    const failure = results[0]?.failure
+    if (failure) throw failureToError(failure)
+  }
+
+  /** One batch of values to one partition; throws what the result says. */
+  async produce(target: ProduceTarget, values: readonly string[]): Promise<ProduceResult> {
+    const builder = new BatchBuilder()
+    for (const value of values) builder.append({ value: Buffer.from(value), timestamp: 1_700_000_000_000 })
+    const { topic, partition = 0, producer } = target
+    const batch = builder.build(producer)
+    const { results } = await this.call(Producer.produce, { topic, batches: [{ partition, batch }] })
+    const result = results[0]
+    if (!result) throw new Error('a produce without a result')
+    if (result.failure) throw failureToError(result.failure)
+    return result
+  }
+
+  /** All values of a partition in the order of their offsets, which must be without a gap from the log start on. */
+  async readAll(topic: string, partition = 0): Promise<{ logStartOffset: number; values: string[] }> {
+    const values: string[] = []
+    let from: number | undefined
+    let logStartOffset = 0
+    for (;;) {
+      const start = from === undefined ? { at: 'EARLIEST' as const } : { offset: from }
+      const answer = await this.call(Consumer.fetch, {
+        partitions: [{ topic, partition, start }],
+        format: 'BATCHES',
+      })
+      const failure = answer.failures[0]?.failure
+      if (failure) throw failureToError(failure)
+      const found = answer.partitions[0]
+      if (!found) throw new Error('a fetch without its partition')
+      logStartOffset = found.logStartOffset
+      let next = from ?? logStartOffset
+      for (const batch of found.batches.flatMap(bytes => splitBatches(bytes))) {
+        for (const record of batch) {
+          if (record.offset < next) continue
+          if (record.offset !== next) throw new Error(`a gap: offset ${record.offset} after ${next - 1}`)
+          values.push(String(record.value))
+          next++
+        }
+      }
+      if (next >= found.highWatermark) return { logStartOffset, values }
+      if (next === from) throw new Error(`no progress at offset ${next}`)
+      from = next
+    }
+  }
+}
+
+export interface ProduceTarget {
+  readonly topic: string
+  readonly partition?: number
+  readonly producer?: {
+    readonly producerId: number
+    readonly producerEpoch: number
+    readonly baseSequence: number
+  }
+}
+
+function splitBatches(bytes: Buffer): { offset: number; value: Buffer | null }[][] {
+  const batches: { offset: number; value: Buffer | null }[][] = []
+  for (let at = 0; at < bytes.length; at += 12 + bytes.readInt32BE(at + 8))
+    batches.push(decodeBatch(bytes, at))
+  return batches
+}
+
+function recordingLogger(lines: LogLine[]): Logger {
+  const record = (level: keyof Logger) => (facts: object, message: string) => {
+    lines.push({ level, message, facts: { ...facts } })
+  }
+  return { debug: record('debug'), info: record('info'), warn: record('warn'), error: record('error') }
+}
+
+/** Runs work that must be refused, and gives the error. */
+export async function refusalOf(work: Promise<unknown>): Promise<NaruError> {
+  try {
+    await work
+  } catch (thrown) {
+    if (thrown instanceof NaruError) return thrown
+    throw thrown
+  }
+  throw new Error('it was not refused')
+}
