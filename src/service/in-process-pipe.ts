@@ -19,11 +19,20 @@ export class InProcessPipe {
   #bytes = 0
   #isFull = false
   #isPaused = false
+  #isHeld: boolean
   #isScheduled = false
   #isEnded = false
   #isOver = false
 
-  constructor(options: { clock: Clock; bytesMax: number; reader: PipeReader; onDrain: () => void }) {
+  /** `isHeld`: nothing is delivered before `release`, since the reader is not there yet. */
+  constructor(options: {
+    clock: Clock
+    bytesMax: number
+    reader: PipeReader
+    onDrain: () => void
+    isHeld?: boolean
+  }) {
+    this.#isHeld = options.isHeld ?? false
     this.#clock = options.clock
     this.#bytesMax = options.bytesMax
     this.#reader = options.reader
@@ -59,8 +68,13 @@ export class InProcessPipe {
     this.#schedule()
   }
 
+  release(): void {
+    this.#isHeld = false
+    this.#schedule()
+  }
+
   #schedule(): void {
-    if (this.#isScheduled || this.#isOver) return
+    if (this.#isHeld || this.#isScheduled || this.#isOver) return
     this.#isScheduled = true
     this.#clock.afterTurn(() => {
       this.#isScheduled = false

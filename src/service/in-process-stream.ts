@@ -39,6 +39,7 @@ export class InProcessStream {
       bytesMax,
       reader: { onMessage: message => this.server.deliver(message), onEnd: () => this.server.deliverEnd() },
       onDrain: () => this.client.drain(),
+      isHeld: true,
     })
     this.#toClient = new InProcessPipe({
       clock,
@@ -66,6 +67,11 @@ export class InProcessStream {
       onThrow: error => this.#failByServer(error),
       onTooLarge: error => this.abort(tooLargeForClient(error), cancelledByClient(path)),
     })
+  }
+
+  /** The handler has got its end: delivery to it begins. */
+  open(): void {
+    this.#toServer.release()
   }
 
   onCancel(callback: () => void): void {

@@ -140,6 +140,7 @@ class InProcessChannel implements Channel {
     this.#options.clock.afterTurn(() => {
       try {
         handler.handle(stream.server, context)
+        stream.open()
       } catch (thrown) {
         stream.server.fail(this.#failure(path, thrown))
       }
