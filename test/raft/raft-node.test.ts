@@ -203,7 +203,57 @@ describe('elections', () => {
   })
 })
 
+describe('counting votes', () => {
+  const VOTE = { type: 'vote-answer', from: '2@a', granted: true } as const
+
+  test('the own vote counts when its own write is durable, not an earlier one', () => {
+    const node = new LoneNode()
+    node.receive(append('2@a', 1))
+    node.receive({ type: 'timeout-now', from: '2@a', term: 1 })
+    node.receive({ ...VOTE, term: 2 })
+    node.persisted()
+    expect(node.status.role).toBe('candidate')
+    node.persisted()
+    expect(node.status.role).toBe('leader')
+  })
+
+  test('a promise to vote in an earlier term is worth nothing in this one', () => {
+    const node = new LoneNode({ hardState: { term: 3, votedFor: undefined } })
+    node.advance(1000)
+    node.receive({ type: 'pre-vote-answer', from: '2@a', term: 2, requestTerm: 2, granted: true })
+    expect(node.status).toMatchObject({ role: 'pre-candidate', term: 3 })
+    // Whereas one from who is behind, for this very term, is.
+    node.receive({ type: 'pre-vote-answer', from: '2@a', term: 2, requestTerm: 3, granted: true })
+    expect(node.status).toMatchObject({ role: 'candidate', term: 4 })
+  })
+})
+
 describe('snapshots', () => {
+  test('are not sent to a member that is not there', () => {
+    const node = new LoneNode()
+    node.lead()
+    node.step({ type: 'propose', commands: [Buffer.from('x')] })
+    node.persistAll()
+    node.receive(accepted('2@a', 1, 2))
+    node.step({ type: 'applied', index: 2 })
+    node.step({ type: 'compacted', index: 2 })
+    for (let i = 0; i < 10; i++) {
+      node.advance(100)
+      node.receive({ type: 'heartbeat-answer', from: '2@a', term: 1, round: i, attachment: undefined })
+    }
+    const refused = { accepted: false, previousIndex: 0, hint: { index: 0, term: 0 } } as const
+    const answer = {
+      type: 'append-answer',
+      from: '3@a',
+      term: 1,
+      result: refused,
+      attachment: undefined,
+    } as const
+    node.step({ type: 'connection-lost', member: '3@a' })
+    expect(node.step({ type: 'connection-restored', member: '3@a' }).sendNow).toEqual([])
+    expect(node.receive(answer).sendNow).toMatchObject([{ type: 'snapshot', to: '3@a' }])
+  })
+
   const membership = { voters: ['2@a', '3@a'], learners: ['1@a'] }
   const snapshot = { index: 9, term: 1, membership }
 
