@@ -65,10 +65,13 @@ async function produce(
 function entriesOf(request: ProduceRequest): ProduceEntry[] {
   const { topic, topicId, partition, records, batches, producer } = request
   const common = { topic, ...(topicId !== undefined && { topicId }) }
-  if (batches.length === 0)
+  if (batches.length === 0) {
+    // Asks for the topic alone: a client must know the partitions before it can pick one.
+    if (records.length === 0 && partition === undefined && producer === undefined) return []
     return [
       { ...common, records, ...(partition !== undefined && { partition }), ...(producer && { producer }) },
     ]
+  }
   countWithin(batches.length, { name: 'batches', min: 1, max: BATCHES_PER_REQUEST_MAX })
   if (records.length > 0) throw invalidRequest('give either records or batches, this request has both')
   if (producer !== undefined)

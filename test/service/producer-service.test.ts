@@ -137,8 +137,20 @@ describe('Produce', () => {
     expect(results).toEqual([{ partition: 0 }])
   })
 
+  it('makes the topic when that is all that is asked for', async () => {
+    const { results, warnings } = await node.call(Producer.produce, { topic: 'new' })
+    expect(results).toEqual([])
+    expect(warnings).toHaveLength(1)
+    const again = await node.call(Producer.produce, { topic: 'new' })
+    expect(again).toEqual({ results: [], warnings: [] })
+  })
+
   it.each([
-    ['neither records nor batches', { topic: 'logs' }, 'INVALID_REQUEST'],
+    [
+      'a partition with neither records nor batches',
+      { topic: 'logs', partition: 0, records: [] },
+      'INVALID_REQUEST',
+    ],
     [
       'both',
       { topic: 'logs', records: [record('a')], batches: [{ partition: 0, batch: batchOf(['a']) }] },
