@@ -1,7 +1,7 @@
 import { integerWithin, invalidRequest } from './request-checks.ts'
 
 export const PAGE_SIZE_MAX = 1_000
-export const PAGE_SIZE_DEFAULT = 100
+const PAGE_SIZE_DEFAULT = 100
 
 /**
  * One page of a list that is sorted by a key. The token holds the last key of the page before, so that a page

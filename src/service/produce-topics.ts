@@ -24,10 +24,6 @@ export class ProduceTopics {
     this.#inFlight = new ByteBudget(node.produceBytesInFlightMax ?? PRODUCE_BYTES_IN_FLIGHT_MAX)
   }
 
-  get inFlightBytes(): number {
-    return this.#inFlight.takenBytes
-  }
-
   /** Counts a request until `release`; or the error to shed it with, and then it is not counted. */
   admit(bytes: number): NaruError | undefined {
     if (this.#inFlight.tryTake(bytes)) return undefined

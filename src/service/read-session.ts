@@ -20,7 +20,7 @@ import { awaitLeader, requirePartition, requireTopic } from './topic-lookup.ts'
 /** Partitions of one stream: more belong on several. */
 const READ_PARTITIONS_MAX = 10_000
 /** Streams say how they are after this long without a frame. */
-export const HEARTBEAT_MS = 500
+const HEARTBEAT_MS = 500
 
 /**
  * One Read. What wakes it in a turn (a high watermark, a finished read, credit, drain) is gathered; at the end of

@@ -14,7 +14,7 @@ import { settledWithin } from './settled-within.ts'
 const SUGGESTION_TOPICS_MAX = 1_000
 
 /** How long a call waits for a partition whose log is being opened here (start of the node, new topic). */
-export const LEADER_WAIT_MS = 10_000
+const LEADER_WAIT_MS = 10_000
 
 /** The topic of this name, and of this id if one is given. Throws UNKNOWN_TOPIC with the way out. */
 export function requireTopic(image: MetadataImage, name: string, id: Uuid | undefined): TopicView {
@@ -53,7 +53,7 @@ export function unknownPartition(of: {
 }
 
 /** False: another node leads the partition, or none; waiting for this one would be in vain. */
-export function isLedHere(node: ServiceNode, topic: TopicView, partition: PartitionId): boolean {
+function isLedHere(node: ServiceNode, topic: TopicView, partition: PartitionId): boolean {
   return topic.partition(partition)?.leader === node.nodeId
 }
 
