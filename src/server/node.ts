@@ -58,12 +58,10 @@ export class Node {
     const openStore = (directory: string) => LevelStore.open(directory)
     const broker = await Broker.open({ settings, logger, clock, disk, prng, openStore, onFailed })
     const health = new NodeHealth(broker)
-    const services = serviceNames(broker.handlers.keys())
-    const handlers = new Map([
-      ...broker.handlers,
-      ...healthHandlers(health),
-      ...reflectionHandlers({ descriptorSet: readFileSync(DESCRIPTOR_SET), services: new Set(services) }),
-    ])
+    const called = new Map([...broker.handlers, ...healthHandlers(health)])
+    const services = new Set([...serviceNames(called.keys()), 'grpc.reflection.v1.ServerReflection'])
+    const reflection = reflectionHandlers({ descriptorSet: readFileSync(DESCRIPTOR_SET), services })
+    const handlers = new Map([...called, ...reflection])
     const grpc = new GrpcServer({ handlers, logger, limits: grpcLimits(settings) })
     const http = new HttpServer({ routes: statusRoutes(health) })
     try {
