@@ -309,7 +309,7 @@ export class RaftSimulation {
 
   /** Whoever is a member by then must have caught up with a leader that commits. */
   #converge(): void {
-    for (let i = 0; i < 1200; i++) {
+    for (let i = 0; i < 6000; i++) {
       this.#advance()
       const leader = this.#leader()
       if (i % 20 === 0 && leader !== undefined) this.#propose(leader)

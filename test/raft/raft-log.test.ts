@@ -15,7 +15,7 @@ class NaiveLog {
 }
 
 test('the log does what a plain array does', () => {
-  for (let seed = 0; seed < 200; seed++) runAgainstTwin(new SeededPrng(seed))
+  for (let seed = 0; seed < 100; seed++) runAgainstTwin(new SeededPrng(seed))
 })
 
 function runAgainstTwin(prng: SeededPrng): void {
@@ -80,9 +80,8 @@ function expectEqual(log: RaftLog, twin: NaiveLog): void {
     twin.persisted,
     twin.delivered,
   ])
-  for (let index = twin.base + 1; index <= twin.all.length; index++) {
-    expect(log.termAt(index)).toBe(twin.all[index - 1]?.term)
-  }
+  const kept = twin.all.slice(twin.base)
+  expect(kept.map(({ index }) => log.termAt(index))).toEqual(kept.map(({ term }) => term))
   expect(log.termAt(twin.all.length + 1)).toBeUndefined()
   if (twin.base > 0) expect(log.termAt(twin.base - 1)).toBeUndefined()
 }
