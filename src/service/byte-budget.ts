@@ -35,6 +35,11 @@ export class ByteBudget {
     return () => this.#line.delete(waiting)
   }
 
+  /** For what turned out larger than what was taken for it: it is there already. */
+  takeAnyway(bytes: number): void {
+    this.#taken += bytes
+  }
+
   giveBack(bytes: number): void {
     this.#taken -= bytes
     assert(this.#taken >= 0, 'more bytes were given back than taken')

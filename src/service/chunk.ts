@@ -35,6 +35,8 @@ export interface Chunk {
   take(limits: TakeLimits): TakenPart | undefined
   /** All is taken. */
   readonly isEmpty: boolean
+  /** Memory that it holds beside the bytes of the read: a batch, decompressed. */
+  readonly extraBytes: number
 }
 
 export interface ChunkRange {
@@ -57,6 +59,7 @@ export function makeChunk(slice: LogSlice, format: RecordFormat, range: ChunkRan
  * hold many batches each when they come from a file.
  */
 class BatchChunk implements Chunk {
+  readonly extraBytes = 0
   readonly #buffers: readonly Buffer[]
   readonly #endOffset: Offset
   readonly #range: ChunkRange
@@ -111,6 +114,7 @@ class BatchChunk implements Chunk {
 
 /** Records one by one, for clients that cannot read batches. */
 class RecordChunk implements Chunk {
+  readonly #stored: ReadonlySet<ArrayBufferLike>
   readonly #records: Iterator<DecodedRecord>
   readonly #endOffset: Offset
   readonly #range: ChunkRange
@@ -121,6 +125,7 @@ class RecordChunk implements Chunk {
 
   constructor(slice: LogSlice, range: ChunkRange) {
     this.#range = range
+    this.#stored = new Set(slice.buffers.map(buffer => buffer.buffer))
     this.#endOffset = Math.min(slice.nextOffset, range.stop ?? slice.nextOffset)
     this.#nextOffset = range.from
     this.#records = wantedRecords(slice, range)
@@ -149,6 +154,12 @@ class RecordChunk implements Chunk {
       this.#advance()
     }
     return { batches: [], records, recordCount: records.length, sizeBytes, nextOffset: this.#nextOffset }
+  }
+
+  /** Keys and values are views of what their batch was decompressed to. */
+  get extraBytes(): number {
+    const view = this.#ahead?.value ?? this.#ahead?.key
+    return view == null || this.#stored.has(view.buffer) ? 0 : view.buffer.byteLength
   }
 
   #advance(): void {

@@ -54,6 +54,7 @@ export class ReadCursor {
   #stop: Offset | undefined
   #chunk: Chunk | undefined
   #takenBytes = 0
+  #extraBytes = 0
   #leaveLine: (() => void) | undefined
   /** Raised by what makes the result of a read under way unwanted. */
   #readNumber = 0
@@ -90,7 +91,7 @@ export class ReadCursor {
   }
 
   get heldBytes(): number {
-    return this.#takenBytes
+    return this.#takenBytes + this.#extraBytes
   }
 
   /** Finds start and stop, and follows the leader from then on. */
@@ -139,6 +140,7 @@ export class ReadCursor {
       if (part === undefined) return 'full'
       this.#position = part.nextOffset
       if (chunk.isEmpty) this.drop()
+      else this.#countExtra(chunk)
       return { records: this.#partitionRecords(part), part }
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown
@@ -175,6 +177,8 @@ export class ReadCursor {
     this.#leaveLine?.()
     this.#leaveLine = undefined
     this.#giveBack(this.#takenBytes)
+    if (this.#extraBytes > 0) this.#options.budget.giveBack(this.#extraBytes)
+    this.#extraBytes = 0
   }
 
   close(): void {
@@ -213,8 +217,10 @@ export class ReadCursor {
     if (slice.buffers.length > 0) {
       const range = { from: this.#position, stop: this.#stop, isCounted, name: this.#name }
       const chunk = makeChunk(slice, format, range)
-      if (!chunk.isEmpty) this.#chunk = chunk
-      else {
+      if (!chunk.isEmpty) {
+        this.#chunk = chunk
+        this.#countExtra(chunk)
+      } else {
         // Nothing of it is wanted (all removed by a cleaner, say): look further in the next turn.
         this.#position = Math.min(slice.nextOffset, this.#stop ?? slice.nextOffset)
         this.#options.events.onReady(this)
@@ -253,6 +259,14 @@ export class ReadCursor {
     if (this.#isClosed) return
     this.close()
     this.#options.events.onFailed(this, error)
+  }
+
+  /** Decompressed batches can be many times what was read: they count until they are taken, or dropped. */
+  #countExtra(chunk: Chunk): void {
+    const { extraBytes } = chunk
+    if (extraBytes > this.#extraBytes) this.#options.budget.takeAnyway(extraBytes - this.#extraBytes)
+    else if (extraBytes < this.#extraBytes) this.#options.budget.giveBack(this.#extraBytes - extraBytes)
+    this.#extraBytes = extraBytes
   }
 
   #giveBack(bytes: number): void {

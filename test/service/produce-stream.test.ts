@@ -231,6 +231,25 @@ describe('ProduceStream on a disk that hangs', () => {
     expect(offsets[0]?.offset).toBe(unknown)
   })
 
+  it('refuses at once, and not after a wait, when the disk is full', async () => {
+    await node.stop()
+    node = await ServiceNodeHarness.start({ settings: { 'disk.free.min': MIB } })
+    await node.createTopic('logs')
+    node.machine.image.capacityBytes = node.machine.image.usedBytes + MIB / 2
+    await node.forMs(3_000)
+    const stream = open()
+    const startMs = node.machine.clock.monotonicMs()
+    stream.send({ seq: 1, entries: [entry('logs', 0, 'a')] })
+    await stream.until(() => answersOf(stream).length === 1)
+    expect(answersOf(stream)[0]?.results[0]?.failure).toMatchObject({ reason: 'DISK_FULL', outcome: 'NONE' })
+    expect(node.machine.clock.monotonicMs() - startMs).toBeLessThan(100)
+    node.machine.image.capacityBytes = Number.POSITIVE_INFINITY
+    await node.forMs(3_000)
+    stream.send({ seq: 2, entries: [entry('logs', 0, 'b')] })
+    await stream.until(() => answersOf(stream).length === 2)
+    expect(told(stream)[1]).toBe('2.0 0@0')
+  })
+
   it('sheds what exceeds the memory of the node for requests', async () => {
     await node.createTopic('logs', 1)
     node.machine.image.stall()
@@ -253,6 +272,8 @@ describe('ProduceStream on a disk that hangs', () => {
       const stream = open()
       for (let seq = 0; seq < 31; seq++) stream.send({ seq, entries: [entry('logs', 0, value)] })
       await node.forMs(100)
+      // Nothing was shed: those before have left nothing behind.
+      expect(answersOf(stream)).toEqual([])
       stream.stream.fail(new Error('gone'))
       await stream.untilClosed()
     }

@@ -140,7 +140,8 @@ describe('Read', () => {
 
   it('picks up partitions that are added to the topic, from their first record', async () => {
     await node.createTopic('logs', 1)
-    const stream = read([{ topic: 'logs', start: { at: 'LATEST' } }])
+    await write('logs', letters)
+    const stream = read([{ topic: 'logs', start: { offset: 5 } }])
     await stream.until(frames => frames.some(frame => frame.statuses.length > 0))
     await node.call(Admin.addPartitions, { topic: 'logs', partitionCount: 3 })
     await write('logs', ['x'], { partition: 2 })

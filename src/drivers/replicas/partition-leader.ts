@@ -90,9 +90,9 @@ export class PartitionLeader {
     return this.#ended
   }
 
-  /** False: an append would be refused now, wait for `room`. */
+  /** False: an append would be refused now, wait for `room`. Where waiting is in vain, an append says why. */
   get hasRoom(): boolean {
-    return this.#ended !== undefined || this.#log.hasRoom
+    return this.#ended !== undefined || this.#reserve.isLow || this.#log.hasRoom
   }
 
   room(): Promise<void> {
