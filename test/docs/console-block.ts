@@ -1,0 +1,28 @@
+/** A command of a `console` block and what the page says it prints. */
+export interface ConsoleCommand {
+  readonly command: string
+  readonly output: readonly string[]
+}
+
+export function consoleCommands(text: string): ConsoleCommand[] {
+  const commands: { command: string; output: string[] }[] = []
+  for (const line of text.split('\n')) {
+    if (line.startsWith('$ ')) commands.push({ command: line.slice(2), output: [] })
+    else commands.at(-1)?.output.push(line)
+  }
+  return commands
+}
+
+/** Output without what differs from run to run: times, rates, ids, sizes, how records fell into batches. */
+export function comparable(line: string): string {
+  return line
+    .replace(/ in [\d.]+ s \(.*\)$/, ' in SECONDS s (RATES)')
+    .replace(/\bid [\w-]{22}\b/, 'id ID')
+    .replace(/"timestampMs":\d+/, '"timestampMs":MS')
+    .replace(/"value":".*"/, '"value":TEXT')
+    .replace(/^( *offsets) .*( compression \w+) .*/, '$1$2')
+    .replace(/[\d.]+ [KM]?i?B +\d+ +/, 'SIZE BATCHES ')
+    .replaceAll(/\d+\.\d+/g, 'DECIMAL')
+    .replaceAll(/ +/g, ' ')
+    .trimEnd()
+}
