@@ -51,6 +51,8 @@ describe('topics', () => {
     const topics = [{ topic: 'logs' }, { topic: 'x y' }]
     const { results } = await node.call(Admin.createTopics, { topics, validateOnly: true })
     expect(results.map(one => one.failure?.reason)).toEqual([undefined, 'INVALID_TOPIC_NAME'])
+    // There is no topic that an id could be of.
+    expect(results[0]).toMatchObject({ topicId: '', partitions: 3, replicationFactor: 1 })
     expect((await node.call(Admin.listTopics, {})).topics).toEqual([])
   })
 
