@@ -1,0 +1,235 @@
+import { failureToError } from '../../wire/failure.ts'
+import type { Failure, MessageInit, Position, TopicDescription as WireTopic } from '../../wire/messages.ts'
+import { Admin as AdminService, Consumer } from '../../wire/methods.ts'
+import type { Connection } from '../connection.ts'
+import { shown } from '../option-check.ts'
+import type {
+  Admin,
+  ClusterDescription,
+  CreatedTopic,
+  CreateTopicsOptions,
+  DeletedRecords,
+  ListedOffset,
+  ListTopicsOptions,
+  NewTopic,
+  OffsetPosition,
+  PartitionDescription,
+  TopicDescription,
+  TopicListing,
+  TopicSetting,
+} from './types.ts'
+
+/** Any node takes these calls. What only reads is repeated after any failure; a change only if it did not happen. */
+export class ClusterAdmin implements Admin {
+  readonly #connection: Connection
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+  }
+
+  async createTopics(
+    topics: readonly NewTopic[],
+    options: CreateTopicsOptions = {},
+  ): Promise<CreatedTopic[]> {
+    if (!Array.isArray(topics))
+      throw new TypeError(`createTopics takes an array of topics, not ${shown(topics)}`)
+    const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
+    const { results } = await this.#connection.call(
+      AdminService.createTopics,
+      {
+        topics: topics.map(({ name, ...rest }) => ({ topic: name, ...rest })),
+        validateOnly: options.validateOnly ?? false,
+        timeoutMs,
+      },
+      { timeoutMs: timeoutMs + ANSWER_MS },
+    )
+    throwFirst(results)
+    return results.map(({ topic, topicId, partitions, replicationFactor, notServing, warnings }) => ({
+      name: topic,
+      topicId,
+      partitions,
+      replicationFactor,
+      notServing,
+      warnings,
+    }))
+  }
+
+  async deleteTopics(names: readonly string[]): Promise<void> {
+    const { results } = await this.#connection.call(
+      AdminService.deleteTopics,
+      { topics: names, timeoutMs: TIMEOUT_MS },
+      { timeoutMs: TIMEOUT_MS + ANSWER_MS },
+    )
+    throwFirst(results)
+  }
+
+  async listTopics(options: ListTopicsOptions = {}): Promise<TopicListing[]> {
+    const found: TopicListing[] = []
+    let pageToken = ''
+    do {
+      const page = await this.#connection.call(
+        AdminService.listTopics,
+        {
+          namePrefix: options.prefix ?? '',
+          includeInternal: options.includeInternal ?? false,
+          pageSize: PAGE_TOPICS,
+          pageToken,
+        },
+        { repeatable: true },
+      )
+      for (const { topic, ...rest } of page.topics) found.push({ name: topic, ...rest })
+      pageToken = page.nextPageToken
+    } while (pageToken !== '')
+    return found
+  }
+
+  async describeTopics(names: readonly string[]): Promise<TopicDescription[]> {
+    const found: TopicDescription[] = []
+    for (let at = 0; at < names.length; at += DESCRIBED_TOPICS_MAX)
+      found.push(...(await this.#describe(names.slice(at, at + DESCRIBED_TOPICS_MAX))))
+    return found
+  }
+
+  async createPartitions(name: string, count: number): Promise<void> {
+    await this.#connection.call(
+      AdminService.addPartitions,
+      { topic: name, partitionCount: count, timeoutMs: TIMEOUT_MS },
+      { timeoutMs: TIMEOUT_MS + ANSWER_MS },
+    )
+  }
+
+  async alterTopicSettings(
+    name: string,
+    change: { readonly set?: Readonly<Record<string, string>>; readonly remove?: readonly string[] },
+    options: { readonly validateOnly?: boolean } = {},
+  ): Promise<void> {
+    const { results } = await this.#connection.call(AdminService.alterConfigs, {
+      changes: [{ topic: name, set: change.set ?? {}, unset: change.remove ?? [] }],
+      validateOnly: options.validateOnly ?? false,
+    })
+    throwFirst(results)
+  }
+
+  async deleteRecords(
+    name: string,
+    before: Readonly<Record<number, number | 'latest'>>,
+  ): Promise<DeletedRecords[]> {
+    const partitions = Object.entries(before).map(([partition, place]) => ({
+      topic: name,
+      partition: Number(partition),
+      before: place === 'latest' ? ({ at: 'LATEST' } as const) : { offset: place },
+    }))
+    const { results } = await this.#connection.call(
+      AdminService.deleteRecords,
+      { partitions, timeoutMs: TIMEOUT_MS },
+      // Deleting what is gone already changes nothing; but `latest` moves.
+      { timeoutMs: TIMEOUT_MS + ANSWER_MS, repeatable: !Object.values(before).includes('latest') },
+    )
+    throwFirst(results)
+    return results.map(({ partition, logStartOffset }) => ({ partition, logStartOffset }))
+  }
+
+  async describeCluster(): Promise<ClusterDescription> {
+    const cluster = await this.#connection.call(AdminService.describeCluster, {}, { repeatable: true })
+    return {
+      clusterId: cluster.clusterId,
+      controller: cluster.controllerId,
+      nodes: cluster.nodes.map(node => ({
+        nodeId: node.nodeId,
+        address: node.address,
+        rack: node.rack,
+        state: node.state.toLowerCase() as Lowercase<typeof node.state>,
+        version: node.version,
+        isController: node.controller,
+        isVoter: node.voter,
+      })),
+      topics: cluster.topicCount,
+      partitions: cluster.partitionCount,
+      underReplicatedPartitions: cluster.underReplicatedCount,
+      underMinIsrPartitions: cluster.underMinIsrCount,
+      offlinePartitions: cluster.offlineCount,
+    }
+  }
+
+  async listOffsets(
+    name: string,
+    position: OffsetPosition,
+    options: { readonly partitions?: readonly number[] } = {},
+  ): Promise<ListedOffset[]> {
+    const wanted = { topic: name, position: wirePosition(position) }
+    const asked = options.partitions?.map(partition => ({ ...wanted, partition })) ?? [wanted]
+    const { offsets } = await this.#connection.call(
+      Consumer.listOffsets,
+      { partitions: asked },
+      { repeatable: true },
+    )
+    throwFirst(offsets)
+    return offsets.map(({ partition, offset = 0, timestampMs }) => ({ partition, offset, timestampMs }))
+  }
+
+  async #describe(names: readonly string[]): Promise<TopicDescription[]> {
+    const found = new Map<string, { topic: WireTopic; partitions: PartitionDescription[] }>()
+    let pageToken = ''
+    do {
+      const page = await this.#connection.call(
+        AdminService.describeTopics,
+        { topics: names, pageToken },
+        { repeatable: true },
+      )
+      throwFirst(page.topics)
+      // A topic of many partitions goes on on the next page.
+      for (const topic of page.topics) {
+        const known = found.get(topic.topic) ?? { topic, partitions: [] }
+        known.partitions.push(...topic.partitions.map(partitionDescription))
+        found.set(topic.topic, known)
+      }
+      pageToken = page.nextPageToken
+    } while (pageToken !== '')
+    return [...found.values()].map(({ topic, partitions }) => ({
+      name: topic.topic,
+      topicId: topic.topicId,
+      internal: topic.internal,
+      partitions,
+      settings: topic.settings.map(
+        ({ source, ...rest }): TopicSetting => ({
+          ...rest,
+          source: source.toLowerCase() as TopicSetting['source'],
+        }),
+      ),
+    }))
+  }
+}
+
+const TIMEOUT_MS = 30_000
+/** For the answer of a call that has used up its time on the node. */
+const ANSWER_MS = 2_000
+const PAGE_TOPICS = 1_000
+const DESCRIBED_TOPICS_MAX = 100
+
+function throwFirst(results: readonly { readonly failure?: Failure }[]): void {
+  for (const { failure } of results) if (failure) throw failureToError(failure)
+}
+
+function partitionDescription(of: WireTopic['partitions'][number]): PartitionDescription {
+  return {
+    partition: of.partition,
+    leader: of.leaderId,
+    leaderEpoch: of.leaderEpoch,
+    replicas: of.replicas,
+    isr: of.isr,
+    elr: of.elr,
+    offlineReplicas: of.offlineReplicas,
+  }
+}
+
+function wirePosition(position: OffsetPosition): MessageInit<Position> {
+  if (position === 'earliest') return { at: 'EARLIEST' }
+  if (position === 'latest') return { at: 'LATEST' }
+  if (typeof position === 'object' && position !== null) {
+    if ('timestampMs' in position) return { timestampMs: position.timestampMs }
+    if ('lastN' in position) return { last: position.lastN }
+  }
+  throw new TypeError(
+    `listOffsets: the position must be 'earliest', 'latest', { timestampMs } or { lastN }, not ${shown(position)}`,
+  )
+}

@@ -1,0 +1,105 @@
+import { NaruError } from '../base/errors.ts'
+import { type Clock, delay } from '../ports/clock.ts'
+import type { Prng } from '../ports/prng.ts'
+import type { MessageInit } from '../wire/codec.ts'
+import type { Method } from '../wire/methods.ts'
+import { Backoff } from './backoff.ts'
+import type { ClusterNodes } from './cluster-nodes.ts'
+
+export interface ConnectionOptions {
+  readonly clock: Clock
+  readonly prng: Prng
+  readonly nodes: ClusterNodes
+  readonly requestTimeoutMs: number
+  readonly retryBackoffMs: number
+  readonly retryBackoffMaxMs: number
+}
+
+export interface CallOptions {
+  /** Default: that of the connection. */
+  readonly timeoutMs?: number
+  /** Doing it twice is the same as once: it is tried again also when its outcome is unknown. */
+  readonly repeatable?: boolean
+}
+
+/** What all parts of a client share: time, the nodes, and calls that any node can take, tried until they succeed. */
+export class Connection {
+  readonly clock: Clock
+  readonly prng: Prng
+  readonly nodes: ClusterNodes
+  readonly #options: ConnectionOptions
+  #isClosed = false
+
+  constructor(options: ConnectionOptions) {
+    this.clock = options.clock
+    this.prng = options.prng
+    this.nodes = options.nodes
+    this.#options = options
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  backoff(): Backoff {
+    const { prng, retryBackoffMs, retryBackoffMaxMs } = this.#options
+    return new Backoff({ prng, firstMs: retryBackoffMs, maxMs: retryBackoffMaxMs })
+  }
+
+  async call<Request, Response>(
+    method: Method<Request, Response>,
+    request: MessageInit<Request>,
+    options: CallOptions = {},
+  ): Promise<Response> {
+    const { clock, nodes } = this
+    const timeoutMs = options.timeoutMs ?? this.#options.requestTimeoutMs
+    const deadlineMs = clock.monotonicMs() + timeoutMs
+    const backoff = this.backoff()
+    const bytes = method.request.encode(request)
+    for (;;) {
+      if (this.#isClosed) throw clientClosed()
+      const leftMs = Math.max(1, deadlineMs - clock.monotonicMs())
+      // A node that hangs must leave time to ask another.
+      const attemptMs = options.repeatable
+        ? Math.min(leftMs, Math.max(ATTEMPT_MS_MIN, timeoutMs / 3))
+        : leftMs
+      const channel = nodes.entry()
+      try {
+        return method.response.decode(
+          await channel.unary(method.path, bytes, { timeoutMs: Math.ceil(attemptMs) }),
+        )
+      } catch (thrown) {
+        const error = NaruError.from(thrown)
+        const mayRepeat = error.retriable && (options.repeatable === true || error.outcome === 'none')
+        if (!mayRepeat || this.#isClosed) throw error
+        if (isOfThisNode(error)) nodes.avoidEntry(channel.address)
+        const pauseMs = Math.max(backoff.nextMs(), error.retryAfterMs ?? 0)
+        if (clock.monotonicMs() + pauseMs >= deadlineMs) throw error
+        await delay(clock, pauseMs)
+      }
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.nodes.close()
+  }
+}
+
+const ATTEMPT_MS_MIN = 1_000
+
+/** Another node may well do what this one did not. */
+export function isOfThisNode(error: NaruError): boolean {
+  return (
+    error.reason === 'CONNECTION_FAILED' ||
+    error.reason === 'DEADLINE_EXCEEDED' ||
+    error.reason === 'NODE_STARTING' ||
+    error.reason === 'NODE_DRAINING' ||
+    error.reason === 'STORAGE_OFFLINE' ||
+    error.reason === 'OVERLOADED'
+  )
+}
+
+export function clientClosed(): NaruError {
+  return new NaruError('CLOSED', 'the client was closed (connect again)')
+}

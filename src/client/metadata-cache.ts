@@ -1,0 +1,142 @@
+import type { MetadataIndex } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
+import type { MetadataGetResponse, MetadataWatchResponse, TopicMetadata } from '../wire/messages.ts'
+import { Metadata } from '../wire/methods.ts'
+import { type Connection, clientClosed } from './connection.ts'
+import { MetadataWatch } from './metadata-watch.ts'
+
+/** Topics whose metadata has changed. */
+export type MetadataListener = (topics: ReadonlySet<string>) => void
+
+/**
+ * Topics, partitions and leaders as a node tells them: a watch keeps the whole picture current, so that a new leader
+ * is known as soon as there is one; `fetch` asks for what must not be a moment old.
+ *
+ * Invariant: what is known of a topic never goes back to an older metadata index, whichever node told it.
+ */
+export class MetadataCache {
+  readonly #connection: Connection
+  readonly #watch: MetadataWatch
+  readonly #topics = new Map<string, { metadata: TopicMetadata; index: MetadataIndex }>()
+  readonly #listeners = new Set<MetadataListener>()
+  readonly #fetches = new Map<string, Promise<TopicMetadata | undefined>>()
+  /** Names of the picture that is being received, until it is whole. */
+  #picture: Set<string> | undefined = new Set()
+  #clusterId = ''
+  #resolveReady: (() => void) | undefined
+  readonly #ready: Promise<void>
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+    this.#ready = new Promise(resolve => {
+      this.#resolveReady = resolve
+    })
+    this.#watch = new MetadataWatch({
+      connection,
+      onOpen: () => {
+        this.#picture = new Set()
+      },
+      onFrame: frame => this.#apply(frame),
+    })
+  }
+
+  /** Resolves with the first whole picture. */
+  start(): Promise<void> {
+    this.#watch.start()
+    return this.#ready
+  }
+
+  get clusterId(): string {
+    return this.#clusterId
+  }
+
+  /** Why there is no picture yet, if a node was tried. */
+  get lastError(): NaruError | undefined {
+    return this.#watch.lastError
+  }
+
+  topic(name: string): TopicMetadata | undefined {
+    return this.#topics.get(name)?.metadata
+  }
+
+  onChange(listener: MetadataListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** What the cluster knows now of a topic; undefined: there is no such topic. */
+  fetch(name: string): Promise<TopicMetadata | undefined> {
+    const running = this.#fetches.get(name)
+    if (running) return running
+    const fetched = this.#fetch(name).finally(() => this.#fetches.delete(name))
+    this.#fetches.set(name, fetched)
+    return fetched
+  }
+
+  close(): void {
+    this.#watch.close()
+    this.#listeners.clear()
+  }
+
+  async #fetch(name: string): Promise<TopicMetadata | undefined> {
+    const answer = await this.#connection.call(Metadata.get, { topics: [name] }, { repeatable: true })
+    if (this.#connection.isClosed) throw clientClosed()
+    this.#merge(answer)
+    return answer.topics.find(topic => topic.topic === name)
+  }
+
+  #merge(answer: MetadataGetResponse): void {
+    const changed = new Set<string>()
+    this.#connection.nodes.update(answer.nodes)
+    for (const metadata of answer.topics) this.#set(metadata, answer.metadataIndex, changed)
+    for (const name of answer.unknownTopics) this.#remove(name, answer.metadataIndex, changed)
+    this.#tell(changed)
+  }
+
+  #apply(frame: MetadataWatchResponse): void {
+    this.#requireCluster(frame.clusterId)
+    const changed = new Set<string>()
+    this.#connection.nodes.update(frame.nodes, frame.removedNodeIds)
+    for (const { topic } of frame.deletedTopics) this.#remove(topic, frame.metadataIndex, changed)
+    for (const metadata of frame.topics) {
+      this.#picture?.add(metadata.topic)
+      this.#set(metadata, frame.metadataIndex, changed)
+    }
+    if (frame.complete && this.#picture) {
+      // What the whole picture lacks was deleted while nobody watched.
+      for (const name of this.#topics.keys())
+        if (!this.#picture.has(name)) this.#remove(name, frame.metadataIndex, changed)
+      this.#picture = undefined
+      this.#resolveReady?.()
+    }
+    this.#tell(changed)
+  }
+
+  /** An address that leads to another cluster now must not mix the two. */
+  #requireCluster(clusterId: string): void {
+    if (this.#clusterId === '') this.#clusterId = clusterId
+    if (clusterId !== '' && clusterId !== this.#clusterId)
+      throw new NaruError(
+        'CONNECTION_FAILED',
+        `the node belongs to the cluster ${clusterId}, this client to ${this.#clusterId} (connect again)`,
+      )
+  }
+
+  #set(metadata: TopicMetadata, index: MetadataIndex, changed: Set<string>): void {
+    const known = this.#topics.get(metadata.topic)
+    if (known && known.index > index) return
+    this.#topics.set(metadata.topic, { metadata, index })
+    changed.add(metadata.topic)
+  }
+
+  #remove(name: string, index: MetadataIndex, changed: Set<string>): void {
+    const known = this.#topics.get(name)
+    if (!known || known.index > index) return
+    this.#topics.delete(name)
+    changed.add(name)
+  }
+
+  #tell(changed: ReadonlySet<string>): void {
+    if (changed.size > 0) for (const listener of [...this.#listeners]) listener(changed)
+  }
+}
