@@ -53,6 +53,7 @@ function commitName(): string {
     return execFileSync('git', ['describe', '--always', '--dirty'], {
       cwd: REPOSITORY,
       encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
     }).trim()
   } catch {
     return 'not a clone'

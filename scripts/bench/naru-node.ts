@@ -18,32 +18,34 @@ export interface NaruNodeOptions {
   readonly profileDirectory?: string | undefined
   /** By setting key, as in naru.yaml. */
   readonly settings?: Readonly<Record<string, string>>
+  /** Of an earlier life, so that its clients find this one. */
+  readonly ports?: ReadonlyMap<string, number>
 }
 
 /** A node in a process of its own, as a user starts it, on ports that were free. */
 export class NaruNode {
   /** From the start of the process to the first 200 of /readyz. */
   readonly readyMs: number
+  /** By setting key. */
+  readonly ports: ReadonlyMap<string, number>
   readonly #process: ChildProcess
   readonly #options: NaruNodeOptions
-  readonly #bootstrap: string
 
   private constructor(
     process: ChildProcess,
     options: NaruNodeOptions,
-    facts: { readyMs: number; bootstrap: string },
+    facts: { readyMs: number; ports: ReadonlyMap<string, number> },
   ) {
     this.#process = process
     this.#options = options
     this.readyMs = facts.readyMs
-    this.#bootstrap = facts.bootstrap
+    this.ports = facts.ports
   }
 
   static async start(options: NaruNodeOptions): Promise<NaruNode> {
     const { dataDirectory, profileDirectory, settings = {}, withProbe = false } = options
     await mkdir(dataDirectory, { recursive: true })
-    const ports = new Map<string, number>()
-    for (const key of SETTING_KEYS) if (key.endsWith('.port')) ports.set(key, await freePort())
+    const ports = options.ports ?? (await freePorts())
     const nodeArgs = [
       ...(profileDirectory === undefined ? [] : profileArgs(profileDirectory, 'node')),
       ...(withProbe ? ['--require', PROBE] : []),
@@ -61,7 +63,7 @@ export class NaruNode {
     killedAtExit(child)
     await untilReady(child, { port: ports.get('http.port') ?? 0, logFile })
     const readyMs = performance.now() - started
-    return new NaruNode(child, options, { readyMs, bootstrap: `127.0.0.1:${ports.get('client.port')}` })
+    return new NaruNode(child, options, { readyMs, ports })
   }
 
   get pid(): number {
@@ -70,7 +72,8 @@ export class NaruNode {
 
   /** Another `naru` process that talks to this node; what it printed. */
   async run(args: readonly string[], nodeArgs: readonly string[] = []): Promise<string> {
-    return runProgram(process.execPath, [...nodeArgs, NARU, ...args, '-b', this.#bootstrap])
+    const bootstrap = `127.0.0.1:${this.ports.get('client.port')}`
+    return runProgram(process.execPath, [...nodeArgs, NARU, ...args, '-b', bootstrap])
   }
 
   async runJson<Result>(args: readonly string[], nodeArgs: readonly string[] = []): Promise<Result> {
@@ -117,6 +120,12 @@ export class NaruNode {
 /** Arguments for `node` that make it leave a profile of its processor time. */
 export function profileArgs(directory: string, name: string): string[] {
   return ['--cpu-prof', `--cpu-prof-dir=${directory}`, `--cpu-prof-name=${name}.cpuprofile`]
+}
+
+async function freePorts(): Promise<Map<string, number>> {
+  const ports = new Map<string, number>()
+  for (const key of SETTING_KEYS) if (key.endsWith('.port')) ports.set(key, await freePort())
+  return ports
 }
 
 async function untilReady(child: ChildProcess, place: { port: number; logFile: string }): Promise<void> {

@@ -114,7 +114,8 @@ async function loadComplaints(
       complaints.push(
         `${where}: the derived files say ${JSON.stringify(clean)}, the batches ${JSON.stringify(recovered)}`,
       )
-    const { startOffset, endOffset, topicId = recovered?.topicId, epochs = recovered?.epochs } = expected
+    const { startOffset, endOffset } = expected
+    const { topicId = recovered?.topicId, epochs = recovered?.epochs } = expected
     const { name, segments, producers, ...found } = recovered as OpenedPartition
     if (!isDeepStrictEqual({ ...found }, { startOffset, endOffset, topicId, epochs }))
       complaints.push(

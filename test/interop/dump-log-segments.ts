@@ -5,12 +5,14 @@ import { parseArgs } from 'node:util'
 import { checkPartitions } from './check-partitions.ts'
 import { KafkaTools } from './kafka-tools.ts'
 import { writeSampleLogs } from './sample-logs.ts'
+import { serveLogs } from './served-logs.ts'
 
 /**
  * npm run interop -- --kafka-libs DIR [--offline] [--keep]
  *
  * Shows Apache Kafka what Naru writes to disk: see check-partitions.ts. `--kafka-libs` is the `libs` folder of a Kafka
- * distribution; Java 17 or newer must be on the path. `--offline` writes the logs without a node.
+ * distribution; Java 17 or newer must be on the path. The logs are written by a node that real producers write to
+ * (`npm run build` comes first), and by `src/log` alone, which can make what a node seldom meets; `--offline`: only those.
  */
 const { values: flags } = parseArgs({
   options: {
@@ -27,6 +29,7 @@ if (flags['kafka-libs'] === '') {
 const directory = await mkdtemp(join(tmpdir(), 'naru-interop-'))
 try {
   const partitions = await writeSampleLogs(join(directory, 'data'))
+  if (!flags.offline) partitions.push(...(await serveLogs(join(directory, 'served'))))
   const report = await checkPartitions(new KafkaTools(flags['kafka-libs']), partitions, directory)
   const { complaints, ...counts } = report
   console.log(counts)

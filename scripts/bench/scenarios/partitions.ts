@@ -22,6 +22,12 @@ export async function partitions(run: BenchRun): Promise<void> {
   }
 }
 
+interface Produced {
+  readonly records: number
+  readonly recordsPerSecond: number
+  readonly elapsedMs: number
+}
+
 async function oneCount(
   run: BenchRun,
   node: NaruNode,
@@ -33,14 +39,14 @@ async function oneCount(
   const before = await node.counts()
   const load = ['--seconds', String(run.options.seconds), '--record-bytes', String(RECORD_BYTES)]
   const { result, usage } = await run.window(
-    () => node.runJson<{ records: number; recordsPerSecond: number }>(['perf', 'produce', topic, ...load]),
+    () => node.runJson<Produced>(['perf', 'produce', topic, ...load]),
     node.pid,
   )
   const after = await node.counts()
   const syncs = after.syncs - before.syncs
   const label = { system: 'naru', variant: count === 1 ? '1 partition' : `${count} partitions`, repeat }
   run.add({ ...label, what: 'busy partitions' }, 'records/s', result.recordsPerSecond, usage)
-  run.add({ ...label, what: 'busy partitions' }, 'syncs/s', syncs / run.options.seconds, usage)
+  run.add({ ...label, what: 'busy partitions' }, 'syncs/s', (1000 * syncs) / result.elapsedMs, usage)
   run.add({ ...label, what: 'busy partitions' }, 'records/sync', result.records / Math.max(1, syncs), usage)
   run.add(
     { ...label, what: 'busy partitions: a sync' },
