@@ -1,13 +1,17 @@
 import type { Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
+import { didYouMean } from '../base/suggest.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { TopicView } from './topic-image.ts'
 import { isInternalTopic, TOPIC_NAME_LENGTH_MAX } from './topic-name.ts'
 
+/** A did-you-mean compares with every name: with more topics than this the answer does without. */
+const SUGGESTION_TOPICS_MAX = 1_000
+
 /** The topic of this name; with an id, only if it is the same topic still. Throws UNKNOWN_TOPIC. */
-export function requireTopic(image: MetadataImage, name: string, id?: Uuid): TopicView {
+export function requireTopic(image: MetadataImage, name: string, id?: Uuid | undefined): TopicView {
   const topic = image.topics.byName(name)
-  if (topic === undefined) throw unknownTopic(name)
+  if (topic === undefined) throw unknownTopic(image, name)
   if (id !== undefined && topic.id !== id)
     throw new NaruError(
       'UNKNOWN_TOPIC',
@@ -27,14 +31,14 @@ export function requireUserTopic(image: MetadataImage, name: string, id?: Uuid):
   return requireTopic(image, name, id)
 }
 
-export function unknownTopic(name: string): NaruError {
+function unknownTopic(image: MetadataImage, name: string): NaruError {
+  if (name === '') return new NaruError('INVALID_REQUEST', 'topic is empty: name the topic')
   const shown = shorten(name)
+  const near = image.topics.count > SUGGESTION_TOPICS_MAX ? '' : didYouMean(name, image.topics.names())
   return new NaruError(
     'UNKNOWN_TOPIC',
-    `topic "${shown}" does not exist (create it: naru topics create ${shown})`,
-    {
-      details: { topic: shown },
-    },
+    `topic "${shown}" does not exist${near} (create it: naru topics create ${shown})`,
+    { details: { topic: shown } },
   )
 }
 

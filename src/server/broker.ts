@@ -66,6 +66,7 @@ export class Broker {
       replicas,
       producerIds,
       autoCreateTopics: settings['auto.create.topics.enable'],
+      produceBytesInFlightMax: settings['request.bytes.in.flight.max'],
     })
     this.handlers = gated(handlers, () => this.refusal)
   }

@@ -1,5 +1,6 @@
 import { NaruError } from '../base/errors.ts'
 import { Controller } from '../metadata/controller.ts'
+import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import {
   defaultSetting,
@@ -19,7 +20,6 @@ import type {
 } from '../wire/messages.ts'
 import { countWithin } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { requireTopic, withSuggestion } from './topic-lookup.ts'
 
 const TOPICS_MAX = 100
 
@@ -52,7 +52,7 @@ export class AdminConfigs {
       results: results.map(result => ({
         topic: result.name,
         warnings: [],
-        ...(!result.ok && { failure: errorToFailure(withSuggestion(controller.image, result)) }),
+        ...(!result.ok && { failure: errorToFailure(result.error) }),
       })),
     }
   }

@@ -2,6 +2,7 @@ import type { PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import { Controller } from '../metadata/controller.ts'
 import { isActive } from '../metadata/node-image.ts'
+import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
 import { randomUuid } from '../ports/prng.ts'
@@ -26,7 +27,6 @@ import { pageOf, readToken, writeToken } from './pages.ts'
 import { countWithin, integerWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
-import { requireTopic, withSuggestion } from './topic-lookup.ts'
 
 const TOPICS_MAX = 100
 
@@ -154,8 +154,7 @@ export class AdminTopics {
     result: { ok: true; name: string } | { ok: false; name: string; error: NaruError },
   ): TopicResult {
     if (result.ok) return { topic: result.name }
-    const { image } = this.#node.controller
-    return { topic: result.name, failure: errorToFailure(withSuggestion(image, result)) }
+    return { topic: result.name, failure: errorToFailure(result.error) }
   }
 
   #describe(name: string, range: { from: number; count: number }): TopicDescription {

@@ -1,4 +1,5 @@
 import { NaruError } from '../base/errors.ts'
+import { requireTopic } from '../metadata/topic-errors.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
 import type { DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResult } from '../wire/messages.ts'
 import type { ConcurrencyLimit } from './concurrency-limit.ts'
@@ -7,7 +8,7 @@ import { checkPosition, findPosition } from './positions.ts'
 import { countWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
-import { awaitLeader, requireTopic } from './topic-lookup.ts'
+import { awaitLeader } from './topic-lookup.ts'
 
 const PARTITIONS_MAX = 1_000
 

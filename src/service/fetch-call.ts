@@ -1,6 +1,7 @@
 import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
+import { requireTopic } from '../metadata/topic-errors.ts'
 import type { CallContext } from '../ports/transport.ts'
 import { CLIENT_FRAME_BYTES_DEFAULT, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_BYTES_MIN } from '../wire/limits.ts'
 import type {
@@ -18,7 +19,7 @@ import { checkPosition, findPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, integerWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, requireTopic } from './topic-lookup.ts'
+import { awaitLeader } from './topic-lookup.ts'
 
 const FETCH_PARTITIONS_MAX = 1_000
 /** Names and numbers of one partition in the answer, without the name of the topic. */

@@ -1,12 +1,13 @@
 import type { PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
+import { requireTopic } from '../metadata/topic-errors.ts'
 import type { ListedOffset, ListOffsetsPartition, ListOffsetsRequest } from '../wire/messages.ts'
 import { BoundedFailures } from './failures.ts'
 import { checkPosition, findPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, requireTopic } from './topic-lookup.ts'
+import { awaitLeader } from './topic-lookup.ts'
 
 const ENTRIES_MAX = 1_000
 const PARTITIONS_MAX = 10_000

@@ -1,4 +1,5 @@
 import { NaruError } from '../base/errors.ts'
+import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { BATCH_BYTES_MAX } from '../records/batch-header.ts'
 import { validateClientBatch } from '../records/validate-batch.ts'
@@ -6,7 +7,7 @@ import type { ProduceEntry } from '../wire/messages.ts'
 import { ByteBudget } from './byte-budget.ts'
 import type { ServiceNode } from './service-node.ts'
 import { TopicCreation } from './topic-creation.ts'
-import { requireTopic, unknownPartition } from './topic-lookup.ts'
+import { unknownPartition } from './topic-lookup.ts'
 
 /** Produce requests of the whole node that are not answered yet; beyond, they are shed with OVERLOADED. */
 const PRODUCE_BYTES_IN_FLIGHT_MAX = 256 * 1024 * 1024

@@ -1,6 +1,7 @@
 import type { PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { MetadataDelta } from '../metadata/metadata-delta.ts'
+import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { MessageStream } from '../ports/transport.ts'
@@ -15,7 +16,7 @@ import { type Notice, ReadFrame } from './read-frame.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { integerWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, requirePartition, requireTopic } from './topic-lookup.ts'
+import { awaitLeader, requirePartition } from './topic-lookup.ts'
 
 /** Partitions of one stream: more belong on several. */
 const READ_PARTITIONS_MAX = 10_000
