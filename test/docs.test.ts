@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -8,6 +9,8 @@ import { TOPIC_SETTING_KEYS } from '../src/metadata/topic-settings.ts'
 import type { Channel } from '../src/ports/transport.ts'
 import { murmur2, partitionForKey } from '../src/records/murmur2.ts'
 import { GrpcTransport } from '../src/rpc/grpc-transport.ts'
+import { Node } from '../src/server/node.ts'
+import { resolveSettings } from '../src/server/settings.ts'
 import { startNode } from '../src/server/testing.ts'
 import { Admin, Consumer, Groups, Metadata, Producer } from '../src/wire/methods.ts'
 import { exitCodesTable } from './docs/exit-codes-table.ts'
@@ -70,6 +73,51 @@ describe('docs/api.md', () => {
     }
   })
 })
+
+describe('docs/formats.md', () => {
+  it('names every file that a node writes', async () => {
+    const dataDirectory = mkdtempSync(join(tmpdir(), 'naru-formats-'))
+    try {
+      await writeAndDelete(dataDirectory)
+      const found = readdirSync(dataDirectory, { recursive: true, withFileTypes: true })
+        .filter(entry => entry.isFile() && !entry.parentPath.startsWith(join(dataDirectory, 'state')))
+        .map(entry => join(entry.parentPath, entry.name).slice(dataDirectory.length + 1))
+      const patterns = found.flatMap(file => file.split('/').map(patternOf))
+      expect(patterns).toContain('<topic id>-<partition>.deleted')
+      expect(patterns).toContain('<20 digits>.timeindex')
+      expect([...new Set(patterns)].filter(pattern => !read('docs/formats.md').includes(pattern))).toEqual([])
+    } finally {
+      rmSync(dataDirectory, { recursive: true })
+    }
+  })
+})
+
+/** Two topics with a record each, one of them deleted, then an orderly stop. */
+async function writeAndDelete(dataDirectory: string): Promise<void> {
+  const given = { 'data.dir': dataDirectory, 'client.port': 0, 'http.port': 0, 'disk.free.min': 0 }
+  const source = new Map(Object.entries(given).map(([key, value]) => [key, { value, givenAs: key }]))
+  const logger = { debug() {}, info() {}, warn() {}, error() {} }
+  const node = await Node.start({ settings: resolveSettings([source]).settings, logger, onFailed() {} })
+  const channel = new GrpcTransport().connect(node.addresses.client)
+  try {
+    for (const topic of ['kept', 'gone']) {
+      const request = Producer.produce.request.encode({ topic, records: [{ value: Buffer.from('hello') }] })
+      await channel.unary(Producer.produce.path, request)
+    }
+    const request = Admin.deleteTopics.request.encode({ topics: ['gone'] })
+    await channel.unary(Admin.deleteTopics.path, request)
+  } finally {
+    channel.close()
+    await node.stop()
+  }
+}
+
+function patternOf(name: string): string {
+  return name
+    .replace(/^\d{20}\./, '<20 digits>.')
+    .replace(/^[\w-]{22}-\d+\.deleted$/, '<topic id>-<partition>.deleted')
+    .replace(/^kept-\d+$/, '<topic>-<partition>')
+}
 
 describe('docs/sdk.md', () => {
   it.each([
