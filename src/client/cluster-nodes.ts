@@ -10,7 +10,7 @@ export interface Route {
 }
 
 /** Batches have up to 8 MiB; the rest is for what surrounds them and for answers of many small things. */
-export const RECEIVE_BYTES_MAX = 18 * 1024 * 1024
+const RECEIVE_BYTES_MAX = 18 * 1024 * 1024
 /** How long a leader whose own address did not answer is reached through another node. */
 const UNREACHABLE_MS = 30_000
 /** "I know where leaders are": the node answers NOT_LEADER instead of forwarding. */

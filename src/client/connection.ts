@@ -89,7 +89,7 @@ export class Connection {
 const ATTEMPT_MS_MIN = 1_000
 
 /** Another node may well do what this one did not. */
-export function isOfThisNode(error: NaruError): boolean {
+function isOfThisNode(error: NaruError): boolean {
   return (
     error.reason === 'CONNECTION_FAILED' ||
     error.reason === 'DEADLINE_EXCEEDED' ||

@@ -34,8 +34,9 @@ export type {
   ReaderOptions,
   ReaderPartition,
   RecordBatch,
+  RecordHeader,
   SkippedOffsets,
   StartPosition,
   StopPosition,
 } from './reader/types.ts'
-export type { Client, ClientOptions, RecordHeader } from './types.ts'
+export type { Client, ClientOptions } from './types.ts'

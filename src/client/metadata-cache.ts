@@ -126,7 +126,8 @@ export class MetadataCache {
     const known = this.#topics.get(metadata.topic)
     if (known && known.index > index) return
     this.#topics.set(metadata.topic, { metadata, index })
-    changed.add(metadata.topic)
+    // Who waits for a change must not be told of an answer that says the same again.
+    if (!known || !isSame(known.metadata, metadata)) changed.add(metadata.topic)
   }
 
   #remove(name: string, index: MetadataIndex, changed: Set<string>): void {
@@ -139,4 +140,16 @@ export class MetadataCache {
   #tell(changed: ReadonlySet<string>): void {
     if (changed.size > 0) for (const listener of [...this.#listeners]) listener(changed)
   }
+}
+
+function isSame(a: TopicMetadata, b: TopicMetadata): boolean {
+  return (
+    a.topicId === b.topicId &&
+    a.maxMessageBytes === b.maxMessageBytes &&
+    a.partitions.length === b.partitions.length &&
+    a.partitions.every((one, index) => {
+      const other = b.partitions[index]
+      return one.leaderId === other?.leaderId && one.leaderEpoch === other?.leaderEpoch
+    })
+  )
 }

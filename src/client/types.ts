@@ -27,9 +27,3 @@ export interface ClientOptions {
   /** Longest pause before something is tried again, in ms. Default 1,000. */
   readonly retryBackoffMaxMs?: number
 }
-
-export interface RecordHeader {
-  readonly key: string
-  /** Null is not the same as empty. */
-  readonly value: Buffer | null
-}

@@ -1,5 +1,3 @@
-import type { RecordHeader } from '../types.ts'
-
 /** Key, value and header values are views: whoever keeps one keeps all bytes of its batch. */
 export interface ConsumedRecord {
   readonly topic: string
@@ -11,6 +9,12 @@ export interface ConsumedRecord {
   /** Null: a tombstone. */
   readonly value: Buffer | null
   readonly headers: readonly RecordHeader[]
+}
+
+export interface RecordHeader {
+  readonly key: string
+  /** Null is not the same as empty. */
+  readonly value: Buffer | null
 }
 
 /** Records of one partition, in order. */
