@@ -11,6 +11,9 @@ export interface Scrubbed {
   ): Promise<{ nextFrom: Offset } | undefined>
 }
 
+/** Long enough for a start to be over, short beside any pass. */
+const FIRST_PASS_DELAY_MS = 1000
+
 export interface LogScrubberOptions {
   readonly clock: Clock
   /** The logs there are now; asked again before each segment. */
@@ -37,12 +40,9 @@ export class LogScrubber {
     this.#options = options
   }
 
+  /** The first pass begins soon: damage may have come while no process was there to look. */
   start(): void {
-    this.#timer = this.#options.clock.setTimer(this.#options.restMs, () => {
-      void this.pass().then(() => {
-        if (!this.#stopped) this.start()
-      })
-    })
+    this.#passAfter(FIRST_PASS_DELAY_MS)
   }
 
   stop(): void {
@@ -58,6 +58,14 @@ export class LogScrubber {
       this.#place = step ? { name: log.name, from: step.nextFrom } : { name: `${log.name}\0`, from: 0 }
     }
     if (!this.#stopped) this.#place = { name: '', from: 0 }
+  }
+
+  #passAfter(delayMs: number): void {
+    this.#timer = this.#options.clock.setTimer(delayMs, () => {
+      void this.pass().then(() => {
+        if (!this.#stopped) this.#passAfter(this.#options.restMs)
+      })
+    })
   }
 
   #next(): Scrubbed | undefined {

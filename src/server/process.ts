@@ -27,6 +27,8 @@ export async function runNode(
   }
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
+  // From here on, so that a signal that comes during the start or right after it is an orderly stop, too.
+  const stopped = stopSignal()
   const node = await Node.start({
     settings,
     logger,
@@ -37,7 +39,7 @@ export async function runNode(
   })
   logger.info({ ...node.addresses, dataDirectory: settings['data.dir'] }, 'the node serves')
   options.onReady?.(node.addresses)
-  const signal = await stopSignal()
+  const signal = await stopped
   logger.info({ signal }, 'the node stops in order')
   await node.stop()
   logger.info({}, 'the node has stopped')

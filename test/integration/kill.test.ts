@@ -80,5 +80,5 @@ test('after an unclean stop the node says what it recovered, after an orderly on
   expect(lastReport().scannedBytes).toBeGreaterThan(0)
   expect(await node.stop()).toBe(0)
   await node.start()
-  expect(lastReport()).toMatchObject({ cleanStop: true, scannedBytes: 0 })
+  expect(lastReport()).toMatchObject({ cleanStop: true, cutBytes: 0, partitions: 1 })
 })
