@@ -76,7 +76,15 @@ export type ServiceHandlers = ReadonlyMap<MethodPath, ServiceHandler>
 
 export type ServiceHandler =
   | { readonly kind: 'unary'; handle(request: Buffer, context: CallContext): Promise<Uint8Array> }
-  | { readonly kind: 'stream'; handle(stream: MessageStream, context: CallContext): void }
+  | {
+      readonly kind: 'stream'
+      /**
+       * The stream owes its client nothing that a new one would not bring as well: it ends as soon as the node stops.
+       * Others are half-closed then (`onEnd`), and end when they have answered all that they took.
+       */
+      readonly endsAtDrain?: boolean
+      handle(stream: MessageStream, context: CallContext): void
+    }
 
 export interface CallContext {
   readonly metadata: Readonly<Record<string, string>>
@@ -84,6 +92,6 @@ export interface CallContext {
   readonly timeoutMs: number | undefined
   /** Network address of the caller, without its port: limits are counted by it. */
   readonly peer: string
-  /** Aborted when the caller went away or its deadline passed. */
+  /** Called when the caller went away, its deadline passed, or the node stops: who waits should wait no longer. */
   onCancel(callback: () => void): void
 }

@@ -29,7 +29,8 @@ export interface GrpcServerUsage {
  * stay here. TCP connections are accepted by this class (for the limits on them) and handed to grpc-js.
  *
  * Life: `listen` -> (`startDraining` ->) `drain` or `close`. A draining server refuses new calls with
- * NODE_DRAINING, tells its connections to go (GOAWAY) and waits for the calls that it has accepted.
+ * NODE_DRAINING, tells its connections to go (GOAWAY) and waits for the calls that it has accepted: to their
+ * handlers it looks as if the client had half-closed, and the client sees NODE_DRAINING after the last answer.
  */
 export class GrpcServer {
   readonly #logger: RpcLogger
@@ -100,7 +101,7 @@ export class GrpcServer {
     }
   }
 
-  /** From now on new calls are refused; the accepted ones go on, for the service to end them in its own way. */
+  /** From now on new calls are refused; the accepted ones are asked to end. */
   startDraining(): void {
     if (this.#isDraining) return
     this.#isDraining = true

@@ -35,7 +35,7 @@ export function healthHandlers(source: HealthSource): Map<string, ServiceHandler
         },
       },
     ],
-    [Health.watch.path, { kind: 'stream', handle: stream => watch(stream, source) }],
+    [Health.watch.path, { kind: 'stream', endsAtDrain: true, handle: stream => watch(stream, source) }],
   ])
 }
 

@@ -35,6 +35,8 @@ export interface ServerCallEvents {
   onMessage(message: Buffer): void
   onHalfClose(): void
   onDrain(): void
+  /** The node stops: whatever owes its client nothing should end with this error now, the rest soon. */
+  onNodeDraining(error: NaruError): void
   onOver(error: NaruError | undefined): void
 }
 
@@ -61,6 +63,7 @@ export class ServerCall {
   #statusSent = false
   #statusDelivered = false
   #endError: NaruError | undefined
+  #drainError: NaruError | undefined
   #isOver = false
   #isReading = false
   #isPumping = false
@@ -86,7 +89,7 @@ export class ServerCall {
   #endedByLibrary(status: PartialStatusObject): void {
     if (this.#isOver || this.#statusSent) return
     this.end(errorOfLibrary(status, this.path))
-    for (const callback of this.#cancelled.splice(0)) callback()
+    this.hurry()
   }
 
   /** Takes the call from the library; `events` follow from the first `resume` on. */
@@ -104,6 +107,7 @@ export class ServerCall {
       onReceiveMessage: message => this.#receive(message),
       onReceiveHalfClose: () => {
         this.#isReading = false
+        if (this.#isHalfClosed) return
         this.#isHalfClosed = true
         if (!this.#statusSent) this.#events?.onHalfClose()
       },
@@ -139,7 +143,7 @@ export class ServerCall {
 
   #receive(message: Buffer): void {
     this.#isReading = false
-    if (this.#statusSent) return
+    if (this.#statusSent || this.#isHalfClosed) return
     this.#events?.onMessage(message)
     if (!this.#isPaused) this.resume()
   }
@@ -170,9 +174,30 @@ export class ServerCall {
     if (this.#window.remove(bytes) && !this.#statusSent) this.#events?.onDrain()
   }
 
+  drain(error: NaruError): void {
+    if (!this.#isOver && !this.#statusSent) this.#events?.onNodeDraining(error)
+  }
+
+  /**
+   * Nothing more is read, as if the client had half-closed; it has not, so the call will not end well but with this
+   * error, once the handler has ended it.
+   */
+  halfClose(error: NaruError): void {
+    if (this.#isHalfClosed) return
+    this.#isHalfClosed = true
+    this.#drainError = error
+    this.#events?.onHalfClose()
+  }
+
+  /** Whoever waits for something to happen should answer with what there is. */
+  hurry(): void {
+    for (const callback of this.#cancelled.splice(0)) callback()
+  }
+
   /** Ends the call, after what was sent: well, or with the status of an error. */
-  end(error?: NaruError): void {
+  end(cause?: NaruError): void {
     if (this.#isOver || this.#statusSent) return
+    const error = cause ?? this.#drainError
     this.#statusSent = true
     this.#endError = error
     const status = statusOf(error)

@@ -105,7 +105,7 @@ export class ServerCalls implements SendBuffer {
       call.resume()
       return
     }
-    const end = new ServerStream(call, { onFailure })
+    const end = new ServerStream(call, { onFailure, endsAtDrain: handler.endsAtDrain === true })
     call.start(end)
     if (!call.isOver) end.open(() => handler.handle(end, call.context))
   }
@@ -152,8 +152,10 @@ export class ServerCalls implements SendBuffer {
     }
   }
 
+  /** New calls are refused; those under way are told, and end as soon as they have answered what they accepted. */
   startDraining(): void {
     this.#isDraining = true
+    for (const call of [...this.#open]) call.drain(draining())
   }
 
   endAll(): void {

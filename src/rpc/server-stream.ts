@@ -4,6 +4,8 @@ import type { MessageStream, StreamHandlers } from '../ports/transport.ts'
 import type { ServerCall, ServerCallEvents } from './server-call.ts'
 
 export interface ServerStreamOptions {
+  /** See `ServiceHandler`. */
+  readonly endsAtDrain: boolean
   /** A handler threw something that is no NaruError: report it, and answer with what it returns. */
   onFailure(thrown: unknown): NaruError
 }
@@ -72,6 +74,11 @@ export class ServerStream implements MessageStream, ServerCallEvents {
 
   onHalfClose(): void {
     this.#guard(() => this.#handlers?.onEnd?.())
+  }
+
+  onNodeDraining(error: NaruError): void {
+    if (this.#options.endsAtDrain) this.#call.end(error)
+    else this.#call.halfClose(error)
   }
 
   onDrain(): void {

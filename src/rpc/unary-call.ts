@@ -12,6 +12,7 @@ export class UnaryCall implements ServerCallEvents {
   readonly #call: ServerCall
   readonly #options: UnaryCallOptions
   #request: Buffer | undefined
+  #isHandled = false
 
   constructor(call: ServerCall, options: UnaryCallOptions) {
     this.#call = call
@@ -35,6 +36,7 @@ export class UnaryCall implements ServerCallEvents {
       )
       return
     }
+    this.#isHandled = true
     this.#answer(this.#request).catch(thrown => {
       this.#call.end(thrown instanceof NaruError ? thrown : this.#options.onFailure(thrown))
     })
@@ -43,6 +45,12 @@ export class UnaryCall implements ServerCallEvents {
   async #answer(request: Buffer): Promise<void> {
     this.#call.send(await this.#options.handle(request, this.#call.context))
     this.#call.end()
+  }
+
+  /** A request that is not here yet was not accepted; what runs is answered. */
+  onNodeDraining(error: NaruError): void {
+    if (this.#isHandled) this.#call.hurry()
+    else this.#call.end(error)
   }
 
   onDrain(): void {}

@@ -17,7 +17,7 @@ import type { Clock } from '../ports/clock.ts'
 import { type Disk, makeDirectoryDurably } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
 import { type Prng, randomUuid } from '../ports/prng.ts'
-import type { ServiceHandler, ServiceHandlers } from '../ports/transport.ts'
+import type { CallContext, MessageStream, ServiceHandler, ServiceHandlers } from '../ports/transport.ts'
 import { serviceHandlers } from '../service/service-handlers.ts'
 import { claimDataDirectory, dataPaths, identifyDataDirectory } from './data-directory.ts'
 import { reportLogEvent } from './log-events.ts'
@@ -294,8 +294,8 @@ function gatedHandler(handler: ServiceHandler, refusal: () => NaruError | undefi
     }
   }
   return {
-    kind: 'stream',
-    handle: (stream, context) => {
+    ...handler,
+    handle: (stream: MessageStream, context: CallContext) => {
       const error = refusal()
       if (!error) return handler.handle(stream, context)
       stream.setHandlers({ onMessage() {} })

@@ -1,6 +1,6 @@
 import { Consumer } from '../wire/methods.ts'
 import { FetchCall } from './fetch-call.ts'
-import { type HandlerEntry, notImplemented, streaming, unary } from './handlers.ts'
+import { type HandlerEntry, notImplemented, telling, unary } from './handlers.ts'
 import { listOffsets } from './list-offsets.ts'
 import { ReadMemory } from './read-memory.ts'
 import { ReadSession } from './read-session.ts'
@@ -11,7 +11,7 @@ export function consumerService(node: ServiceNode): HandlerEntry[] {
   const memory = new ReadMemory({ bytesMax: node.readBytesInFlightMax })
   return [
     unary(Consumer.fetch, (request, context) => new FetchCall(node, memory, request).run(context)),
-    streaming(Consumer.read, stream => {
+    telling(Consumer.read, stream => {
       new ReadSession(node, memory, stream)
     }),
     unary(Consumer.listOffsets, request => listOffsets(node, memory, request)),

@@ -31,6 +31,14 @@ export function streaming(
   return [method.path, { kind: 'stream', handle }]
 }
 
+/** A stream that tells of things and answers nothing: its client asks another node when this one stops. */
+export function telling(
+  method: { readonly path: MethodPath },
+  handle: (stream: MessageStream, context: CallContext) => void,
+): HandlerEntry {
+  return [method.path, { kind: 'stream', endsAtDrain: true, handle }]
+}
+
 /** Refuses the methods, saying what this release lacks. */
 export function notImplemented(what: string, methods: readonly RefusedMethod[]): HandlerEntry[] {
   return methods.map(method => {

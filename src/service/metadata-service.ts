@@ -1,7 +1,7 @@
 import type { TopicView } from '../metadata/topic-image.ts'
 import type { MetadataGetRequest, MetadataGetResponse } from '../wire/messages.ts'
 import { Metadata } from '../wire/methods.ts'
-import { type HandlerEntry, streaming, unary } from './handlers.ts'
+import { type HandlerEntry, telling, unary } from './handlers.ts'
 import { MetadataFeed } from './metadata-feed.ts'
 import { clusterFacts, nodeEndpoint, topicMetadata } from './metadata-views.ts'
 import { MetadataWatch } from './metadata-watch.ts'
@@ -14,7 +14,7 @@ export function metadataService(node: ServiceNode): HandlerEntry[] {
   const feed = new MetadataFeed(node)
   return [
     unary(Metadata.get, request => get(node, request)),
-    streaming(Metadata.watch, stream => {
+    telling(Metadata.watch, stream => {
       new MetadataWatch(feed, stream)
     }),
   ]

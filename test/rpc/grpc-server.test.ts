@@ -2,11 +2,11 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { NaruError } from '../../src/base/errors.ts'
-import type { MessageStream, ServiceHandler } from '../../src/ports/transport.ts'
+import type { CallContext, MessageStream, ServiceHandler } from '../../src/ports/transport.ts'
 import { GrpcServer } from '../../src/rpc/grpc-server.ts'
 import { GrpcTransport } from '../../src/rpc/grpc-transport.ts'
 import type { GrpcServerLimits } from '../../src/rpc/server-limits.ts'
-import { failureOf, until } from '../harness/recorded-stream.ts'
+import { failureOf, Recorded, until } from '../harness/recorded-stream.ts'
 
 const MIB = 1024 * 1024
 const CALL = '/test.Service/Call'
@@ -29,8 +29,9 @@ interface Served {
 async function serve(
   limits: Partial<GrpcServerLimits> = {},
   handlers: {
-    unary?: (request: Buffer) => Promise<Uint8Array>
+    unary?: (request: Buffer, context: CallContext) => Promise<Uint8Array>
     stream?: (stream: MessageStream) => void
+    endsAtDrain?: boolean
   } = {},
 ): Promise<Served> {
   const warnings: string[] = []
@@ -44,7 +45,10 @@ async function serve(
     limits,
     handlers: new Map<string, ServiceHandler>([
       [CALL, { kind: 'unary', handle: handlers.unary ?? (async request => request) }],
-      [STREAM, { kind: 'stream', handle: handlers.stream ?? echo }],
+      [
+        STREAM,
+        { kind: 'stream', endsAtDrain: handlers.endsAtDrain === true, handle: handlers.stream ?? echo },
+      ],
     ]),
   })
   const port = await server.listen({ host: '127.0.0.1', port: 0 })
@@ -435,14 +439,102 @@ describe('draining', () => {
     expect(server.usage).toMatchObject({ calls: 0 })
   })
 
+  it('lets a stream answer what it took, takes no more, and says NODE_DRAINING after the last answer', async () => {
+    const taken: string[] = []
+    let answer: () => void = () => {}
+    const { server, address } = await serve(
+      {},
+      {
+        stream: stream =>
+          stream.setHandlers({
+            onMessage: message => void taken.push(String(message)),
+            onEnd: () => {
+              answer = () => {
+                for (const text of taken) stream.write(Buffer.from(text))
+                stream.end()
+              }
+            },
+          }),
+      },
+    )
+    const client = new Recorded(connect(address).stream(STREAM))
+    client.stream.write(Buffer.from('a'))
+    client.stream.write(Buffer.from('b'))
+    await until(() => taken.length === 2, 'both are taken')
+    const drained = server.drain({ timeoutMs: 20_000 })
+    client.stream.write(Buffer.from('too late'))
+    for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
+    expect(client.closedWith).toBe('open')
+    answer()
+    expect((await client.closed)?.reason).toBe('NODE_DRAINING')
+    expect(client.texts()).toEqual(['a', 'b'])
+    await drained
+  })
+
+  it('ends well a stream that its client had half-closed before', async () => {
+    let end: (() => void) | undefined
+    const { server, address } = await serve(
+      {},
+      {
+        stream: stream =>
+          stream.setHandlers({
+            onMessage() {},
+            onEnd: () => {
+              end = () => stream.end()
+            },
+          }),
+      },
+    )
+    const client = new Recorded(connect(address).stream(STREAM))
+    client.stream.write(Buffer.from('a'))
+    client.stream.end()
+    await until(() => end !== undefined, 'the handler knows')
+    const drained = server.drain({ timeoutMs: 20_000 })
+    end?.()
+    expect(await client.closed).toBeUndefined()
+    await drained
+  })
+
+  it('ends streams that owe nothing at once, and hurries calls that wait', async () => {
+    let ends = 0
+    const { server, address } = await serve(
+      {},
+      {
+        endsAtDrain: true,
+        stream: stream => stream.setHandlers({ onMessage() {}, onEnd: () => void ends++ }),
+        unary: (_request, context) =>
+          new Promise(resolve => context.onCancel(() => resolve(Buffer.from('so far')))),
+      },
+    )
+    const channel = connect(address)
+    const client = new Recorded(channel.stream(STREAM))
+    const waiting = channel.unary(CALL, Buffer.alloc(1))
+    await until(() => server.usage.calls === 2, 'both run')
+    const drained = server.drain({ timeoutMs: 20_000 })
+    expect((await client.closed)?.reason).toBe('NODE_DRAINING')
+    expect(String(await waiting)).toBe('so far')
+    await drained
+    expect(ends).toBe(0)
+  })
+
+  it('does not wait for requests that are not here yet', async () => {
+    const { server, port } = await serve()
+    const stream = rawCall(rawSession(port), CALL)
+    stream.write(framed(Buffer.alloc(100)).subarray(0, 50))
+    const trailers = trailersOf(stream)
+    await until(() => server.usage.calls === 1, 'the call is open')
+    await server.drain({ timeoutMs: 20_000 })
+    expect((await trailers)['grpc-message']).toContain('stopping')
+  })
+
   it('ends what is left at the limit with NODE_DRAINING', async () => {
-    const { server, address } = await serve()
-    const stream = connect(address).stream(STREAM)
-    const closed = new Promise<NaruError | undefined>(resolve => {
-      stream.setHandlers({ onMessage: () => {}, onClose: error => resolve(error as NaruError | undefined) })
-    })
+    const { server, address } = await serve(
+      {},
+      { stream: stream => stream.setHandlers({ onMessage() {}, onEnd() {} }) },
+    )
+    const client = new Recorded(connect(address).stream(STREAM))
     await until(() => server.usage.calls === 1, 'the stream is open')
     await server.drain({ timeoutMs: 50 })
-    expect((await closed)?.reason).toBe('NODE_DRAINING')
+    expect((await client.closed)?.reason).toBe('NODE_DRAINING')
   })
 })
