@@ -41,6 +41,12 @@ export class BenchRun {
     console.log(`  ${name} (${repeat + 1}): ${formatValue(value)} ${unit}${steal}${mark}`)
   }
 
+  /** How much of a core the server used while the load ran, which is shorter than the window of its whole process. */
+  addServerTime(label: Label, usage: WindowUsage, loadMs: number): void {
+    const what = `${label.what}: processor of the server`
+    this.add({ ...label, what }, '% of a core', (100 * usage.processMs) / loadMs, usage)
+  }
+
   /** Heading of what comes next. */
   say(text: string): void {
     console.log(`\n${text}`)

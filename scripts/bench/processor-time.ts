@@ -9,8 +9,8 @@ export interface WindowUsage {
   readonly stealPercent: number
   /** Used by anybody on this machine, of all cores' time. */
   readonly busyPercent: number
-  /** Of one core, by the process that was named. */
-  readonly processPercent: number | undefined
+  /** Processor time of the process that was named. */
+  readonly processMs: number
 }
 
 /** Measures who had the processors between two moments. */
@@ -30,13 +30,12 @@ export class ProcessorWindow {
     const elapsedMs = performance.now() - this.#startedMs
     const total = Math.max(1, now.total - this.#machine.total)
     const percent = (ticks: number) => (100 * ticks) / total
-    const ofProcess = this.#pid === undefined ? undefined : processTicks(this.#pid) - this.#processTicks
+    const ofProcess = this.#pid === undefined ? 0 : processTicks(this.#pid) - this.#processTicks
     return {
       elapsedMs,
       stealPercent: percent(now.steal - this.#machine.steal),
       busyPercent: percent(now.busy - this.#machine.busy),
-      processPercent:
-        ofProcess === undefined ? undefined : (100 * ofProcess) / TICKS_PER_SECOND / (elapsedMs / 1000),
+      processMs: (1000 * ofProcess) / TICKS_PER_SECOND,
     }
   }
 }

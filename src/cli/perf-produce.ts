@@ -26,6 +26,11 @@ export function addPerfProduce(perf: Command, context: CliContext): void {
     .description('store random records as fast as they are acknowledged')
     .option('--records <count>', `how many (default: ${RECORDS_DEFAULT})`, wholeNumber({ min: 1 }))
     .option('--seconds <n>', 'for how long, instead of how many', wholeNumber({ min: 1 }))
+    .option(
+      '--spread <partitions>',
+      'give each record to the next of so many partitions, as keys would (default: a batch to each)',
+      wholeNumber({ min: 1 }),
+    )
   addOutputOption(addConnectionOption(addCompressionOption(addRecordBytesOption(command)), context)).action(
     async (topic: string, flags: ProduceLoadFlags) => {
       if (flags.records !== undefined && flags.seconds !== undefined)
@@ -38,6 +43,7 @@ export function addPerfProduce(perf: Command, context: CliContext): void {
 interface ProduceLoadFlags extends ConnectionFlags, OutputFlags {
   readonly records?: number
   readonly seconds?: number
+  readonly spread?: number
   readonly recordBytes: number
   readonly compression?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 }
@@ -48,7 +54,7 @@ async function produceLoad(
   flags: ProduceLoadFlags,
   context: CliContext,
 ): Promise<void> {
-  const { recordBytes, compression, seconds } = flags
+  const { recordBytes, compression, seconds, spread } = flags
   const values = randomValues(recordBytes)
   const recordsMax = flags.records ?? (seconds === undefined ? RECORDS_DEFAULT : Number.POSITIVE_INFINITY)
   const progress = startProgress({
@@ -66,8 +72,10 @@ async function produceLoad(
       let hasRoom = true
       const turnEnd = Math.min(recordsMax, records + turnRecords)
       while (hasRoom && records < turnEnd) {
-        const value = values[records++ % values.length] as Buffer
-        hasRoom = producer.enqueue({ topic, value })
+        const value = values[records % values.length] as Buffer
+        const partition = spread === undefined ? undefined : records % spread
+        hasRoom = producer.enqueue({ topic, partition, value })
+        records++
       }
       progress.advance(records)
       await (hasRoom ? setImmediate() : producer.ready())

@@ -43,6 +43,11 @@ describe('perf produce', () => {
     expect(client.calls).toContainEqual(['flush'])
   })
 
+  it('spreads records over partitions one by one when asked', async () => {
+    await perf('produce t --records 5 --spread 2')
+    expect(client.records.map(record => record.partition)).toEqual([0, 1, 0, 1, 0])
+  })
+
   it('ends with the time when one is given', async () => {
     client.fullEvery = 1
     const { out } = await perf('produce t --seconds 2 -o json')

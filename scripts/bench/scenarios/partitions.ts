@@ -4,8 +4,8 @@ import { NaruNode } from '../naru-node.ts'
 const RECORD_BYTES = 100
 
 /**
- * What it costs that the same load is spread over ever more partitions: each has a file of its own to sync before its
- * records are acknowledged. The node runs with a probe that counts syncs.
+ * What it costs that the same load is spread over ever more partitions, record by record, as keys spread it: each has a
+ * file of its own to sync before its records are acknowledged. The node runs with a probe that counts syncs.
  */
 export async function partitions(run: BenchRun): Promise<void> {
   const { options } = run
@@ -38,6 +38,7 @@ async function oneCount(
   await node.createTopic(topic, count)
   const before = await node.counts()
   const load = ['--seconds', String(run.options.seconds), '--record-bytes', String(RECORD_BYTES)]
+  load.push('--spread', String(count))
   const { result, usage } = await run.window(
     () => node.runJson<Produced>(['perf', 'produce', topic, ...load]),
     node.pid,
@@ -54,11 +55,6 @@ async function oneCount(
     (after.syncMs - before.syncMs) / Math.max(1, syncs),
     usage,
   )
-  run.add(
-    { ...label, what: 'busy partitions: processor of the server' },
-    '% of a core',
-    usage.processPercent ?? 0,
-    usage,
-  )
+  run.addServerTime({ ...label, what: 'busy partitions' }, usage, result.elapsedMs)
   await node.deleteTopic(topic)
 }

@@ -13,6 +13,7 @@ export const RECORD_SIZES = [
 interface Rate {
   readonly records: number
   readonly recordsPerSecond: number
+  readonly elapsedMs: number
 }
 
 /**
@@ -64,12 +65,7 @@ async function naruTurn(run: BenchRun, node: NaruNode, turn: Turn): Promise<void
   const produced = await run.window(() => node.runJson<Rate>(['perf', 'produce', topic, ...load]), node.pid)
   run.add({ ...label, what: 'memory loaded', variant: '' }, 'MB', memory.end(), produced.usage)
   run.add({ ...label, what: 'produce' }, 'records/s', produced.result.recordsPerSecond, produced.usage)
-  run.add(
-    { ...label, what: 'produce: processor of the server' },
-    '% of a core',
-    produced.usage.processPercent ?? 0,
-    produced.usage,
-  )
+  run.addServerTime({ ...label, what: 'produce' }, produced.usage, produced.result.elapsedMs)
   const consumed = await run.window(() => node.runJson<Rate>(['perf', 'consume', topic]), node.pid)
   if (consumed.result.records !== produced.result.records)
     throw new Error(`${produced.result.records} records were stored, ${consumed.result.records} came back`)
@@ -92,12 +88,8 @@ async function kafkaTurn(run: BenchRun, kafka: KafkaAnchor, turn: Turn & { mode:
       const system = `kafka ${mode}`
       run.add({ ...label, what: 'memory loaded', system: 'kafka', variant: '' }, 'MB', loadedMb, usage)
       run.add({ ...label, what: 'produce', system }, 'records/s', result.recordsPerSecond, usage)
-      run.add(
-        { ...label, what: 'produce: processor of the server', system },
-        '% of a core',
-        usage.processPercent ?? 0,
-        usage,
-      )
+      const loadMs = (1000 * result.records) / result.recordsPerSecond
+      run.addServerTime({ ...label, what: 'produce', system }, usage, loadMs)
       // One reading per turn of the sizes is enough: what wrote the records makes little difference.
       if (mode === 'default') await kafkaConsume(run, kafka, { topic, records: result.records, ...label })
     }
