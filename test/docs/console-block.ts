@@ -22,7 +22,7 @@ export function comparable(line: string): string {
     .replace(/"value":".*"/, '"value":TEXT')
     .replace(/^( *offsets) .*( compression \w+) .*/, '$1$2')
     .replace(/[\d.]+ [KM]?i?B +\d+ +/, 'SIZE BATCHES ')
-    .replaceAll(/\d+\.\d+/g, 'DECIMAL')
+    .replace(/^(acknowledged|read) .*/, '$1 MILLISECONDS')
     .replaceAll(/ +/g, ' ')
     .trimEnd()
 }
