@@ -1,10 +1,13 @@
 import type { Epoch, MetadataIndex, Offset } from '../../base/brands.ts'
 import type { NaruError } from '../../base/errors.ts'
+import type { CheckpointFile } from '../../log/checkpoint-file.ts'
 import { DEFAULT_LOG_CONFIG, type LogConfig } from '../../log/log-config.ts'
 import type { LogEvent } from '../../log/log-core.ts'
+import { type OffsetEntry, offsetCheckpoint } from '../../log/offset-checkpoint.ts'
 import { type LogResources, PartitionLog } from '../../log/partition-log.ts'
 import type { MetadataRecord } from '../../metadata/metadata-record.ts'
-import type { Clock } from '../../ports/clock.ts'
+import type { Clock, Timer } from '../../ports/clock.ts'
+import { type Disk, DiskError } from '../../ports/disk.ts'
 import { BatchBuilder } from '../../records/batch-builder.ts'
 import { lastOffsetAt } from '../../records/batch-header.ts'
 import { batchPositions } from '../../records/batch-positions.ts'
@@ -12,6 +15,7 @@ import { decodeBatch } from '../../records/decode-batch.ts'
 import type { MetadataEntry, MetadataLog, MetadataLogListener } from './metadata-log.ts'
 import { decodeMetadataRecord, encodeMetadataRecord } from './metadata-record-codec.ts'
 
+const RECOVERY_POINT_INTERVAL_MS = 60_000
 const READ_BYTES_MAX = 1024 * 1024
 
 /** Metadata are kept until a snapshot takes their place, whatever holds for topics. */
@@ -33,10 +37,18 @@ export class SingleVoterLog implements MetadataLog {
   readonly #clock: Clock
   readonly #term: Epoch
   readonly #listener: MetadataLogListener
+  readonly #recoveryPoint: RecoveryPoint
+  #timer: Timer | undefined
   #closed = false
 
-  private constructor(options: { log: PartitionLog; clock: Clock; listener: MetadataLogListener }) {
+  private constructor(options: {
+    log: PartitionLog
+    clock: Clock
+    listener: MetadataLogListener
+    recoveryPoint: RecoveryPoint
+  }) {
     this.#log = options.log
+    this.#recoveryPoint = options.recoveryPoint
     this.#clock = options.clock
     this.#listener = options.listener
     this.#term = (options.log.latestEpoch ?? 0) + 1
@@ -44,7 +56,8 @@ export class SingleVoterLog implements MetadataLog {
 
   /** Opens the log and hands what it holds to `onEntry`, in order; all of it is committed. */
   static async open(options: SingleVoterLogOptions): Promise<SingleVoterLog> {
-    const { clock, listener, onEntry } = options
+    const { clock, listener, onEntry, directory } = options
+    const recoveryPoint = new RecoveryPoint(options.resources.disk, directory)
     let opened: SingleVoterLog | undefined
     const log = await PartitionLog.open({
       resources: options.resources,
@@ -52,8 +65,10 @@ export class SingleVoterLog implements MetadataLog {
       name: 'metadata',
       config: LOG_CONFIG,
       urgent: true,
-      // Read whole at each start anyway, and nothing is ever removed: no checkpoint could say more than the log.
+      // Read whole at each start anyway. Only what was written since the recovery point may be a torn end: a bad batch
+      // below it is damage, and must not be cut off with all the metadata behind it.
       cleanStop: false,
+      recoveryPoint: await recoveryPoint.read(),
       checkpoint: async () => {},
       onProgress: () => {
         if (opened) opened.#onProgress()
@@ -66,7 +81,9 @@ export class SingleVoterLog implements MetadataLog {
     })
     if (log.failure) throw log.failure
     await replay(log, onEntry)
-    opened = new SingleVoterLog({ log, clock, listener })
+    await recoveryPoint.write(log.syncedEndOffset)
+    opened = new SingleVoterLog({ log, clock, listener, recoveryPoint })
+    opened.#noteLater()
     return opened
   }
 
@@ -82,9 +99,20 @@ export class SingleVoterLog implements MetadataLog {
     return this.#log.logEndOffset
   }
 
+  /** What is appended is written, synced and reported as committed first: its callers get their answers. */
   async close(): Promise<void> {
+    this.#timer?.cancel()
+    const isWhole = await this.#log.close()
     this.#closed = true
-    await this.#log.close()
+    if (isWhole && !this.#log.failure) await this.#recoveryPoint.write(this.#log.syncedEndOffset)
+  }
+
+  /** Now and then; what a start finds good beyond the point is durable all the same. */
+  #noteLater(): void {
+    this.#timer = this.#clock.setTimer(RECOVERY_POINT_INTERVAL_MS, () => {
+      if (this.#closed || this.#log.failure) return
+      void this.#recoveryPoint.write(this.#log.syncedEndOffset).then(() => this.#noteLater())
+    })
   }
 
   #onProgress(): void {
@@ -106,6 +134,33 @@ export interface SingleVoterLogOptions {
   readonly listener: MetadataLogListener
   readonly onEntry: (entry: MetadataEntry) => void
   readonly onEvent: (event: LogEvent) => void
+}
+
+/** Below it everything was synced once, as for a partition: a file of the same format, in the log's directory. */
+class RecoveryPoint {
+  readonly #file: CheckpointFile<OffsetEntry>
+  #written: Offset | undefined
+
+  constructor(disk: Disk, directory: string) {
+    this.#file = offsetCheckpoint(disk, directory, 'recovery-point')
+  }
+
+  async read(): Promise<Offset> {
+    const [entry] = (await this.#file.read()) ?? []
+    this.#written = entry?.offset
+    return entry?.offset ?? 0
+  }
+
+  /** Without room or descriptors the old one stays, which claims less. */
+  async write(offset: Offset): Promise<void> {
+    if (offset === this.#written) return
+    try {
+      await this.#file.write([{ topic: 'metadata', partition: 0, offset }])
+      this.#written = offset
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown
+    }
+  }
 }
 
 async function replay(log: PartitionLog, onEntry: (entry: MetadataEntry) => void): Promise<void> {
