@@ -21,6 +21,8 @@ export interface AppendResult {
   readonly kind: 'appended' | 'duplicate'
   readonly baseOffset: Offset
   readonly lastOffset: Offset
+  /** Largest timestamp of the batch as it is stored. */
+  readonly maxTimestamp: number
 }
 
 /**
@@ -78,6 +80,7 @@ export class LogAppender implements Flushable {
       kind: 'appended',
       baseOffset: lastOffset - (lastOffsetAt(batch, 0) - baseOffsetAt(batch, 0)),
       lastOffset,
+      maxTimestamp: maxTimestampAt(batch, 0),
     }
   }
 
@@ -218,7 +221,14 @@ export class LogAppender implements Flushable {
     const forced = this.#syncForced
     this.#syncForced = false
     const group = this.#nextGroup()
-    if (group.batches.length > 0) await this.#write(group)
+    if (group.batches.length > 0) {
+      try {
+        await this.#write(group)
+      } catch (thrown) {
+        this.#syncForced ||= forced
+        throw thrown
+      }
+    }
     if (forced || core.syncedEndOffset < core.writtenEndOffset) {
       await core.timed(() => core.context.files.use(core.segments.last.path, file => file.sync()))
       this.#synced(generation, core.writtenEndOffset)
@@ -233,7 +243,9 @@ export class LogAppender implements Flushable {
   async #write(group: WriteGroup): Promise<void> {
     const core = this.#core
     const { roll } = group
-    if (roll) await core.timed(() => rollSegment(core, roll, group.baseOffset))
+    // Retention may have made the very segment that this batch was to begin.
+    if (roll && core.segments.last.baseOffset < group.baseOffset)
+      await core.timed(() => rollSegment(core, roll, group.baseOffset))
     const segment = core.segments.last
     const generation = core.generation
     await core.timed(() =>

@@ -86,12 +86,12 @@ export class LogCore {
   highWatermark: Offset = 0
   /** Begun anew by each truncation and leader epoch; completions of older ones are ignored. */
   generation = 0
-  /** Since when a write or sync has been under way (monotonic), for rule B6. */
-  outstandingSinceMs: number | undefined
   /** Truncations and resets that have not resolved: nothing is appended, and no sync completion counts. */
   cutting = 0
   failure: NaruError | undefined
   closed = false
+  /** Writes and syncs under way (with write caching one of each at a time), the oldest first. */
+  readonly #underWay = new Set<{ readonly sinceMs: number }>()
   #marking: Promise<void> | undefined
   readonly #onProgress: (progress: LogProgress) => void
   readonly #onEvent: (event: LogEvent) => void
@@ -136,13 +136,19 @@ export class LogCore {
 
   /** Runs a write or sync of this log's files with its time kept. */
   async timed<Result>(operation: () => Promise<Result>): Promise<Result> {
-    const outer = this.outstandingSinceMs
-    this.outstandingSinceMs = outer ?? this.clock.monotonicMs()
+    const started = { sinceMs: this.clock.monotonicMs() }
+    this.#underWay.add(started)
     try {
       return await operation()
     } finally {
-      this.outstandingSinceMs = outer
+      this.#underWay.delete(started)
     }
+  }
+
+  /** Since when a write or sync has been under way (monotonic), for rule B6. */
+  get outstandingSinceMs(): number | undefined {
+    const [oldest] = this.#underWay
+    return oldest?.sinceMs
   }
 
   /** After a failed write or sync nothing is known of the files: only a restart finds out (fsync is never retried). */

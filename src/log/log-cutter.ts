@@ -19,6 +19,8 @@ export class LogCutter {
   readonly #appender: LogAppender
   readonly #reader: LogReader
   readonly #pending: PendingWrites
+  /** Whether the log start is durable as it is. */
+  #isStartNoted = true
 
   constructor(options: { core: LogCore; appender: LogAppender; reader: LogReader; pending: PendingWrites }) {
     this.#core = options.core
@@ -84,15 +86,17 @@ export class LogCutter {
     const core = this.#core
     await core.lock.run(async () => {
       core.ensureServing()
-      if (offset <= core.logStartOffset) return
-      core.logStartOffset = offset
+      if (offset <= core.logStartOffset && this.#isStartNoted) return
+      core.logStartOffset = Math.max(offset, core.logStartOffset)
       checkOffsets(core)
       this.#reader.forgetCursors()
-      await orOffline(core, async () => {
+      this.#isStartNoted = false
+      await orLater(core, async () => {
         const noted = await ifRoom(core.checkpoint)
         await removeSegmentsBelowStart(core)
         // On a full disk the removal is what makes room, and whole segments need no note of the start.
         if (!noted) await core.checkpoint()
+        this.#isStartNoted = true
       })
     })
   }
@@ -101,10 +105,10 @@ export class LogCutter {
   async rollIdle(): Promise<boolean> {
     const core = this.#core
     return core.lock.run(async () => {
-      if (core.failure || this.isCutting || this.#pending.sizeBytes > 0) return false
-      if (core.segments.last.sizeBytes === 0) return false
+      if (core.failure || core.closed || this.isCutting || this.#pending.sizeBytes > 0) return false
+      if (core.segments.last.sizeBytes === 0 || core.logEndOffset > core.highWatermark) return false
       const snapshot = core.producers.encodeSnapshot()
-      await orOffline(core, () => rollSegment(core, { snapshot }, core.logEndOffset))
+      await orLater(core, () => rollSegment(core, { snapshot }, core.logEndOffset))
       this.#pending.restart(core)
       return true
     })
@@ -163,4 +167,34 @@ export async function orOffline<Result>(core: LogCore, work: () => Promise<Resul
     if (thrown instanceof NaruError) throw thrown
     throw thrown instanceof DamagedLog ? core.quarantine(thrown.defect) : core.failedDisk(thrown)
   }
+}
+
+/**
+ * The same for what may as well be done later: a full disk (or a process out of descriptors) has not changed anything
+ * that is stored, so the log goes on, and who asked is told to try again.
+ */
+export function orLater<Result>(core: LogCore, work: () => Promise<Result>): Promise<Result> {
+  return orOffline(core, async () => {
+    try {
+      return await work()
+    } catch (thrown) {
+      throw shortage(core.name, thrown) ?? thrown
+    }
+  })
+}
+
+function shortage(name: string, thrown: unknown): NaruError | undefined {
+  if (!(thrown instanceof DiskError)) return undefined
+  if (thrown.code === 'ENOSPC')
+    return new NaruError(
+      'DISK_FULL',
+      `the disk of the log ${name} is full (${thrown.message}): free some space or add some, then try again`,
+      { details: { log: name }, cause: thrown, outcome: 'unknown' },
+    )
+  if (thrown.code !== 'EMFILE') return undefined
+  return new NaruError(
+    'OVERLOADED',
+    `the process has no descriptor left for the log ${name} (${thrown.message}): raise its limit (ulimit -n), or lower open.files.max`,
+    { details: { log: name }, cause: thrown, outcome: 'unknown' },
+  )
 }

@@ -1,7 +1,7 @@
 import type { PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Timer } from '../ports/clock.ts'
-import { DiskError } from '../ports/disk.ts'
+import { type Disk, DiskError } from '../ports/disk.ts'
 import { takeCleanShutdown, writeCleanShutdown } from './clean-shutdown-file.ts'
 import { DeletedPartitions } from './deleted-partitions.ts'
 import { IndexCache } from './index-cache.ts'
@@ -11,7 +11,12 @@ import {
   type LogDirectoryOptions,
   type PartitionOpenOptions,
 } from './log-directory-options.ts'
-import { DELETED_SUFFIX, parsePartitionDirectoryName, partitionDirectoryName } from './log-file-names.ts'
+import {
+  DELETED_SUFFIX,
+  parseOffsetFileName,
+  parsePartitionDirectoryName,
+  partitionDirectoryName,
+} from './log-file-names.ts'
 import { LogScrubber } from './log-scrubber.ts'
 import { TailBudget } from './log-tail.ts'
 import { OpenFiles } from './open-files.ts'
@@ -142,9 +147,7 @@ export class LogDirectory {
     const name = partitionDirectoryName(options.topic, options.partition)
     return this.#serially(name, async () => {
       this.#ensureOpen()
-      if (this.#logs.has(name)) {
-        throw new NaruError('INTERNAL', `the log ${name} is open already`, { outcome: 'none' })
-      }
+      await this.#closeOther(name, options.topicId)
       await this.#takeOpenSlot()
       try {
         return await this.#open(name, options)
@@ -268,10 +271,18 @@ export class LogDirectory {
       // Durably in use from here on: before anything in it can be acknowledged (rule B3).
       const { logStartOffset } = log
       const offsets = { topic, partition, recoveryPoint: logStartOffset, highWatermark: 0, logStartOffset }
-      this.#checkpoints.set(name, offsets)
-      await this.#checkpoints.writeRecoveryPoints()
+      await this.#checkpoints.add(name, offsets)
     }
     return log
+  }
+
+  /** The log of a topic deleted while it was being opened may still be open where another one's comes now. */
+  async #closeOther(name: string, topicId: Uuid): Promise<void> {
+    const log = this.#logs.get(name)
+    if (!log) return
+    if ((await readPartitionMetadata(this.#options.disk, log.directory)) === topicId)
+      throw new NaruError('INTERNAL', `the log ${name} is open already`, { outcome: 'none' })
+    await this.#close(log)
   }
 
   /** Sees to it that a directory of this topic's is there. */
@@ -299,7 +310,14 @@ export class LogDirectory {
     this.#closedClean.delete(name)
     if (this.#checkpoints.get(name)) {
       this.#checkpoints.delete(name)
-      await this.#checkpoints.writeAll()
+      try {
+        await this.#checkpoints.writeAll()
+      } catch (thrown) {
+        if (!(thrown instanceof DiskError && thrown.code === 'ENOSPC')) throw thrown
+        // A deleted topic is what makes room on a full disk: its records go at once, and that they went is no loss.
+        await removeSegmentFiles(this.#options.disk, this.#pathOf(name))
+        await this.#checkpoints.writeAll()
+      }
     }
     if (await this.#options.disk.stat(this.#pathOf(name))) await this.#deleted.rename(name, id)
   }
@@ -308,7 +326,8 @@ export class LogDirectory {
     const clean = await log.close()
     this.#logs.delete(log.name)
     this.#closedClean.set(log.name, clean)
-    await this.#note(log.name, log)
+    // Else the last checkpoint stays: it claims less.
+    if (clean) await this.#note(log.name, log)
   }
 
   /** For a log that is about to remove bytes: the files claim at most what stays. */
@@ -316,12 +335,12 @@ export class LogDirectory {
     const known = this.#checkpoints.get(name)
     if (!known || !log) return
     const { recoveryPoint, logStartOffset } = log
-    const startMoves = logStartOffset !== known.logStartOffset
     const pointMoves = recoveryPoint < known.recoveryPoint
     known.recoveryPoint = Math.min(known.recoveryPoint, recoveryPoint)
     known.logStartOffset = logStartOffset
     if (pointMoves) await this.#checkpoints.writeRecoveryPoints()
-    if (startMoves) await this.#checkpoints.writeLogStarts()
+    // Also if it is known already: an earlier write of it may have failed.
+    await this.#checkpoints.writeLogStarts()
   }
 
   /** The recovery point rises only after the epoch checkpoint covers it: a recovery trusts the one up to the other. */
@@ -386,6 +405,12 @@ export class LogDirectory {
     if (this.#closed)
       throw new NaruError('CLOSED', `the data directory ${this.#options.dataDirectory} is closed`)
   }
+}
+
+async function removeSegmentFiles(disk: Disk, directory: string): Promise<void> {
+  if (!(await disk.stat(directory))) return
+  for (const { name } of await disk.list(directory))
+    if (parseOffsetFileName(name)) await disk.remove(`${directory}/${name}`)
 }
 
 function lostPartition(name: string, directory: string): NaruError {

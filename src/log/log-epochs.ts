@@ -16,7 +16,12 @@ export async function readEpochCheckpoint(core: LogCore): Promise<readonly Leade
 /** Written where a power cut could otherwise cost a scan of more than the last segment: roll, truncation, close. */
 export async function writeEpochCheckpoint(core: LogCore): Promise<void> {
   core.epochs.dirty = false
-  await core.epochFile.write(core.epochs.entries)
+  try {
+    await core.epochFile.write(core.epochs.entries)
+  } catch (thrown) {
+    core.epochs.dirty = true
+    throw thrown
+  }
 }
 
 function rises(entries: readonly LeaderEpochEntry[]): boolean {

@@ -159,7 +159,10 @@ class Recovery {
       throw new DamagedLog({ file: segment.path, position: segment.sizeBytes, offset: endOffset, what })
     }
     if (isLast) await this.#makeDurable(segment)
-    else await segment.closeForAppends()
+    else {
+      await segment.closeForAppends()
+      segment.lendIndexes()
+    }
     if (!this.#report.rebuilt.includes('indexes')) this.#report.rebuilt.push('indexes')
     return endOffset
   }
@@ -196,7 +199,15 @@ class Recovery {
     const start = Math.max(this.#options.logStartOffset, core.segments.first.baseOffset)
     core.logStartOffset = start
     if (start <= core.logEndOffset) return
-    // Only with write caching: the records behind a durable log start were lost. All that is left lies below it.
+    if (!core.config.writeCaching) {
+      throw new DamagedLog({
+        file: core.segments.last.path,
+        position: core.segments.last.sizeBytes,
+        offset: core.logEndOffset,
+        what: `the log ends here, but its start was moved to offset ${start} once`,
+      })
+    }
+    // With write caching the records behind a durable log start may be lost. All that is left lies below it.
     for (const segment of [...core.segments.all].reverse()) {
       await segment.remove()
       await core.disk.syncDirectory(core.directory)

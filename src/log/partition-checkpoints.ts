@@ -60,8 +60,14 @@ export class PartitionCheckpoints {
     return this.#entries.get(name)
   }
 
-  set(name: string, offsets: PartitionOffsets): void {
+  /**
+   * A partition is in use from now on, durably. The recovery points, which say so, come last: the other two files may
+   * still hold offsets of an earlier topic under this name, which must not come to count with it.
+   */
+  async add(name: string, offsets: PartitionOffsets): Promise<void> {
     this.#entries.set(name, offsets)
+    await Promise.all([this.writeLogStarts(), this.#writeHighWatermarks()])
+    await this.writeRecoveryPoints()
   }
 
   delete(name: string): void {
@@ -79,7 +85,11 @@ export class PartitionCheckpoints {
   async writeAll(): Promise<void> {
     await this.writeRecoveryPoints()
     await this.writeLogStarts()
-    await this.#highWatermark.write(this.#list(entry => entry.highWatermark))
+    await this.#writeHighWatermarks()
+  }
+
+  #writeHighWatermarks(): Promise<void> {
+    return this.#highWatermark.write(this.#list(entry => entry.highWatermark))
   }
 
   #list(offsetOf: (entry: PartitionOffsets) => Offset): OffsetEntry[] {

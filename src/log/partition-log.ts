@@ -9,7 +9,7 @@ import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
 import { type AppendResult, LogAppender } from './log-appender.ts'
 import { APPEND_PENDING_BYTES_MAX, type LogConfig } from './log-config.ts'
 import { corruptData, defectOfMark, LogCore, type LogEvent, type LogProgress } from './log-core.ts'
-import { LogCutter, orOffline } from './log-cutter.ts'
+import { LogCutter, orLater } from './log-cutter.ts'
 import { writeEpochCheckpoint } from './log-epochs.ts'
 import { LogReader } from './log-reader.ts'
 import { type OpenReport, recoverLog } from './log-recovery.ts'
@@ -108,7 +108,8 @@ export class PartitionLog {
   static async open(options: PartitionLogOptions): Promise<PartitionLog> {
     const { resources, directory, name, config } = options
     const { disk, clock, files, indexCache } = resources
-    const context = { disk, files, indexCache, directory, indexIntervalBytes: config.indexIntervalBytes }
+    const { indexIntervalBytes } = config
+    const context = { disk, files, indexCache, directory, indexIntervalBytes, closed: false }
     const { checkpoint, onProgress, onEvent } = options
     const core = new LogCore({
       name,
@@ -364,7 +365,7 @@ export class PartitionLog {
   async writeEpochs(): Promise<void> {
     const core = this.#core
     await core.lock.run(async () => {
-      if (!core.failure && core.epochs.dirty) await orOffline(core, () => writeEpochCheckpoint(core))
+      if (!core.failure && core.epochs.dirty) await orLater(core, () => writeEpochCheckpoint(core))
     })
   }
 
@@ -375,19 +376,13 @@ export class PartitionLog {
   async close(): Promise<boolean> {
     const core = this.#core
     if (core.closed) return this.#closedClean
+    let isWhole = true
     await core.lock.run(async () => {
       if (!core.failure) {
         await this.#appender.drain()
-        await orOffline(core, async () => {
-          if (core.failure) return
-          await core.segments.last.writeIndexFiles()
-          if (core.epochs.dirty) await writeEpochCheckpoint(core)
-          await core.producers.writeSnapshot(core.writtenEndOffset, core.producers.encodeSnapshot())
-          const bases = new Set(this.segmentBaseOffsets)
-          await core.producers.removeSnapshotsExcept(at => bases.has(at) || at === core.writtenEndOffset)
-        })
+        isWhole = await this.#writeDerived()
       }
-      core.closed = true
+      core.closed = core.context.closed = true
     })
     await core.marked()
     core.tail.clear(core.writtenEndOffset)
@@ -397,8 +392,28 @@ export class PartitionLog {
       core.context.indexCache.forget(segment)
     }
     // A log in quarantine was left alone, and its mark says more than a missing clean stop would.
-    this.#closedClean = core.failure?.reason !== 'STORAGE_OFFLINE' && this.#pending.sizeBytes === 0
+    this.#closedClean = core.failure?.reason !== 'STORAGE_OFFLINE' && isWhole
     return this.#closedClean
+  }
+
+  /** The derived files for an open without a scan. False: there was no room for them, or for batches before them. */
+  async #writeDerived(): Promise<boolean> {
+    const core = this.#core
+    // A snapshot is of what is stored: what still waits for room is in the producer state, and not in the log.
+    if (core.failure || this.#pending.sizeBytes > 0) return false
+    try {
+      await orLater(core, async () => {
+        await core.segments.last.writeIndexFiles()
+        if (core.epochs.dirty) await writeEpochCheckpoint(core)
+        await core.producers.writeSnapshot(core.writtenEndOffset, core.producers.encodeSnapshot())
+        const bases = new Set(this.segmentBaseOffsets)
+        await core.producers.removeSnapshotsExcept(at => bases.has(at) || at === core.writtenEndOffset)
+      })
+      return true
+    } catch (thrown) {
+      if (!(thrown instanceof NaruError)) throw thrown
+      return false
+    }
   }
 
   #ensureUnchanging(): void {

@@ -55,7 +55,7 @@ export class ProducerStateTable {
     const lastSequence = sequenceAfter(batch.baseSequence, batch.lastOffsetDelta)
     for (const stored of state.batches)
       if (stored.baseSequence === batch.baseSequence && stored.lastSequence === lastSequence)
-        return { kind: 'duplicate', baseOffset: stored.baseOffset, lastOffset: stored.lastOffset }
+        return { kind: 'duplicate', stored }
     const expected = nextSequence(state)
     if (batch.baseSequence === expected) return APPEND
     throw outOfOrder(batch, { expected, isBehind: isBehind(batch.baseSequence, expected) })
@@ -163,7 +163,7 @@ export interface StoredBatch {
 export type ProducerVerdict =
   | { readonly kind: 'append' }
   /** It is in the log already, there; to be answered once the high watermark has passed it (C7). */
-  | { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly lastOffset: Offset }
+  | { readonly kind: 'duplicate'; readonly stored: StoredBatch }
 
 const APPEND: ProducerVerdict = { kind: 'append' }
 

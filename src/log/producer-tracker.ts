@@ -36,11 +36,12 @@ export class ProducerTracker {
   }
 
   /** Where the batch is stored already, or undefined if it is to be appended. Throws for one that must not be. */
-  check(buffer: Buffer, at: number): { baseOffset: Offset; lastOffset: Offset } | undefined {
+  check(buffer: Buffer, at: number): StoredPlace | undefined {
     if (producerIdAt(buffer, at) < 0) return undefined
     const verdict = this.#table.check(producerBatchAt(buffer, at))
     if (verdict.kind === 'append') return undefined
-    return { baseOffset: verdict.baseOffset, lastOffset: verdict.lastOffset }
+    const { baseOffset, lastOffset, timestamp } = verdict.stored
+    return { baseOffset, lastOffset, maxTimestamp: timestamp }
   }
 
   /** The batch is in the log, with its offset in it. */
@@ -114,6 +115,12 @@ export class ProducerTracker {
   #pathOf(offset: Offset): string {
     return `${this.#directory}/${offsetFileName(offset, PRODUCER_SNAPSHOT_SUFFIX)}`
   }
+}
+
+interface StoredPlace {
+  readonly baseOffset: Offset
+  readonly lastOffset: Offset
+  readonly maxTimestamp: number
 }
 
 function producerBatchAt(buffer: Buffer, at: number): ProducerBatch {

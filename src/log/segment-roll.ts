@@ -25,6 +25,7 @@ export async function rollSegment(core: LogCore, roll: SegmentRoll, baseOffset: 
   await core.producers.writeSnapshot(baseOffset, roll.snapshot)
   const segment = await createSegment(core, baseOffset)
   core.segments.add(segment)
+  old.lendIndexes()
   core.emit({ kind: 'rolled', log: core.name, baseOffset })
 }
 
@@ -34,6 +35,8 @@ export async function createSegment(
   baseOffset: Offset,
 ): Promise<Segment> {
   const segment = new Segment(core.context, baseOffset, 0)
+  // A late reader of a file that had this name once (a deleted topic's) may have left it open.
+  core.context.files.forget(segment.path)
   const file = await core.disk.open(segment.path, 'create')
   try {
     assert(file.sizeBytes === 0, 'no other file has the name of a new segment')

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts'
 import type { Offset } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
 import type { Disk } from '../ports/disk.ts'
 import { readWholeFile, writeFileAtomically } from '../ports/disk.ts'
 import type { IndexCache } from './index-cache.ts'
@@ -22,6 +23,8 @@ export interface SegmentContext {
   readonly indexCache: IndexCache
   readonly directory: string
   indexIntervalBytes: number
+  /** The directory may be renamed or gone, and its paths may be another topic's: nothing is opened any more. */
+  closed: boolean
 }
 
 /**
@@ -145,7 +148,8 @@ export class Segment {
     }
   }
 
-  read(position: number, length: number): Promise<Buffer> {
+  async read(position: number, length: number): Promise<Buffer> {
+    if (this.#context.closed) throw new NaruError('CLOSED', `the log of ${this.path} is closed`)
     return this.#context.files.use(this.path, file => file.read(position, length))
   }
 
@@ -157,11 +161,15 @@ export class Segment {
     this.#sizeBytes += batch.sizeBytes
   }
 
-  /** Nothing more is appended: the indexes are finished, on disk, and stay in memory only while they are used. */
+  /** Nothing more is to be appended: the indexes are finished and on disk. Safe to repeat. */
   async closeForAppends(): Promise<void> {
     assert(this.#indexes, 'the last segment of a log keeps its indexes in memory')
     this.#indexes.finish()
     await this.writeIndexFiles()
+  }
+
+  /** Another segment is the last one now: the indexes stay in memory only while they are used. */
+  lendIndexes(): void {
     this.#context.indexCache.add(this)
   }
 
@@ -188,8 +196,9 @@ export class Segment {
     const { disk } = this.#context
     const snapshot = this.#pathOf(PRODUCER_SNAPSHOT_SUFFIX)
     if (await disk.stat(snapshot)) await disk.remove(snapshot)
-    this.#context.files.forget(this.path)
     await disk.remove(this.path)
+    // Afterwards: a reader in between would keep the file open, and its space taken.
+    this.#context.files.forget(this.path)
     this.#context.indexCache.forget(this)
   }
 

@@ -6,8 +6,8 @@ describe('a partition log', () => {
   it('moves its end at the append, and the written and synced ends once the disk has the bytes', async () => {
     const fixture = await openLog({ directory: await temporaryDirectory() })
     const { log, progress } = fixture
-    expect(append(log, { count: 3 })).toEqual({ kind: 'appended', baseOffset: 0, lastOffset: 2 })
-    expect(append(log, { count: 2 })).toEqual({ kind: 'appended', baseOffset: 3, lastOffset: 4 })
+    expect(append(log, { count: 3 })).toMatchObject({ kind: 'appended', baseOffset: 0, lastOffset: 2 })
+    expect(append(log, { count: 2 })).toMatchObject({ kind: 'appended', baseOffset: 3, lastOffset: 4 })
     expect(log.logEndOffset).toBe(5)
     expect(log.syncedEndOffset).toBe(0)
     await synced(fixture)

@@ -54,10 +54,9 @@ describe('check', () => {
   it('answers a retry of any of the last five batches with its own offsets', () => {
     const table = tableWith(7)
     for (let index = 2; index < 7; index++)
-      expect(table.check(batch({ baseSequence: index * 10, count: 10 }))).toEqual({
+      expect(table.check(batch({ baseSequence: index * 10, count: 10 }))).toMatchObject({
         kind: 'duplicate',
-        baseOffset: index * 10,
-        lastOffset: index * 10 + 9,
+        stored: { baseOffset: index * 10, lastOffset: index * 10 + 9 },
       })
   })
 
@@ -99,7 +98,10 @@ describe('check', () => {
     const first = batch({ producerEpoch: 1, baseOffset: 20, count: 10 })
     expect(table.check(first)).toEqual({ kind: 'append' })
     table.update(first, NOW)
-    expect(table.check({ ...first, baseOffset: 99 })).toMatchObject({ kind: 'duplicate', baseOffset: 20 })
+    expect(table.check({ ...first, baseOffset: 99 })).toMatchObject({
+      kind: 'duplicate',
+      stored: { baseOffset: 20 },
+    })
     expect(reasonOf(() => table.check(batch({ producerEpoch: 1, baseSequence: 20 }))).outcome).toBe('none')
   })
 
@@ -125,8 +127,7 @@ describe('check', () => {
     expect(across.check(batch({ baseSequence: 3 }))).toEqual({ kind: 'append' })
     expect(across.check(batch({ baseSequence: SEQUENCE_MAX - 1, count: 5 }))).toMatchObject({
       kind: 'duplicate',
-      baseOffset: 100,
-      lastOffset: 104,
+      stored: { baseOffset: 100, lastOffset: 104 },
     })
   })
 

@@ -109,10 +109,12 @@ export class PartitionLeader {
    */
   produce(batch: Buffer, options: { acks: Acks; done: (outcome: ProduceOutcome) => void }): void {
     this.#refuseIfEnded()
-    const logAppendTimeMs = this.#check(batch)
+    this.#check(batch)
     const wallMs = this.#clock.wallMs()
     const result = this.#log.appendAsLeader(batch, { leaderEpoch: this.leaderEpoch, wallMs })
-    const { baseOffset, lastOffset } = result
+    const { baseOffset, lastOffset, maxTimestamp } = result
+    // That of a repeated batch is the time of its first append.
+    const logAppendTimeMs = this.#settings.timestampType === 'LogAppendTime' ? maxTimestamp : undefined
     const outcome: ProduceOutcome = { kind: 'stored', baseOffset, lastOffset, logAppendTimeMs }
     const endOffset = lastOffset + 1
     // A repeated batch waits like the first: it may not be committed yet (C7).
@@ -193,8 +195,8 @@ export class PartitionLeader {
     return this.#settings.log.writeCaching ? this.#log.writtenEndOffset : this.#log.syncedEndOffset
   }
 
-  /** What a leader checks before it believes a client's batch. Returns the append time where the topic wants one. */
-  #check(batch: Buffer): number | undefined {
+  /** What a leader checks before it believes a client's batch; stamps the append time where the topic wants one. */
+  #check(batch: Buffer): void {
     const { maxMessageBytes, timestampAfterMaxMs, timestampType } = this.#settings
     const wallMs = this.#clock.wallMs()
     validateClientBatch(batch, 0, {
@@ -208,9 +210,7 @@ export class PartitionLeader {
         `${batch.length} bytes hold more than one batch of ${sizeInBytesAt(batch, 0)} bytes`,
       )
     if (this.#reserve.isLow) throw this.#reserve.error()
-    if (timestampType !== 'LogAppendTime') return undefined
-    stampLogAppendTime(batch, 0, wallMs)
-    return wallMs
+    if (timestampType === 'LogAppendTime') stampLogAppendTime(batch, 0, wallMs)
   }
 
   #refuseIfEnded(): void {

@@ -1,0 +1,118 @@
+import { describe, expect, it } from 'vitest'
+import { SimMachine } from '../harness/sim-machine.ts'
+import { append, type FixtureOptions, type LogFixture, openLog, synced } from './log-harness.ts'
+
+const FAR_MS = 1_700_000_000_000 + 30 * 24 * 3600 * 1000
+
+async function openSim(machine: SimMachine, options: Partial<FixtureOptions> = {}): Promise<LogFixture> {
+  const { disk, clock } = machine
+  await disk.makeDirectory('orders-0')
+  await disk.syncDirectory('.')
+  return openLog({ disk, clock, directory: 'orders-0', ...options })
+}
+
+/** A log of three synced batches of producer 9, then a disk with `freeBytes` left. */
+async function nearlyFull(seed: number, freeBytes: number, options: Partial<FixtureOptions> = {}) {
+  const machine = new SimMachine(seed)
+  const fixture = await machine.run(async () => {
+    const opened = await openSim(machine, options)
+    for (let at = 0; at < 3; at++) append(opened.log, { producerId: 9, baseSequence: at, valueBytes: 400 })
+    await synced(opened)
+    return opened
+  })
+  machine.image.capacityBytes = machine.image.usedBytes + freeBytes
+  return { machine, fixture }
+}
+
+describe('a full disk is not a failed one', () => {
+  it('when a log is closed with batches that could not be written: none of them is remembered as stored', async () => {
+    const { machine, fixture } = await nearlyFull(1, 8_000)
+    append(fixture.log, { producerId: 9, baseSequence: 3, valueBytes: 20_000 })
+    await machine.scheduler.runFor(500)
+    expect(await machine.run(() => fixture.log.close())).toBe(false)
+    machine.kill()
+    machine.image.capacityBytes = Number.POSITIVE_INFINITY
+    const again = await machine.run(() => openSim(machine))
+    expect(again.log.logEndOffset).toBe(3)
+    const retried = append(again.log, { producerId: 9, baseSequence: 3, valueBytes: 20_000 })
+    expect(retried).toMatchObject({ kind: 'appended', baseOffset: 3 })
+  })
+
+  it('when a log is closed on it: it stays healthy, and does not count as closed in order', async () => {
+    const { machine, fixture } = await nearlyFull(2, 0)
+    expect(await machine.run(() => fixture.log.close())).toBe(false)
+    expect(fixture.log.failure).toBeUndefined()
+    expect(fixture.events).not.toContainEqual(expect.objectContaining({ kind: 'offline' }))
+  })
+
+  it('when retention would roll the last segment: it is done once there is room', async () => {
+    const { machine, fixture } = await nearlyFull(3, 0, { config: { retentionMs: 1000 } })
+    const { log } = fixture
+    log.highWatermark = 3
+    await machine.run(() => log.applyRetention(FAR_MS).catch(() => 0))
+    expect(log.failure).toBeUndefined()
+    machine.image.capacityBytes = Number.POSITIVE_INFINITY
+    await machine.run(() => log.applyRetention(FAR_MS))
+    expect(log.segmentBaseOffsets).toEqual([3])
+    expect(log.logStartOffset).toBe(3)
+  })
+
+  it('when the epoch checkpoint is due: it is written once there is room', async () => {
+    const { machine, fixture } = await nearlyFull(4, 0)
+    await machine.run(() => fixture.log.writeEpochs().catch(() => {}))
+    expect(fixture.log.failure).toBeUndefined()
+    machine.image.capacityBytes = Number.POSITIVE_INFINITY
+    await machine.run(() => fixture.log.writeEpochs())
+    expect(machine.image.readFile('orders-0/leader-epoch-checkpoint').toString()).toBe('0\n1\n1 0\n')
+  })
+
+  it('when a segment cannot be closed: its indexes stay in memory, whatever else is read meanwhile', async () => {
+    const { machine, fixture } = await nearlyFull(5, 1_000, { config: { segmentBytes: 2_000 } })
+    const { log, resources } = fixture
+    append(log, { producerId: 9, baseSequence: 3, valueBytes: 900 })
+    await machine.scheduler.runFor(500)
+    // Indexes of other logs fill the cache.
+    resources.indexCache.add({ loadedIndexes: { sizeBytes: 1_000_000 }, dropIndexes() {} })
+    machine.image.capacityBytes = Number.POSITIVE_INFINITY
+    await machine.scheduler.runFor(5_000)
+    expect(log.syncedEndOffset).toBe(4)
+    expect(log.segmentBaseOffsets).toEqual([0, 3])
+  })
+})
+
+describe('a roll for retention', () => {
+  it('beside an append that would begin a segment as well makes one segment', async () => {
+    for (let steps = 0; steps < 60; steps++) {
+      const machine = new SimMachine(steps)
+      const { log, resources } = await machine.run(async () => {
+        const opened = await openSim(machine, { config: { retentionMs: 1000, segmentMs: 1000 } })
+        append(opened.log, { value: 'old' })
+        await synced(opened)
+        opened.log.highWatermark = opened.log.logEndOffset
+        return opened
+      })
+      const retention = log.applyRetention(FAR_MS)
+      for (let step = 0; step < steps; step++) await machine.scheduler.step()
+      append(log, { value: 'new' })
+      const batch = log.logEndOffset
+      await machine.scheduler.finish(retention)
+      await machine.scheduler.finish(resources.scheduler.idle())
+      expect(log.failure).toBeUndefined()
+      expect(log.syncedEndOffset).toBe(batch)
+    }
+  })
+})
+
+it('with write caching, a write and a sync that overlap are both over when the later one ends', async () => {
+  const machine = new SimMachine(6)
+  machine.image.syncLatencyMs = { min: 50, max: 50 }
+  machine.image.latencyMs = { min: 10, max: 10 }
+  const { log } = await machine.run(() => openSim(machine, { config: { writeCaching: true } }))
+  for (let at = 0; at < 60; at++) {
+    append(log)
+    await machine.scheduler.runFor(10)
+  }
+  await machine.scheduler.runFor(2_000)
+  expect(log.syncedEndOffset).toBe(60)
+  expect(log.outstandingSinceMs).toBeUndefined()
+})
