@@ -51,7 +51,7 @@ const CAPACITY_BYTES_MIN = 1024
  * Natural batching: an idle partition sends at once; while batches are in flight, records gather until their batch is
  * full or everything is answered.
  *
- * Invariant: unless `#isRecovering`, the batches in flight are the first `#inFlightCount` of `#batches`.
+ * Invariant: unless `#isProbing`, the batches in flight are the first `#inFlightCount` of `#batches`.
  */
 export class PartitionQueue {
   readonly topic: string
@@ -65,7 +65,7 @@ export class PartitionQueue {
   #nextSequence = 0
   #isAskingIdentity = false
   #hadIdentity = false
-  #isRecovering = false
+  /** Something failed: one batch at a time, until one succeeds that was alone in flight. */
   #isProbing = false
   #retryAtMs = 0
   #capacityBytes = CAPACITY_BYTES_MIN
@@ -133,6 +133,7 @@ export class PartitionQueue {
       if (batch === undefined) return undefined
       const stamp = this.#stampFor(batch)
       if (stamp === 'pending') return undefined
+      assert(!batch.isInFlight, 'a batch is sent again only after the attempt before it has ended')
       const bytes = this.#encode(batch, stamp)
       // Too large even compressed: it has failed alone, before anything of it was sent.
       if (bytes === undefined) continue
@@ -145,7 +146,7 @@ export class PartitionQueue {
 
   onStored(batch: ProducerBatch, baseOffset: Offset | undefined): void {
     this.#landed(batch)
-    this.#isProbing = false
+    if (this.#inFlightCount === 0) this.#isProbing = false
     this.#backoff.reset()
     this.#remove(batch)
     this.#host.onDelivered(this, batch, baseOffset)
@@ -220,7 +221,7 @@ export class PartitionQueue {
       if (batch.isInFlight) {
         this.#landed(batch)
         batch.mayBeStored = true
-        this.#isRecovering = true
+        this.#isProbing = true
       }
       this.#fail(batch, expired(batch, deliveryTimeoutMs))
     }
@@ -241,9 +242,7 @@ export class PartitionQueue {
   #candidate(): ProducerBatch | undefined {
     const { settings } = this.#host
     if (this.#host.nowMs() < this.#retryAtMs) return undefined
-    if (this.#inFlightCount === 0) this.#isRecovering = false
-    if (this.#isRecovering || this.#inFlightCount >= (this.#isProbing ? 1 : settings.inFlightMax))
-      return undefined
+    if (this.#inFlightCount >= (this.#isProbing ? 1 : settings.inFlightMax)) return undefined
     const batch = this.#batches[this.#inFlightCount]
     if (batch !== undefined) return batch
     const open = this.#open
@@ -319,7 +318,6 @@ export class PartitionQueue {
   }
 
   #retry(delayMs: number | undefined): void {
-    this.#isRecovering = true
     this.#isProbing = true
     if (delayMs !== undefined) this.#retryAtMs = Math.max(this.#retryAtMs, this.#host.nowMs() + delayMs)
   }

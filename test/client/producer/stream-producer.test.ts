@@ -85,6 +85,29 @@ describe('a producer that is refused', () => {
     expect(await values('logs')).toEqual(wanted)
   })
 
+  it('sends nothing again before all that is in flight is answered', async () => {
+    const sentAtMs: number[] = []
+    sdk.faults.toNode = (path, message, answer) => {
+      if (path !== PATH) return 'pass'
+      sentAtMs.push(sdk.nowMs)
+      if (sentAtMs.length > 1) return 'pass'
+      const error = new NaruError('NOT_ENOUGH_REPLICAS', 'only one is in sync')
+      const { answers } = Producer.produceStream.response.decode(refusal(message, error))
+      const [first, ...others] = answers
+      if (first) queueMicrotask(() => answer(Producer.produceStream.response.encode({ answers: [first] })))
+      sdk.node.machine.clock.setTimer(5_000, () =>
+        answer(Producer.produceStream.response.encode({ answers: others })),
+      )
+      return 'drop'
+    }
+    const producer = sdk.client.producer({ batchBytesMax: 100 })
+    const wanted = Array.from({ length: 50 }, (_, i) => `${i}`)
+    for (const value of wanted) producer.enqueue({ topic: 'logs', value })
+    await sdk.run(producer.flush())
+    expect((sentAtMs[1] as number) - (sentAtMs[0] as number)).toBeGreaterThanOrEqual(5_000)
+    expect(await values('logs')).toEqual(wanted)
+  })
+
   it('fails the records of the batch and no others, and tells of it', async () => {
     refuse(1, new NaruError('INVALID_TIMESTAMP', 'from the future'))
     const failures: unknown[] = []
