@@ -8,10 +8,18 @@ import { isInternalTopic, TOPIC_NAME_LENGTH_MAX } from './topic-name.ts'
 /** A did-you-mean compares with every name: with more topics than this the answer does without. */
 const SUGGESTION_TOPICS_MAX = 1_000
 
-/** The topic of this name; with an id, only if it is the same topic still. Throws UNKNOWN_TOPIC. */
-export function requireTopic(image: MetadataImage, name: string, id?: Uuid | undefined): TopicView {
+/**
+ * The topic of this name; with an id, only if it is the same topic still. Throws UNKNOWN_TOPIC, with what was probably
+ * meant if `maySuggest`: that takes longer than all the rest.
+ */
+export function requireTopic(
+  image: MetadataImage,
+  name: string,
+  id?: Uuid | undefined,
+  maySuggest: () => boolean = () => true,
+): TopicView {
   const topic = image.topics.byName(name)
-  if (topic === undefined) throw unknownTopic(image, name)
+  if (topic === undefined) throw unknownTopic(image, name, maySuggest)
   if (id !== undefined && topic.id !== id)
     throw new NaruError(
       'UNKNOWN_TOPIC',
@@ -31,10 +39,11 @@ export function requireUserTopic(image: MetadataImage, name: string, id?: Uuid):
   return requireTopic(image, name, id)
 }
 
-function unknownTopic(image: MetadataImage, name: string): NaruError {
+function unknownTopic(image: MetadataImage, name: string, maySuggest: () => boolean): NaruError {
   if (name === '') return new NaruError('INVALID_REQUEST', 'topic is empty: name the topic')
   const shown = shorten(name)
-  const near = image.topics.count > SUGGESTION_TOPICS_MAX ? '' : didYouMean(name, image.topics.names())
+  const isCheap = image.topics.count <= SUGGESTION_TOPICS_MAX && maySuggest()
+  const near = isCheap ? didYouMean(name, image.topics.names()) : ''
   return new NaruError(
     'UNKNOWN_TOPIC',
     `topic "${shown}" does not exist${near} (create it: naru topics create ${shown})`,

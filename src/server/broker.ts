@@ -18,12 +18,16 @@ import { type Disk, makeDirectoryDurably } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
 import { type Prng, randomUuid } from '../ports/prng.ts'
 import type { CallContext, MessageStream, ServiceHandler, ServiceHandlers } from '../ports/transport.ts'
+import { RateLimit } from '../service/rate-limit.ts'
 import { serviceHandlers } from '../service/service-handlers.ts'
 import { claimDataDirectory, dataPaths, identifyDataDirectory } from './data-directory.ts'
 import { reportLogEvent } from './log-events.ts'
 import type { Settings } from './settings.ts'
 import { topicDefaults } from './topic-defaults.ts'
 import { VERSION } from './version.ts'
+
+/** A millisecond each, of every hundred: a flood of wrong names must not keep the node busy. */
+const SUGGESTIONS_MAX = 20
 
 export interface BrokerPorts {
   readonly disk: Disk
@@ -65,6 +69,7 @@ export class Broker {
       controllerOptions: this.#controllerOptions,
       replicas,
       producerIds,
+      suggestions: new RateLimit(clock, { max: SUGGESTIONS_MAX, windowMs: 100 }),
       autoCreateTopics: settings['auto.create.topics.enable'],
       produceBytesInFlightMax: settings['request.bytes.in.flight.max'],
     })

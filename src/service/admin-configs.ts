@@ -1,6 +1,5 @@
 import { NaruError } from '../base/errors.ts'
 import { Controller } from '../metadata/controller.ts'
-import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import {
   defaultSetting,
@@ -20,6 +19,7 @@ import type {
 } from '../wire/messages.ts'
 import { countWithin } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
+import { findTopic } from './topic-lookup.ts'
 
 const TOPICS_MAX = 100
 
@@ -59,7 +59,7 @@ export class AdminConfigs {
 
   #describe(name: string): ConfigDescription {
     try {
-      const topic = requireTopic(this.#node.controller.image, name, undefined)
+      const topic = findTopic(this.#node, name, undefined)
       const settings = describeTopicSettings(topic, this.#node.controllerOptions.topicDefaults ?? {})
       return { topic: name, settings }
     } catch (thrown) {

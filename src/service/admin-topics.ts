@@ -2,7 +2,6 @@ import type { PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import { Controller } from '../metadata/controller.ts'
 import { isActive } from '../metadata/node-image.ts'
-import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
 import { randomUuid } from '../ports/prng.ts'
@@ -27,6 +26,7 @@ import { pageOf, readToken, writeToken } from './pages.ts'
 import { countWithin, integerWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
+import { findTopic } from './topic-lookup.ts'
 
 const TOPICS_MAX = 100
 
@@ -124,7 +124,7 @@ export class AdminTopics {
     const { topic: name, topicId, partitionCount, validateOnly } = request
     const deadlineMs = this.#node.clock.monotonicMs() + timeoutMsOf(request.timeoutMs)
     const { controller, controllerOptions } = this.#node
-    requireTopic(controller.image, name, topicId)
+    findTopic(this.#node, name, topicId)
     const assignments = request.assignments.map(list => list.nodeIds)
     await controller.submit(newest =>
       new Controller(newest, controllerOptions).topics.addPartitions({
@@ -136,7 +136,7 @@ export class AdminTopics {
       }),
     )
     if (validateOnly) return { partitionCount, notServing: [] }
-    const topic = requireTopic(controller.image, name, topicId)
+    const topic = findTopic(this.#node, name, topicId)
     return { partitionCount, notServing: await this.#notServing(topic.id, deadlineMs) }
   }
 
@@ -159,7 +159,7 @@ export class AdminTopics {
 
   #describe(name: string, range: { from: number; count: number }): TopicDescription {
     try {
-      const topic = requireTopic(this.#node.controller.image, name, undefined)
+      const topic = findTopic(this.#node, name, undefined)
       return {
         topic: name,
         topicId: topic.id,

@@ -1,5 +1,4 @@
 import { NaruError } from '../base/errors.ts'
-import { requireTopic } from '../metadata/topic-errors.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
 import type { DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResult } from '../wire/messages.ts'
 import type { ConcurrencyLimit } from './concurrency-limit.ts'
@@ -8,7 +7,7 @@ import { checkPosition, findPosition } from './positions.ts'
 import { countWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
-import { awaitLeader } from './topic-lookup.ts'
+import { awaitLeader, findTopic } from './topic-lookup.ts'
 
 const PARTITIONS_MAX = 1_000
 
@@ -47,7 +46,7 @@ async function deleteBefore(node: ServiceNode, asked: DeleteRecordsPartition): P
   if (!isSet) throw invalidRequest('before is not set: say before which offset, time or place the records go')
   if (isInternalTopic(asked.topic))
     throw invalidRequest(`topic "${asked.topic}" is kept by Naru itself: its records cannot be deleted`)
-  const topic = requireTopic(node.controller.image, asked.topic, asked.topicId)
+  const topic = findTopic(node, asked.topic, asked.topicId)
   const leader = await awaitLeader(node, { topic, partition: asked.partition })
   const { offset } = await findPosition(leader, before, 'EARLIEST')
   return leader.deleteRecordsBefore(offset)

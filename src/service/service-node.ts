@@ -6,6 +6,7 @@ import type { ReplicaSet } from '../drivers/replicas/replica-set.ts'
 import type { ControllerOptions } from '../metadata/controller-options.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Prng } from '../ports/prng.ts'
+import type { RateLimit } from './rate-limit.ts'
 
 /** The node as its services see it; the composition root makes it. */
 export interface ServiceNode {
@@ -20,6 +21,8 @@ export interface ServiceNode {
   readonly controllerOptions: ControllerOptions
   readonly replicas: ReplicaSet
   readonly producerIds: ProducerIds
+  /** How often an unknown topic is answered with the name that was probably meant. */
+  readonly suggestions: RateLimit
   /** `auto.create.topics.enable` */
   readonly autoCreateTopics: boolean
   /** Limits of the whole node; defaults beside their use. */

@@ -1,13 +1,19 @@
-import type { PartitionId } from '../base/brands.ts'
+import type { PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
 import type { PartitionState } from '../metadata/metadata-record.ts'
+import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
 
 /** How long a call waits for a partition whose log is being opened here (start of the node, new topic). */
 const LEADER_WAIT_MS = 10_000
+
+/** The topic of this name; with an id, only if it is the same topic still. Throws UNKNOWN_TOPIC with the way out. */
+export function findTopic(node: ServiceNode, name: string, id: Uuid | undefined): TopicView {
+  return requireTopic(node.controller.image, name, id, () => node.suggestions.tryTake())
+}
 
 export function requirePartition(topic: TopicView, partition: PartitionId): PartitionState {
   const state = topic.partition(partition)

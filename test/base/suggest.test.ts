@@ -20,6 +20,13 @@ describe('suggest', () => {
     expect(suggest(typed, KEYS)).toBeUndefined()
   })
 
+  it('costs little among many long names', () => {
+    const names = Array.from({ length: 1000 }, (_, index) => `${'a-long-name-'.repeat(10)}${index}`)
+    const startMs = performance.now()
+    for (let call = 0; call < 20; call++) suggest(`${'b-lnog-name-'.repeat(10)}${call}`, names)
+    expect(performance.now() - startMs).toBeLessThan(200)
+  })
+
   it('ends a message', () => {
     expect(didYouMean('retention.m', KEYS)).toBe(' (did you mean "retention.ms"?)')
     expect(didYouMean('nothing like it', KEYS)).toBe('')
