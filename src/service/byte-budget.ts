@@ -9,6 +9,7 @@ export class ByteBudget {
   readonly bytesMax: number
   #taken = 0
   readonly #line = new Set<Waiting>()
+  #isServing = false
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax
@@ -43,6 +44,17 @@ export class ByteBudget {
   giveBack(bytes: number): void {
     this.#taken -= bytes
     assert(this.#taken >= 0, 'more bytes were given back than taken')
+    // Whoever is granted may give back at once: that is for the loop under way, or a long line would end the stack.
+    if (this.#isServing) return
+    this.#isServing = true
+    try {
+      this.#serve()
+    } finally {
+      this.#isServing = false
+    }
+  }
+
+  #serve(): void {
     for (const first of this.#line) {
       if (!this.#fits(first.bytes)) break
       this.#line.delete(first)

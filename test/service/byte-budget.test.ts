@@ -34,3 +34,17 @@ it('forgets who has left the line', () => {
   expect(granted).toEqual(['next'])
   expect(budget.takenBytes).toBe(50)
 })
+
+it('serves a long line of takers that give back at once, without a call inside a call each', () => {
+  const budget = new ByteBudget(100)
+  let served = 0
+  budget.tryTake(100)
+  for (let taker = 0; taker < 50_000; taker++)
+    budget.take(60, () => {
+      served++
+      budget.giveBack(60)
+    })
+  budget.giveBack(100)
+  expect(served).toBe(50_000)
+  expect(budget.takenBytes).toBe(0)
+})
