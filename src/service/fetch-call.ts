@@ -1,7 +1,6 @@
 import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
-import { requireTopic } from '../metadata/topic-errors.ts'
 import type { CallContext } from '../ports/transport.ts'
 import { CLIENT_FRAME_BYTES_DEFAULT, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_BYTES_MIN } from '../wire/limits.ts'
 import type {
@@ -19,7 +18,7 @@ import { checkPosition, findPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, integerWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader } from './topic-lookup.ts'
+import { awaitLeader, findTopic } from './topic-lookup.ts'
 
 const FETCH_PARTITIONS_MAX = 1_000
 /** Names and numbers of one partition in the answer, without the name of the topic. */
@@ -27,7 +26,7 @@ const PARTITION_BYTES = 80
 
 /**
  * One Fetch: collects from the partitions in the order asked, and goes on collecting as high watermarks move, until
- * there is enough, something failed, or the time is over. Between two rounds it keeps what it has and no more.
+ * there is enough, no more fits, something failed, or the time is over. Between two rounds it keeps what it has and no more.
  */
 export class FetchCall {
   readonly #node: ServiceNode
@@ -40,6 +39,7 @@ export class FetchCall {
   #heldBytes = 0
   #isCancelled = false
   #wake: () => void = () => {}
+  #leaveLine: () => void = () => {}
 
   constructor(node: ServiceNode, memory: ReadMemory, request: FetchRequest) {
     this.#node = node
@@ -73,6 +73,7 @@ export class FetchCall {
   async run(context: CallContext): Promise<FetchResponse> {
     context.onCancel(() => {
       this.#isCancelled = true
+      this.#leaveLine()
       this.#wake()
     })
     const { partitions } = this.#request
@@ -81,7 +82,7 @@ export class FetchCall {
     try {
       for (;;) {
         await this.#collect(fetched)
-        const isDone = this.#collectedBytes >= this.#minBytes || fetched.some(one => one.error)
+        const isDone = this.#collectedBytes >= this.#minBytes || fetched.some(one => one.error || one.isFull)
         if (isDone || this.#isCancelled || this.#leftMs <= 0) return this.#answer(fetched)
         await this.#change(fetched)
       }
@@ -102,11 +103,12 @@ export class FetchCall {
       position: 0,
       parts: [],
       bytes: 0,
+      isFull: false,
       error: undefined,
     }
     try {
       checkPosition(request.start, 'start')
-      const topic = requireTopic(this.#node.controller.image, request.topic, request.topicId)
+      const topic = findTopic(this.#node, request.topic, request.topicId)
       const leader = await awaitLeader(this.#node, { topic, partition: request.partition })
       checkEpoch(leader, request.leaderEpoch)
       const { offset } = await this.#memory.lookups.run(() => findPosition(leader, request.start, 'EARLIEST'))
@@ -123,9 +125,7 @@ export class FetchCall {
   async #collect(fetched: readonly Fetched[]): Promise<void> {
     if (!fetched.some(hasMore)) return
     const wantedBytes = this.#frameBytes - this.#collectedBytes
-    await new Promise<void>(resolve => {
-      this.#memory.budget.take(wantedBytes, resolve)
-    })
+    if (!(await this.#takeMemory(wantedBytes))) return
     this.#heldBytes += wantedBytes
     for (const one of fetched) {
       if (this.#isCancelled || this.#collectedBytes >= this.#frameBytes) break
@@ -136,12 +136,30 @@ export class FetchCall {
     this.#memory.budget.giveBack(spareBytes)
   }
 
+  /** False: the caller went away meanwhile, and nothing is held. */
+  #takeMemory(bytes: number): Promise<boolean> {
+    if (this.#isCancelled) return Promise.resolve(false)
+    return new Promise(resolve => {
+      const leave = this.#memory.budget.take(bytes, () => {
+        this.#leaveLine = () => {}
+        resolve(true)
+      })
+      this.#leaveLine = () => {
+        leave()
+        resolve(false)
+      }
+    })
+  }
+
   async #read(one: Fetched): Promise<void> {
     const { request, leader } = one
     while (leader !== undefined && hasMore(one)) {
       const bytesLeft = this.#frameBytes - this.#collectedBytes
       const limitBytes = Math.min(bytesLeft, (request.maxBytes ?? bytesLeft) - one.bytes)
-      if (limitBytes <= 0) return
+      if (limitBytes <= 0) {
+        one.isFull = true
+        return
+      }
       try {
         const part = await this.#take(one, leader, { bytesLeft, limitBytes })
         if (part === undefined) return
@@ -171,12 +189,14 @@ export class FetchCall {
     const range = { from: one.position, stop: undefined, isCounted, name }
     const chunk = makeChunk(slice, this.#request.format, range)
     if (chunk.isEmpty) return { ...NOTHING, nextOffset: slice.nextOffset }
-    return chunk.take({
+    const part = chunk.take({
       bytes: bytesLeft,
       bytesMax: this.#frameBytes,
       records: Number.POSITIVE_INFINITY,
       creditBytes: limitBytes,
     })
+    one.isFull = part === undefined
+    return part
   }
 
   /** A high watermark moves, a leadership ends, the time is over, or the caller goes away. */
@@ -226,6 +246,8 @@ interface Fetched {
   position: Offset
   readonly parts: TakenPart[]
   bytes: number
+  /** It has more, for which there is no room: waiting would bring nothing. */
+  isFull: boolean
   error: NaruError | undefined
 }
 

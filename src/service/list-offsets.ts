@@ -1,13 +1,12 @@
 import type { PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import { requireTopic } from '../metadata/topic-errors.ts'
 import type { ListedOffset, ListOffsetsPartition, ListOffsetsRequest } from '../wire/messages.ts'
 import { BoundedFailures } from './failures.ts'
 import { checkPosition, findPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader } from './topic-lookup.ts'
+import { awaitLeader, findTopic } from './topic-lookup.ts'
 
 const ENTRIES_MAX = 1_000
 const PARTITIONS_MAX = 10_000
@@ -20,9 +19,10 @@ export async function listOffsets(
 ): Promise<{ offsets: ListedOffset[] }> {
   countWithin(request.partitions.length, { name: 'partitions', min: 1, max: ENTRIES_MAX })
   const failures = new BoundedFailures()
+  const count = request.partitions.reduce((sum, entry) => sum + countOf(node, entry), 0)
+  if (count > PARTITIONS_MAX)
+    throw invalidRequest(`partitions: ${count} in all, at most ${PARTITIONS_MAX}: split the request`)
   const asked = request.partitions.flatMap(entry => partitionsOf(node, entry))
-  if (asked.length > PARTITIONS_MAX)
-    throw invalidRequest(`partitions: ${asked.length} in all, at most ${PARTITIONS_MAX}: split the request`)
   const offsets = await Promise.all(
     asked.map(async ({ entry, partition }): Promise<ListedOffset> => {
       const place = { topic: entry.topic, partition }
@@ -42,9 +42,12 @@ function partitionsOf(
   entry: ListOffsetsPartition,
 ): { entry: ListOffsetsPartition; partition: PartitionId }[] {
   if (entry.partition !== undefined) return [{ entry, partition: entry.partition }]
-  // A topic that is not there fails as its first partition.
-  const count = node.controller.image.topics.byName(entry.topic)?.partitionCount ?? 1
-  return Array.from({ length: count }, (_, partition) => ({ entry, partition }))
+  return Array.from({ length: countOf(node, entry) }, (_, partition) => ({ entry, partition }))
+}
+
+/** A topic that is not there fails as its first partition. */
+function countOf(node: ServiceNode, { topic, partition }: ListOffsetsPartition): number {
+  return partition === undefined ? (node.controller.image.topics.byName(topic)?.partitionCount ?? 1) : 1
 }
 
 async function find(
@@ -53,7 +56,7 @@ async function find(
   partition: PartitionId,
 ): Promise<Pick<ListedOffset, 'offset' | 'timestampMs' | 'leaderEpoch'>> {
   checkPosition(entry.position, 'position')
-  const topic = requireTopic(node.controller.image, entry.topic, entry.topicId)
+  const topic = findTopic(node, entry.topic, entry.topicId)
   const leader = await awaitLeader(node, { topic, partition })
   const found = await findPosition(leader, entry.position, 'LATEST')
   if (entry.position?.offset !== undefined) requireReadable(leader, found.offset)

@@ -121,6 +121,38 @@ describe('Fetch', () => {
       expect((await node.refusal(Consumer.fetch, request)).reason).toBe('INVALID_REQUEST')
   })
 
+  it('answers at once when no more fits, whatever min_bytes asks for', async () => {
+    await node.createTopic('logs', 2)
+    for (const partition of [0, 1]) await write('logs', ['a', 'b', 'c'], { partition, valueBytes: 1000 })
+    const startMs = node.machine.clock.monotonicMs()
+    const waiting = { maxWaitMs: 60_000, minBytes: 1_000_000 }
+    const byPartition = await node.call(Consumer.fetch, {
+      partitions: [{ ...at('logs'), maxBytes: 500 }],
+      ...waiting,
+    })
+    expect(byPartition.partitions[0]?.nextOffset).toBe(1)
+    const byFrame = await node.call(Consumer.fetch, {
+      partitions: [at('logs', 0), at('logs', 1)],
+      maxFrameBytes: 2500,
+      ...waiting,
+    })
+    expect(byFrame.partitions[0]?.nextOffset).toBe(2)
+    expect(node.machine.clock.monotonicMs() - startMs).toBeLessThan(1000)
+  })
+
+  it('tells quickly of thousands of topics that do not exist', async () => {
+    const names = Array.from({ length: 200 }, (_, index) => `${'topic-of-a-long-name-'.repeat(4)}${index}`)
+    for (let from = 0; from < names.length; from += 100)
+      await node.call(Admin.createTopics, {
+        topics: names.slice(from, from + 100).map(topic => ({ topic, partitions: 1 })),
+      })
+    const partitions = names.map(name => at(name.replace('long', 'lnog')))
+    const startMs = performance.now()
+    const { failures } = await node.call(Consumer.fetch, { partitions })
+    expect(performance.now() - startMs).toBeLessThan(500)
+    expect(failures[0]?.failure?.message).toContain(`did you mean "${names[0]}"`)
+  })
+
   it('leaves nothing behind when the caller goes away', async () => {
     await node.createTopic('logs')
     const fetching = node.send(
@@ -134,6 +166,19 @@ describe('Fetch', () => {
 })
 
 describe('ListOffsets', () => {
+  it('refuses too many partitions before it looks at any', async () => {
+    await node.createTopic('wide', 400)
+    const partitions = Array.from({ length: 1000 }, () => ({ topic: 'wide' }))
+    let bestMs = Number.POSITIVE_INFINITY
+    for (let call = 0; call < 5; call++) {
+      const startMs = performance.now()
+      const error = await node.refusal(Consumer.listOffsets, { partitions })
+      bestMs = Math.min(bestMs, performance.now() - startMs)
+      expect(error.message).toContain('400000 in all')
+    }
+    expect(bestMs).toBeLessThan(25)
+  })
+
   it('finds places, of one partition or of all', async () => {
     await node.createTopic('logs', 2)
     for (const [index, value] of ['a', 'b', 'c'].entries())
