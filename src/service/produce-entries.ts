@@ -5,8 +5,7 @@ import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
 import { resolveTopicSettings } from '../metadata/topic-settings.ts'
 import { partitionForKey } from '../records/murmur2.ts'
-import type { ProduceEntry, ProduceResult, Record } from '../wire/messages.ts'
-import { type FailureWriter, failureOf } from './failures.ts'
+import type { Failure, ProduceEntry, ProduceResult, Record } from '../wire/messages.ts'
 import { PartitionAppends } from './partition-appends.ts'
 import { encodeRecords, encodeSequence, type RecordLimits } from './record-batches.ts'
 import { invalidRequest } from './request-checks.ts'
@@ -179,8 +178,8 @@ export function failedResults(
   return new Array(Math.max(1, entry.records.length)).fill(result)
 }
 
-export function encodeResult(result: EntryResult, failures: FailureWriter): ProduceResult {
-  if (!result.ok) return { partition: result.partition, failure: failureOf(result.error, failures) }
+export function encodeResult(result: EntryResult, write: (error: NaruError) => Failure): ProduceResult {
+  if (!result.ok) return { partition: result.partition, failure: write(result.error) }
   const { partition, offset, logAppendTimeMs } = result
   return {
     partition,

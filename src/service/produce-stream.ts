@@ -5,7 +5,7 @@ import type { MessageStream } from '../ports/transport.ts'
 import { checkProduceSize } from '../wire/limits.ts'
 import type { ProduceAnswer, ProduceEntry, ProduceStreamRequest } from '../wire/messages.ts'
 import { Producer } from '../wire/methods.ts'
-import type { FailureWriter } from './failures.ts'
+import { type FailureWriter, failureOf } from './failures.ts'
 import {
   checkEntry,
   type EntryResult,
@@ -133,8 +133,10 @@ export class ProduceStream {
     try {
       checkEntry(entry)
       const topic = this.#topics.find(entry)
-      if (topic === undefined) this.#awaitTopic(waiting)
-      else this.#write(waiting, topic)
+      if (topic === undefined) {
+        this.#topics.checkForNewTopic(entry)
+        this.#awaitTopic(waiting)
+      } else this.#write(waiting, topic)
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown
       this.#answer(waiting, failedResults(entry, thrown))
@@ -162,7 +164,7 @@ export class ProduceStream {
       }
       this.#pauseOrResume()
     }
-    this.#topics.create(first.entry, first.timeoutMs).then(
+    this.#topics.create(topic, first.timeoutMs).then(
       warning => goOn(warning, undefined),
       thrown => goOn(undefined, NaruError.from(thrown)),
     )
@@ -192,7 +194,7 @@ export class ProduceStream {
         answers.push({
           seq: frame.seq,
           entry: index,
-          results: results.map(result => encodeResult(result, told)),
+          results: results.map(result => encodeResult(result, error => failureOf(error, told))),
         })
         bytes += results.length * RESULT_BYTES + (told.size - before) * FAILURE_BYTES
         this.#settle(frame)

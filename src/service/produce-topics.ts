@@ -1,5 +1,4 @@
 import { NaruError } from '../base/errors.ts'
-import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { BATCH_BYTES_MAX } from '../records/batch-header.ts'
 import { validateClientBatch } from '../records/validate-batch.ts'
@@ -7,7 +6,7 @@ import type { ProduceEntry } from '../wire/messages.ts'
 import { ByteBudget } from './byte-budget.ts'
 import type { ServiceNode } from './service-node.ts'
 import { TopicCreation } from './topic-creation.ts'
-import { unknownPartition } from './topic-lookup.ts'
+import { findTopic, unknownPartition } from './topic-lookup.ts'
 
 /** Produce requests of the whole node that are not answered yet; beyond, they are shed with OVERLOADED. */
 const PRODUCE_BYTES_IN_FLIGHT_MAX = 256 * 1024 * 1024
@@ -46,19 +45,19 @@ export class ProduceTopics {
     const { topic, topicId } = entry
     const isMissing = image.topics.byName(topic) === undefined
     if (isMissing && topicId === undefined && topic !== '' && this.#creation.isEnabled) return undefined
-    return requireTopic(image, topic, topicId)
+    return findTopic(this.#node, topic, topicId)
   }
 
-  /** Makes the topic of an entry, unless the entry would be refused even then: bad input changes nothing. */
-  async create(
-    entry: Pick<ProduceEntry, 'topic' | 'partition' | 'batch'>,
-    timeoutMs: number,
-  ): Promise<string | undefined> {
-    const { topic, partition, batch } = entry
+  /** Throws if the entry would be refused even by a topic that was made for it: bad input changes nothing. */
+  checkForNewTopic({ topic, partition, batch }: Pick<ProduceEntry, 'topic' | 'partition' | 'batch'>): void {
     const { partitionCount } = this.#creation
     if (partition !== undefined && (partition < 0 || partition >= partitionCount))
       throw unknownPartition({ topic, partition, partitionCount })
     if (batch !== undefined) validateClientBatch(batch, 0, { maxMessageBytes: BATCH_BYTES_MAX })
+  }
+
+  /** Resolves with a warning for the answer if the topic was made by this. */
+  create(topic: string, timeoutMs: number): Promise<string | undefined> {
     return this.#creation.create(topic, timeoutMs)
   }
 }

@@ -2,7 +2,7 @@ import type { TopicView } from '../metadata/topic-image.ts'
 import { checkProduceSize } from '../wire/limits.ts'
 import type { MessageInit, ProduceEntry, ProduceRequest, ProduceResponse } from '../wire/messages.ts'
 import { Producer } from '../wire/methods.ts'
-import type { FailureWriter } from './failures.ts'
+import { BoundedFailures } from './failures.ts'
 import { type HandlerEntry, streaming, unary, unaryBytes } from './handlers.ts'
 import { checkEntry, type EntryResult, encodeResult, ProduceEntries } from './produce-entries.ts'
 import { ProduceStream } from './produce-stream.ts'
@@ -58,8 +58,11 @@ async function produce(
     timeoutMs,
     messageBytes: message.length,
   })
-  const told: FailureWriter = new Map()
-  return { results: results.flat().map(result => encodeResult(result, told)), warnings }
+  const failures = new BoundedFailures()
+  return {
+    results: results.flat().map(result => encodeResult(result, error => failures.write(error))),
+    warnings,
+  }
 }
 
 function entriesOf(request: ProduceRequest): ProduceEntry[] {
@@ -88,8 +91,8 @@ async function findOrCreate(
 ): Promise<{ topic: TopicView; warnings: string[] }> {
   const found = topics.find(of.request)
   if (found !== undefined) return { topic: found, warnings: [] }
-  const [first] = of.entries
-  const warning = await topics.create(first ?? of.request, of.timeoutMs)
+  for (const entry of of.entries) topics.checkForNewTopic(entry)
+  const warning = await topics.create(of.request.topic, of.timeoutMs)
   // It may be deleted again by now.
   const topic = node.controller.image.topics.byName(of.request.topic) ?? topics.find(of.request)
   if (topic === undefined) return findOrCreate(node, topics, of)

@@ -122,6 +122,13 @@ describe('ProduceStream', () => {
     expect(stream.frames.flatMap(frame => frame.warnings)).toHaveLength(1)
   })
 
+  it('fails a bad entry of a new topic alone, and writes those behind it', async () => {
+    const stream = open()
+    stream.send({ seq: 1, entries: [entry('fresh', 99, 'a'), entry('fresh', 0, 'b')] })
+    await stream.until(() => answersOf(stream).length === 2)
+    expect(told(stream).sort()).toEqual(['1.0 99@UNKNOWN_PARTITION', '1.1 0@0'])
+  })
+
   it('does not let a new topic hold up the others', async () => {
     await node.createTopic('logs')
     const stream = open()

@@ -82,6 +82,19 @@ describe('Produce', () => {
     expect(await valuesOf('logs')).toEqual(['ok1', 'ok2'])
   })
 
+  it('answers what 4 MiB take, also when thousands fail in different ways', async () => {
+    const topic = 'x'.repeat(249)
+    await node.createTopic(topic)
+    const batches = Array.from({ length: 10_000 }, (_, index) => ({
+      partition: index + 1,
+      batch: Buffer.alloc(1),
+    }))
+    const answer = await node.run(node.send(Producer.produce, { topic, batches }))
+    expect(answer.length).toBeLessThan(4 * 1024 * 1024)
+    const { results } = Producer.produce.response.decode(answer)
+    expect(results.every(one => one.failure?.reason === 'UNKNOWN_PARTITION')).toBe(true)
+  })
+
   it('cuts many records into batches of max.message.bytes', async () => {
     await node.createTopic('logs', 1, { 'max.message.bytes': '1024' })
     const values = Array.from({ length: 50 }, (_, index) => `value-${index}-${'x'.repeat(100)}`)
