@@ -1,7 +1,6 @@
 import type { PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { MetadataDelta } from '../metadata/metadata-delta.ts'
-import { requireTopic } from '../metadata/topic-errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { MessageStream } from '../ports/transport.ts'
@@ -9,17 +8,22 @@ import { errorToFailure } from '../wire/failure.ts'
 import { CLIENT_FRAME_BYTES_DEFAULT, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_BYTES_MIN } from '../wire/limits.ts'
 import type { ReadPartition, ReadRequest, RecordFormat, TopicSelector } from '../wire/messages.ts'
 import { Consumer } from '../wire/methods.ts'
+import { PendingNotices } from './pending-notices.ts'
 import { checkPosition, checkStop } from './positions.ts'
 import { ReadCredit } from './read-credit.ts'
 import { ReadCursor } from './read-cursor.ts'
 import { type Notice, ReadFrame } from './read-frame.ts'
 import type { ReadMemory } from './read-memory.ts'
-import { integerWithin, invalidRequest } from './request-checks.ts'
+import { countWithin, integerWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, requirePartition } from './topic-lookup.ts'
+import { awaitLeader, findTopic, requirePartition } from './topic-lookup.ts'
 
 /** Partitions of one stream: more belong on several. */
 const READ_PARTITIONS_MAX = 10_000
+/** Of partitions, in one frame: what one turn may bring. */
+const CHANGES_PER_FRAME_MAX = 10_000
+/** While so much waits to be said, no more requests are taken: each may bring more of it. */
+const NOTICES_PENDING_MAX = 20_000
 /** Streams say how they are after this long without a frame. */
 const HEARTBEAT_MS = 500
 
@@ -40,14 +44,20 @@ export class ReadSession {
   readonly #wholeTopics = new Map<Uuid, WholeTopic>()
   /** In turn: who was served goes to the end. */
   readonly #ready = new Set<ReadCursor>()
-  #notices: Notice[] = []
+  readonly #notices = new PendingNotices()
   #options: { readonly format: RecordFormat; readonly frameBytes: number } | undefined
   #credit = ReadCredit.unlimited()
   #unsubscribe: () => void
   #heartbeat: Timer | undefined
   #lastFrameMs: number
+  /** The cursor that is being taken from, and whether it has announced more meanwhile. */
+  #taking: ReadCursor | undefined
+  #isReadyAgain = false
+  /** Of the frame that the stream is full of. */
+  #unsentBytes = 0
   #isScheduled = false
   #isBlocked = false
+  #isPaused = false
   #isHalfClosed = false
   #isClosed = false
 
@@ -65,6 +75,7 @@ export class ReadSession {
       },
       onDrain: () => {
         this.#isBlocked = false
+        this.#countSent()
         this.#schedule()
       },
       onClose: () => this.#close(),
@@ -78,11 +89,13 @@ export class ReadSession {
     this.#checkFrame(request)
     for (const selector of request.remove) this.#remove(selector)
     for (const added of request.add) this.#add(added)
+    this.#pauseOrResume()
     this.#schedule()
   }
 
   /** What is wrong with a frame itself ends the stream; what is wrong with a partition is an answer. */
-  #checkFrame({ options, credit }: ReadRequest): void {
+  #checkFrame({ options, credit, add, remove }: ReadRequest): void {
+    countWithin(add.length + remove.length, { name: 'add and remove', max: CHANGES_PER_FRAME_MAX })
     if (this.#options === undefined) {
       const frameBytes = integerWithin(options?.maxFrameBytes, {
         name: 'max_frame_bytes',
@@ -102,19 +115,27 @@ export class ReadSession {
     try {
       checkPosition(added.start, 'start')
       checkStop(added.stop)
-      const topic = requireTopic(this.#node.controller.image, added.topic, added.topicId)
+      const topic = findTopic(this.#node, added.topic, added.topicId)
       if (added.partition !== undefined) {
         requirePartition(topic, added.partition)
         this.#begin(topic, added.partition, added)
         return
       }
-      if (!this.#wholeTopics.has(topic.id))
-        this.#wholeTopics.set(topic.id, { request: added, partitionCount: topic.partitionCount })
-      for (let partition = 0; partition < topic.partitionCount; partition++)
-        this.#tryBegin(topic, partition, added)
+      this.#beginTopic(topic, added)
     } catch (thrown) {
       this.#notice(failed(added.topic, added.partition ?? 0, thrown))
     }
+  }
+
+  /** What holds for all of the topic is said once, not of each partition. */
+  #beginTopic(topic: TopicView, added: ReadPartition): void {
+    const { id, name, partitionCount } = topic
+    if (this.#wholeTopics.has(id))
+      throw invalidRequest(`"${name}" is being read on this stream already, with all of its partitions`)
+    const readCount = this.#cursors.get(id)?.size ?? 0
+    if (this.#cursorCount - readCount + partitionCount > READ_PARTITIONS_MAX) throw tooManyPartitions()
+    this.#wholeTopics.set(id, { request: added, partitionCount })
+    for (let partition = 0; partition < partitionCount; partition++) this.#tryBegin(topic, partition, added)
   }
 
   #tryBegin(topic: TopicView, partition: PartitionId, added: ReadPartition): void {
@@ -129,11 +150,7 @@ export class ReadSession {
     let cursors = this.#cursors.get(topic.id)
     if (cursors?.has(partition))
       throw invalidRequest(`"${topic.name}" partition ${partition} is being read on this stream already`)
-    if (this.#cursorCount >= READ_PARTITIONS_MAX)
-      throw new NaruError(
-        'OVERLOADED',
-        `one Read takes at most ${READ_PARTITIONS_MAX} partitions: open another stream for the others`,
-      )
+    if (this.#cursorCount >= READ_PARTITIONS_MAX) throw tooManyPartitions()
     if (cursors === undefined) {
       cursors = new Map()
       this.#cursors.set(topic.id, cursors)
@@ -176,7 +193,9 @@ export class ReadSession {
 
   #remove(selector: TopicSelector): void {
     const { topic: name, partition } = selector
-    const cursors = [...this.#cursors.values()].find(one => [...one.values()][0]?.topic.name === name)
+    // The partitions of a topic that is deleted end by themselves.
+    const topicId = this.#node.controller.image.topics.byName(name)?.id
+    const cursors = topicId === undefined ? undefined : this.#cursors.get(topicId)
     const chosen =
       partition === undefined ? [...(cursors?.values() ?? [])] : [cursors?.get(partition)].filter(isDefined)
     for (const cursor of chosen) {
@@ -203,6 +222,7 @@ export class ReadSession {
   }
 
   #onReady(cursor: ReadCursor): void {
+    if (cursor === this.#taking) this.#isReadyAgain = true
     this.#ready.add(cursor)
     this.#schedule()
   }
@@ -233,7 +253,7 @@ export class ReadSession {
 
   #notice(notice: Notice): void {
     if (this.#isClosed) return
-    this.#notices.push(notice)
+    this.#notices.add(notice)
     this.#schedule()
   }
 
@@ -250,60 +270,72 @@ export class ReadSession {
     const { frameBytes } = this.#options ?? { frameBytes: CLIENT_FRAME_BYTES_DEFAULT }
     while (!this.#isBlocked && !this.#isClosed) {
       const frame = new ReadFrame(frameBytes)
-      this.#fillNotices(frame)
-      if (this.#notices.length === 0) this.#fillRecords(frame)
-      if (frame.isEmpty && this.#notices.length === 0) break
+      this.#notices.fill(frame)
+      if (this.#notices.count === 0) this.#fillRecords(frame)
+      if (frame.isEmpty && this.#notices.count === 0) break
       if (!frame.isEmpty) this.#write(frame)
     }
     if (this.#isBlocked) this.#readAhead(frameBytes)
+    this.#pauseOrResume()
     this.#endIfDone()
   }
 
-  #fillNotices(frame: ReadFrame): void {
-    let count = 0
-    while (count < this.#notices.length && frame.tryAdd(this.#notices[count] as Notice)) count++
-    this.#notices = count === this.#notices.length ? [] : this.#notices.slice(count)
-  }
-
+  /** Each that is ready once: who was served goes to the end, so whoever found no room is the first next time. */
   #fillRecords(frame: ReadFrame): void {
-    for (const cursor of [...this.#ready]) {
-      if (this.#credit.isUsedUp) return
-      const { name } = cursor.topic
-      this.#ready.delete(cursor)
-      const taken = cursor.take({
-        bytes: frame.roomFor(name),
-        bytesMax: frame.roomMaxFor(name),
-        records: this.#credit.records,
-        creditBytes: this.#credit.bytes,
-      })
+    let left = this.#ready.size
+    for (const cursor of this.#ready) {
+      if (this.#credit.isUsedUp || left-- === 0) return
+      const taken = this.#take(cursor, frame)
+      if (taken === 'full') return
+      if (taken === 'idle' && !this.#isReadyAgain) this.#ready.delete(cursor)
       if (taken === 'idle') {
         if (cursor.isOpen && cursor.reachedStop) this.#end(cursor)
         continue
       }
-      if (taken === 'full') {
-        // First in the next frame.
-        this.#putFirst(cursor)
-        return
-      }
       const { records, part } = taken
       frame.addRecords(records, part.sizeBytes)
       this.#credit.use(part)
+      this.#ready.delete(cursor)
       if (cursor.reachedStop) this.#end(cursor)
       else if (cursor.hasMore) this.#ready.add(cursor)
     }
   }
 
-  #putFirst(cursor: ReadCursor): void {
-    const others = [...this.#ready]
-    this.#ready.clear()
-    this.#ready.add(cursor)
-    for (const other of others) this.#ready.add(other)
+  #take(cursor: ReadCursor, frame: ReadFrame): ReturnType<ReadCursor['take']> {
+    const { name } = cursor.topic
+    this.#taking = cursor
+    this.#isReadyAgain = false
+    const taken = cursor.take({
+      bytes: frame.roomFor(name),
+      bytesMax: frame.roomMaxFor(name),
+      records: this.#credit.records,
+      creditBytes: this.#credit.bytes,
+    })
+    this.#taking = undefined
+    return taken
   }
 
   #write(frame: ReadFrame): void {
     const message = frame.encode()
     this.#lastFrameMs = this.#node.clock.monotonicMs()
     this.#isBlocked = !this.#stream.write(message)
+    if (!this.#isBlocked) return
+    // It is still in memory, until the client takes it: it counts like what was read and not sent.
+    this.#unsentBytes += message.length
+    this.#memory.budget.takeAnyway(message.length)
+  }
+
+  #countSent(): void {
+    if (this.#unsentBytes > 0) this.#memory.budget.giveBack(this.#unsentBytes)
+    this.#unsentBytes = 0
+  }
+
+  #pauseOrResume(): void {
+    const isFull = this.#notices.count >= NOTICES_PENDING_MAX
+    if (isFull === this.#isPaused || this.#isClosed) return
+    this.#isPaused = isFull
+    if (isFull) this.#stream.pause()
+    else this.#stream.resume()
   }
 
   /** The disk works while the network does; but a stream that nobody takes from must not sit on memory. */
@@ -347,7 +379,7 @@ export class ReadSession {
 
   #endIfDone(): void {
     const isDone = this.#isHalfClosed && this.#cursorCount === 0 && this.#wholeTopics.size === 0
-    if (isDone && this.#notices.length === 0 && !this.#isClosed) this.#stream.end()
+    if (isDone && this.#notices.count === 0 && !this.#isClosed) this.#stream.end()
   }
 
   #close(): void {
@@ -357,7 +389,8 @@ export class ReadSession {
     for (const cursors of this.#cursors.values()) for (const cursor of cursors.values()) cursor.close()
     this.#cursors.clear()
     this.#ready.clear()
-    this.#notices = []
+    this.#notices.clear()
+    this.#countSent()
   }
 }
 
@@ -368,6 +401,13 @@ interface WholeTopic {
   readonly request: ReadPartition
   /** Partitions that reading has begun of. */
   partitionCount: number
+}
+
+function tooManyPartitions(): NaruError {
+  return new NaruError(
+    'OVERLOADED',
+    `one Read takes at most ${READ_PARTITIONS_MAX} partitions: open another stream for the others`,
+  )
 }
 
 function failed(topic: string, partition: PartitionId, thrown: unknown): Notice {

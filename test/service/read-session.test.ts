@@ -337,6 +337,32 @@ describe('Read of much', () => {
   })
 })
 
+describe('Read of a client that asks and does not listen', () => {
+  it('takes no more requests while what it has to say about them waits', async () => {
+    await node.stop()
+    node = await ServiceNodeHarness.start({ streamBytesMax: 64 * 1024 })
+    const stream = node.stream(Consumer.read)
+    stream.stream.pause()
+    const add = Array.from({ length: 1000 }, (_, index) => ({ topic: `no-${index}` }))
+    let frames = 0
+    const drained = () => stream.drains
+    for (let before = -1; before < drained() && frames < 500; ) {
+      before = drained()
+      while (stream.send({ add })) frames++
+      await node.forMs(1000)
+    }
+    expect(frames).toBeLessThan(100)
+    stream.stream.resume()
+    await stream.until(() => failures(stream).length > 20_000)
+    expect(stream.closed).toBeUndefined()
+  })
+
+  it('takes so many changes in one frame', async () => {
+    const stream = read(Array.from({ length: 10_001 }, () => ({ topic: 'none' })))
+    expect((await stream.untilClosed())?.reason).toBe('INVALID_REQUEST')
+  })
+})
+
 describe('Read with credit', () => {
   it.each(['RECORDS', 'BATCHES'] as const)(
     'delivers as many records as were asked for (%s)',
