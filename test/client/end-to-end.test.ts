@@ -55,12 +55,14 @@ describe('the SDK with a node', () => {
   })
 
   it('makes a topic by sending to it, and puts each key where its hash says', async () => {
-    await using producer = client.producer()
+    const warnings: string[] = []
+    await using producer = client.producer({ onWarning: warning => warnings.push(warning) })
     const first = await producer.send({ topic: 'made-by-send', key: 'a', value: '1' })
     const second = await producer.send({ topic: 'made-by-send', key: 'a', value: '2' })
     expect(second).toEqual({ ...first, offset: 1 })
     const [topic] = await client.admin().describeTopics(['made-by-send'])
     expect(topic?.partitions).toHaveLength(3)
+    expect(warnings).toEqual([expect.stringContaining('topic "made-by-send" did not exist and was created')])
   })
 
   it('starts and stops at offsets and times', async () => {

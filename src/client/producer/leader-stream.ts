@@ -27,6 +27,7 @@ export interface LeaderStreamOptions {
   readonly onClosed: (stream: LeaderStream, error: NaruError) => void
   /** The leader is reached through this stream. */
   readonly onAnswer: () => void
+  readonly onWarnings: (warnings: readonly string[]) => void
 }
 
 /** One ProduceStream: batches of many partitions of one leader, as frames with a number that answers repeat. */
@@ -142,7 +143,9 @@ export class LeaderStream {
 
   #onMessage(message: Buffer): void {
     try {
-      for (const answer of Producer.produceStream.response.decode(message).answers) this.#onAnswer(answer)
+      const { answers, warnings } = Producer.produceStream.response.decode(message)
+      for (const answer of answers) this.#onAnswer(answer)
+      this.#options.onWarnings(warnings)
     } catch (thrown) {
       this.#stream.fail(NaruError.from(thrown))
       return

@@ -19,6 +19,7 @@ export interface ProducerSettings {
   readonly inFlightMax: number
   readonly onDelivered: ((delivered: Delivered) => void) | undefined
   readonly onError: ((failure: DeliveryFailure) => void) | undefined
+  readonly onWarning: ((warning: string) => void) | undefined
 }
 
 export function producerSettings(options: ProducerOptions): ProducerSettings {
@@ -38,6 +39,7 @@ export function producerSettings(options: ProducerOptions): ProducerSettings {
     inFlightMax: idempotent ? 5 : 1,
     onDelivered: options.onDelivered,
     onError: options.onError,
+    onWarning: options.onWarning,
   }
 }
 
@@ -58,4 +60,5 @@ const PRODUCER_OPTIONS = {
   requestTimeoutMs: wholeNumber({ min: 1, max: 300_000 }),
   onDelivered: callback,
   onError: callback,
+  onWarning: callback,
 }

@@ -6,6 +6,13 @@ import { LeaderStream } from './leader-stream.ts'
 import type { PartitionQueue } from './partition-queue.ts'
 import type { ProducerSettings } from './producer-settings.ts'
 
+export interface SenderOptions {
+  readonly connection: Connection
+  readonly metadata: MetadataCache
+  readonly settings: ProducerSettings
+  readonly onWarnings: (warnings: readonly string[]) => void
+}
+
 /**
  * Takes what partitions have to send to their leaders, once per turn: what a turn has brought goes into one frame per
  * leader. A partition without a leader, or whose leader's stream broke, waits with a growing pause, or until the
@@ -15,6 +22,7 @@ export class Sender {
   readonly #connection: Connection
   readonly #metadata: MetadataCache
   readonly #settings: ProducerSettings
+  readonly #onWarnings: (warnings: readonly string[]) => void
   readonly #streams = new Map<NodeId, LeaderStream>()
   /** Where the batches of a partition went last. */
   readonly #leaders = new Map<PartitionQueue, NodeId>()
@@ -23,10 +31,11 @@ export class Sender {
   #isScheduled = false
   #isClosed = false
 
-  constructor(options: { connection: Connection; metadata: MetadataCache; settings: ProducerSettings }) {
+  constructor(options: SenderOptions) {
     this.#connection = options.connection
     this.#metadata = options.metadata
     this.#settings = options.settings
+    this.#onWarnings = options.onWarnings
   }
 
   wake(queue: PartitionQueue, delayMs?: number): void {
@@ -120,6 +129,7 @@ export class Sender {
       onAnswer: () => {
         wasAnswered = true
       },
+      onWarnings: this.#onWarnings,
       onClosed: (closed, error) => {
         if (this.#streams.get(nodeId) === closed) this.#streams.delete(nodeId)
         if (!wasAnswered && error.reason === 'CONNECTION_FAILED')

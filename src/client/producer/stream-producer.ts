@@ -49,7 +49,12 @@ export class StreamProducer implements Producer {
     this.#metadata = metadata
     this.#onClose = onClose
     this.#budget = new BufferBudget(this.#settings.bufferBytesMax)
-    this.#sender = new Sender({ connection, metadata, settings: this.#settings })
+    this.#sender = new Sender({
+      connection,
+      metadata,
+      settings: this.#settings,
+      onWarnings: warnings => this.#tellWarnings(warnings),
+    })
     this.#host = this.#makeHost(new Identities(connection))
     this.#stopListening = metadata.onChange(changed => this.#onMetadata(changed))
   }
@@ -138,6 +143,7 @@ export class StreamProducer implements Producer {
           send?.reject(failure.error)
           this.#tellFailure({ ...failure, recordCount: 1 }, send === undefined ? 1 : 0)
         },
+        onWarnings: warnings => this.#tellWarnings(warnings),
       })
       this.#topics.set(name, topic)
     }
@@ -186,6 +192,11 @@ export class StreamProducer implements Producer {
     this.#failedCount += enqueuedCount
     const { onError } = this.#settings
     if (onError) callUser(() => onError(failure))
+  }
+
+  #tellWarnings(warnings: readonly string[]): void {
+    const { onWarning } = this.#settings
+    if (onWarning) for (const warning of warnings) callUser(() => onWarning(warning))
   }
 
   #onMetadata(changed: ReadonlySet<string>): void {

@@ -25,6 +25,7 @@ export interface TopicQueueOptions {
     failure: { topic: string; partition: number | undefined; error: NaruError },
     send: PendingSend | undefined,
   ) => void
+  readonly onWarnings: (warnings: readonly string[]) => void
 }
 
 /**
@@ -197,8 +198,9 @@ export class TopicQueue {
 
   /** A produce without records makes the topic, where the cluster makes topics for producers. */
   async #create(): Promise<TopicMetadata> {
-    const { connection, metadata } = this.#options
-    await connection.call(Producer.produce, { topic: this.name }, { repeatable: true })
+    const { connection, metadata, onWarnings } = this.#options
+    const { warnings } = await connection.call(Producer.produce, { topic: this.name }, { repeatable: true })
+    onWarnings(warnings)
     const created = await metadata.fetch(this.name)
     if (created !== undefined) return created
     throw new NaruError(

@@ -86,6 +86,8 @@ export interface ProducerOptions {
   readonly onDelivered?: (delivered: Delivered) => void
   /** Called for records that failed, sent or enqueued. */
   readonly onError?: (failure: DeliveryFailure) => void
+  /** Called with what the cluster has to say of records that it took, as that it made their topic. */
+  readonly onWarning?: (warning: string) => void
 }
 
 export interface Producer {
