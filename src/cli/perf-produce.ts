@@ -13,6 +13,7 @@ import type { CliContext } from './context.ts'
 import { UsageError } from './errors.ts'
 import { plural } from './output.ts'
 import { addCompressionOption, addRecordBytesOption, randomValues, sayRate } from './perf-load.ts'
+import { ProduceReport } from './produce-report.ts'
 import { startProgress } from './progress.ts'
 
 const RECORDS_DEFAULT = 1_000_000
@@ -65,25 +66,29 @@ async function produceLoad(
   const turnRecords = Math.max(1, Math.floor(TURN_BYTES_MAX / recordBytes))
   const started = context.monotonicMs()
   const endMs = started + (seconds ?? Number.POSITIVE_INFINITY) * 1000
-  let records = 0
+  const report = new ProduceReport(context)
+  let taken = 0
   try {
-    await using producer = client.producer(compression ? { compression } : {})
-    while (records < recordsMax && context.monotonicMs() < endMs) {
+    await using producer = client.producer({ ...(compression && { compression }), ...report.callbacks })
+    // One failure is enough: a load that goes on without its topic or its node measures nothing.
+    while (taken < recordsMax && report.failed === 0 && context.monotonicMs() < endMs) {
       let hasRoom = true
-      const turnEnd = Math.min(recordsMax, records + turnRecords)
-      while (hasRoom && records < turnEnd) {
-        const value = values[records % values.length] as Buffer
-        const partition = spread === undefined ? undefined : records % spread
+      const turnEnd = Math.min(recordsMax, taken + turnRecords)
+      while (hasRoom && taken < turnEnd) {
+        const value = values[taken % values.length] as Buffer
+        const partition = spread === undefined ? undefined : taken % spread
         hasRoom = producer.enqueue({ topic, partition, value })
-        records++
+        taken++
       }
-      progress.advance(records)
+      progress.advance(taken)
       await (hasRoom ? setImmediate() : producer.ready())
     }
     await producer.flush()
   } finally {
     progress.stop()
+    if (report.failed > 0) report.sayFailed()
   }
   const elapsedMs = context.monotonicMs() - started
+  const records = report.stored
   sayRate(context, flags.output, { what: 'produced', records, bytes: records * recordBytes, elapsedMs })
 }

@@ -1,13 +1,14 @@
-import { createReadStream, statSync } from 'node:fs'
+import { createReadStream, openSync, statSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Producer } from '../client/index.ts'
 import { addConnectionOption, type ConnectionFlags, wholeNumber, withClient } from './common-options.ts'
 import { type CliContext, say } from './context.ts'
-import { UsageError } from './errors.ts'
+import { explain, UsageError } from './errors.ts'
 import { type KeyRule, keyedLine } from './line-key.ts'
 import { LineSplitter } from './line-splitter.ts'
-import { formatBytes, rateText } from './output.ts'
+import { formatBytes } from './output.ts'
+import { ProduceReport } from './produce-report.ts'
 import { startProgress } from './progress.ts'
 
 /** Large enough that the cost of a read is nothing beside the lines in it, small enough for several in memory. */
@@ -68,27 +69,38 @@ interface ProduceFlags extends ConnectionFlags {
 
 async function produce(topic: string, flags: ProduceFlags, context: CliContext): Promise<void> {
   const input = openInput(flags.file, context)
-  const progress = startProgress({ label: topic, total: input.totalBytes, format: formatBytes })
-  const started = context.monotonicMs()
-  const done = { records: 0, bytes: 0 }
+  const report = new ProduceReport(context, () => input.stream.destroy())
   context.onInterrupt(() => input.stream.destroy())
-  try {
-    await withClient(context, flags, async client => {
+  await withClient(context, flags, async client => {
+    if (input.stream.isTTY) say(context.stderr, 'one record a line; end with Ctrl-D')
+    const progress = startProgress({ label: topic, total: input.totalBytes, format: formatBytes })
+    const started = context.monotonicMs()
+    const done = { bytes: 0 }
+    try {
       await using producer = client.producer({
         ...(flags.compression && { compression: flags.compression }),
         ...(flags.acks && { acks: flags.acks }),
+        ...report.callbacks,
       })
-      try {
-        await produceLines({ input: input.stream, producer, topic, flags, done, onBytes: progress.advance })
-      } finally {
-        // Whatever stopped the reading: the lines before it are stored, and counted, before the error is told.
-        await producer.flush()
-      }
-    })
-  } finally {
-    progress.stop()
-    say(context.stderr, `produced ${rateText(done, context.monotonicMs() - started)}`)
+      const work = { input: input.stream, producer, topic, flags, done, onBytes: progress.advance }
+      await flushed(producer, produceLines(work), context)
+    } finally {
+      progress.stop()
+      report.saySum({ bytes: done.bytes, elapsedMs: context.monotonicMs() - started })
+    }
+  })
+}
+
+/** Whatever stopped the reading: the lines before it are stored, and counted, before the error is told. */
+async function flushed(producer: Producer, reading: Promise<void>, context: CliContext): Promise<void> {
+  const [read] = await Promise.allSettled([reading])
+  const [flush] = await Promise.allSettled([producer.flush()])
+  if (flush.status === 'rejected') {
+    // A command ends with one error; the other must not be lost.
+    if (read.status === 'rejected') say(context.stderr, `naru: ${explain(read.reason).message}`)
+    throw flush.reason
   }
+  if (read.status === 'rejected') throw read.reason
 }
 
 interface Work {
@@ -96,7 +108,7 @@ interface Work {
   readonly producer: Producer
   readonly topic: string
   readonly flags: ProduceFlags
-  readonly done: { records: number; bytes: number }
+  readonly done: { bytes: number }
   readonly onBytes: (bytes: number) => void
 }
 
@@ -108,7 +120,6 @@ async function produceLines({ input, producer, topic, flags, done, onBytes }: Wo
     for (const line of lines) {
       const { key, value } = keyedLine(line, rule, splitter.lineNumber)
       const hasRoom = producer.enqueue(key ? { ...target, key, value } : { ...target, value })
-      done.records++
       // Only when the buffers are full: no await per line.
       if (!hasRoom) await producer.ready()
     }
@@ -121,6 +132,11 @@ async function produceLines({ input, producer, topic, flags, done, onBytes }: Wo
   await sendAll(splitter.end())
 }
 
+interface Input {
+  readonly stream: Readable & { readonly isTTY?: boolean }
+  readonly totalBytes?: number
+}
+
 /** The chunks of a stream; one that was destroyed without an error (the interrupt key) only ends. */
 async function* ended(stream: Readable): AsyncGenerator<Buffer> {
   try {
@@ -130,14 +146,14 @@ async function* ended(stream: Readable): AsyncGenerator<Buffer> {
   }
 }
 
-function openInput(file: string | undefined, context: CliContext): { stream: Readable; totalBytes?: number } {
+function openInput(file: string | undefined, context: CliContext): Input {
   if (file !== undefined && file !== '-') {
     const stat = statSync(file)
     if (stat.isDirectory()) throw new UsageError(`${file} is a directory: give a file with one record a line`)
-    const stream = createReadStream(file, { highWaterMark: READ_BYTES })
+    // Opened now: a stream that opens by itself would fail while nobody listens to it yet.
+    const stream = createReadStream(file, { fd: openSync(file, 'r'), highWaterMark: READ_BYTES })
     return stat.isFile() ? { stream, totalBytes: stat.size } : { stream }
   }
-  if (context.stdin.isTTY) say(context.stderr, 'one record a line; end with Ctrl-D')
   return { stream: context.stdin }
 }
 

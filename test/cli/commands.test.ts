@@ -19,8 +19,9 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }))
 
 async function naru(
   line: string | string[],
-  options: { stdin?: string; environment?: Record<string, string> } = {},
+  options: { stdin?: string | Readable; environment?: Record<string, string> } = {},
 ) {
+  const { stdin = '' } = options
   const stdout = new PassThrough()
   const stderr = new PassThrough()
   const bootstraps: string[][] = []
@@ -28,7 +29,7 @@ async function naru(
   const err = text(stderr)
   const context: CliContext = {
     environment: options.environment ?? {},
-    stdin: Readable.from([Buffer.from(options.stdin ?? '')]),
+    stdin: stdin instanceof Readable ? stdin : Readable.from([Buffer.from(stdin)]),
     stdout,
     stderr,
     command: 'naru',
@@ -175,6 +176,42 @@ describe('produce', () => {
     expect(result.exitCode).toBe(2)
     expect(result.err).toMatch(/^produced 1 record in .*\nnaru: line 2 has no ":" to end its key/)
     expect(client.calls).toContainEqual(['flush'])
+  })
+
+  it('counts what was stored, says how many were not and why, and ends with the code of that', async () => {
+    client.refuses = value =>
+      value.length > 2 ? new NaruError('RECORD_TOO_LARGE', 'the record is too large') : undefined
+    const result = await naru('produce logs', { stdin: 'a\nlong\nb\n' })
+    expect(result).toMatchObject({
+      exitCode: 2,
+      err: 'produced 2 records, 1 failed\nnaru: the record is too large (RECORD_TOO_LARGE)\n',
+    })
+    expect(values()).toEqual(['|a|0', '|b|0'])
+  })
+
+  it('reads no further when the rest would fail as well', async () => {
+    client.refuses = () => new NaruError('UNKNOWN_TOPIC', 'topic "logs" does not exist')
+    const stdin = Readable.from([Buffer.from('a\n'), Buffer.from('b\n'), Buffer.from('c\n')])
+    expect(await naru('produce logs', { stdin })).toMatchObject({
+      exitCode: 3,
+      err: 'produced 0 records, 1 failed\nnaru: topic "logs" does not exist (UNKNOWN_TOPIC)\n',
+    })
+  })
+
+  it('tells of a wrong line and of failed records, both', async () => {
+    client.refuses = () => new NaruError('DISK_FULL', 'the disk is full')
+    const { exitCode, err } = await naru('produce logs --key-separator :', { stdin: 'a:1\nb\n' })
+    expect(exitCode).toBe(5)
+    expect(err).toMatch(/^naru: line 2 has no .*\nproduced 0 records, 1 failed\nnaru: the disk is full/)
+  })
+
+  it('says a warning of the cluster once', async () => {
+    client.warnings = ['topic "logs" did not exist and was created']
+    const { exitCode, err } = await naru('produce logs', { stdin: 'a\nb\n' })
+    expect(exitCode).toBe(0)
+    expect(err).toMatch(
+      /^naru: warning: topic "logs" did not exist and was created\nproduced 2 records in [^\n]*\n$/,
+    )
   })
 
   it('says which file it cannot read', async () => {

@@ -1,5 +1,5 @@
 import { NaruError } from '../../src/base/errors.ts'
-import type { Client } from '../../src/client/index.ts'
+import type { Client, ProducerOptions } from '../../src/client/index.ts'
 
 export interface StoredRecord {
   readonly topic: string
@@ -19,6 +19,11 @@ export class FakeClient {
   /** Every n-th record finds the buffer full. */
   fullEvery = 3
   readyCalls = 0
+  /** What the cluster says to a record that it refuses. */
+  refuses: (value: Buffer) => NaruError | undefined = () => undefined
+  /** Said again for each record. */
+  warnings: string[] = []
+  firstError: NaruError | undefined
 
   asClient(): Client {
     return this as unknown as Client
@@ -48,17 +53,30 @@ export class FakeClient {
     }
   }
 
-  producer() {
+  producer({ onDelivered, onError, onWarning }: ProducerOptions = {}) {
     let enqueued = 0
+    let failed = 0
     return {
       enqueue: (record: { topic: string; partition?: number; key?: Buffer; value: Buffer }) => {
         const { topic, partition = 0, key = null, value } = record
+        const error = this.refuses(value)
+        if (error) {
+          failed++
+          this.firstError ??= error
+          onError?.({ topic, partition, recordCount: 1, error })
+          return ++enqueued % this.fullEvery !== 0
+        }
+        for (const warning of this.warnings) onWarning?.(warning)
         const offset = this.records.length
+        onDelivered?.({ topic, partition, baseOffset: offset, recordCount: 1 })
         this.records.push({ topic, partition, offset, timestampMs: 1, key, value, headers: [] })
         return ++enqueued % this.fullEvery !== 0
       },
       ready: async () => void this.readyCalls++,
-      flush: async () => void this.calls.push(['flush']),
+      flush: async () => {
+        this.calls.push(['flush'])
+        if (failed > 0) throw this.firstError
+      },
       [Symbol.asyncDispose]: async () => {},
     }
   }

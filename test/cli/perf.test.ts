@@ -1,5 +1,6 @@
 import { PassThrough, Readable } from 'node:stream'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { NaruError } from '../../src/base/errors.ts'
 import type { CliContext } from '../../src/cli/context.ts'
 import { EXIT_CODES } from '../../src/cli/exit-codes.ts'
 import { run } from '../../src/cli/program.ts'
@@ -53,6 +54,17 @@ describe('perf produce', () => {
     const { out } = await perf('produce t --seconds 2 -o json')
     // One record at a time, at 1.0 and 1.5 and 2.0 seconds after a start at 0.5.
     expect(JSON.parse(out)).toMatchObject({ records: 3 })
+  })
+
+  it('ends with the first failure, and counts only what was stored', async () => {
+    client.fullEvery = 1
+    client.refuses = () => (client.records.length === 2 ? new NaruError('DISK_FULL', 'full') : undefined)
+    const { exitCode, out, err } = await perf('produce t --records 10')
+    expect({ exitCode, out, err }).toEqual({
+      exitCode: EXIT_CODES.tryAgain,
+      out: '',
+      err: 'produced 2 records, 1 failed\nnaru: full (DISK_FULL)\n',
+    })
   })
 
   it('ends at one of them', async () => {
