@@ -32,6 +32,7 @@ export class ServerCalls implements SendBuffer {
   readonly #open = new Set<ServerCall>()
   #arrival: Arrival | undefined
   #sendBufferBytes = 0
+  #isShedding = false
   #isDraining = false
   #onIdle: () => void = () => {}
 
@@ -53,6 +54,31 @@ export class ServerCalls implements SendBuffer {
 
   add(bytes: number): void {
     this.#sendBufferBytes += bytes
+    if (this.#isShedding || !this.#isOverfull) return
+    this.#isShedding = true
+    // Not within the writing of an answer, which may be the one to go.
+    process.nextTick(() => this.#shed())
+  }
+
+  get #isOverfull(): boolean {
+    return this.#sendBufferBytes > this.#options.limits.sendBufferBytesHardMax
+  }
+
+  #shed(): void {
+    const stalled = [...this.#open]
+      .map(call => ({ call, sinceMs: call.stalledSinceMs() ?? Number.POSITIVE_INFINITY }))
+      .sort((a, b) => a.sinceMs - b.sinceMs)
+    for (const { call } of stalled) {
+      if (!this.#isOverfull) break
+      this.#cut(call, 'this node holds more answers than it has memory for, and the client took them slowest')
+    }
+    this.#isShedding = false
+  }
+
+  #cut(call: ServerCall, because: string): void {
+    const { path } = call
+    this.#options.logger.warn({ path, sendBufferBytes: this.#sendBufferBytes }, 'cut a reader that stalled')
+    call.cut(new NaruError('READER_TOO_SLOW', `${path}: ${because}`))
   }
 
   /** grpc-js makes the call of a stream in the same turn, right after this. */
@@ -136,19 +162,14 @@ export class ServerCalls implements SendBuffer {
     return new NaruError('INTERNAL', `${path} failed unexpectedly: the log of the node says why`)
   }
 
-  /** Cuts the calls whose reader has taken nothing for too long. */
+  /** Cuts the calls whose reader has taken nothing for too long; while memory is short, that is sooner. */
   sweep(nowMs: number): void {
     const { readerStallTimeoutMs } = this.#options.limits
+    const limitMs = this.hasRoom() ? readerStallTimeoutMs : Math.min(readerStallTimeoutMs, SHORT_STALL_MS)
     for (const call of this.#open) {
       const sinceMs = call.stalledSinceMs()
-      if (sinceMs === undefined || nowMs - sinceMs < readerStallTimeoutMs) continue
-      this.#options.logger.warn({ path: call.path, readerStallTimeoutMs }, 'cut a reader that stalled')
-      call.cut(
-        new NaruError(
-          'READER_TOO_SLOW',
-          `the client took nothing of ${call.path} for ${readerStallTimeoutMs} ms`,
-        ),
-      )
+      if (sinceMs !== undefined && nowMs - sinceMs >= limitMs)
+        this.#cut(call, `the client took nothing for ${limitMs} ms`)
     }
   }
 
@@ -190,3 +211,5 @@ function draining(): NaruError {
 }
 
 const RETRY_AFTER_MS = 250
+/** Others wait for the memory that a stalled reader holds. */
+const SHORT_STALL_MS = 5_000

@@ -17,8 +17,10 @@ export interface GrpcServerLimits extends ConnectionLimits {
   readonly requestBytesMax: number
   /** Answer bytes that one stream may have waiting before its writer must stop. */
   readonly writeBufferBytesMax: number
-  /** Answer bytes that wait in the whole server: above it each stream gets one message at a time. */
+  /** Answer bytes that wait in the whole server: above it each stream gets one message at a time, and stalls are short. */
   readonly sendBufferBytesMax: number
+  /** Above this the calls are cut whose readers have taken nothing for longest. */
+  readonly sendBufferBytesHardMax: number
   /** A stream whose reader takes nothing for this long while something waits for it is cut. */
   readonly readerStallTimeoutMs: number
   readonly keepaliveTimeMs: number
@@ -53,6 +55,7 @@ export const GRPC_SERVER_LIMITS: GrpcServerLimits = {
   requestBytesMax: 256 * MIB,
   writeBufferBytesMax: 1 * MIB,
   sendBufferBytesMax: 256 * MIB,
+  sendBufferBytesHardMax: 512 * MIB,
   readerStallTimeoutMs: 30_000,
   keepaliveTimeMs: 5_000,
   keepaliveTimeoutMs: 5_000,

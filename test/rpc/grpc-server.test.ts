@@ -414,6 +414,24 @@ describe('memory', () => {
   })
 })
 
+describe('answers that nobody takes', () => {
+  it('are bounded for the whole server, and the calls of those who read go on', async () => {
+    const { server, port, address, warnings } = await serve(
+      { sendBufferBytesMax: MIB, sendBufferBytesHardMax: 4 * MIB, streamsPerConnectionMax: 100 },
+      { unary: async request => Buffer.alloc(request.length * MIB) },
+    )
+    const session = rawSession(port, { settings: { initialWindowSize: 1024 } })
+    for (let call = 0; call < 60; call++) {
+      const stream = rawCall(session, CALL)
+      stream.pause()
+      stream.end(framed(Buffer.alloc(1)))
+    }
+    await until(() => warnings.length >= 50, 'most are cut')
+    expect(server.usage.sendBufferBytes).toBeLessThanOrEqual(4 * MIB)
+    expect(await connect(address).unary(CALL, Buffer.alloc(1))).toHaveLength(MIB)
+  })
+})
+
 describe('draining', () => {
   it('waits for accepted calls, refuses new ones, and closes', async () => {
     let finish: (answer: Buffer) => void = () => {}
