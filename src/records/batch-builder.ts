@@ -29,6 +29,7 @@ export interface BuildOptions {
 /** Shorter pieces are copied by a loop: for them a call of `set` costs more than the bytes. */
 const LOOP_COPY_BYTES_MAX = 24
 const CAPACITY_BYTES = 16 * 1024
+const EMPTY = Buffer.alloc(0)
 
 /**
  * Encodes records into one batch, into one growing buffer: no object per record, no second copy. `build` hands
@@ -38,7 +39,7 @@ const CAPACITY_BYTES = 16 * 1024
  */
 export class BatchBuilder {
   readonly #capacityBytes: number
-  #buffer: Buffer
+  #buffer: Buffer = EMPTY
   #end = BATCH_OVERHEAD
   #count = 0
   #lastOffsetDelta = -1
@@ -47,7 +48,6 @@ export class BatchBuilder {
 
   constructor(options: { capacityBytes?: number } = {}) {
     this.#capacityBytes = Math.max(BATCH_OVERHEAD, options.capacityBytes ?? CAPACITY_BYTES)
-    this.#buffer = Buffer.allocUnsafeSlow(this.#capacityBytes)
   }
 
   get recordCount(): number {
@@ -136,7 +136,8 @@ export class BatchBuilder {
         return batch
       }
       const batch = this.#buffer.subarray(0, this.#end)
-      this.#buffer = Buffer.allocUnsafeSlow(this.#capacityBytes)
+      // Not before it is needed: who builds one batch per builder would pay for two.
+      this.#buffer = EMPTY
       return batch
     }
     const records = compress(compression, this.#buffer.subarray(BATCH_OVERHEAD, this.#end))
@@ -159,7 +160,7 @@ export class BatchBuilder {
         'RECORD_TOO_LARGE',
         `with this record the batch has ${neededBytes} bytes, more than readers decompress (${DECOMPRESSED_BYTES_MAX}): send it alone, or split it`,
       )
-    const grown = Buffer.allocUnsafeSlow(Math.max(neededBytes, this.#buffer.length * 2))
+    const grown = Buffer.allocUnsafeSlow(Math.max(neededBytes, this.#capacityBytes, this.#buffer.length * 2))
     grown.set(this.#buffer.subarray(0, this.#end))
     this.#buffer = grown
   }

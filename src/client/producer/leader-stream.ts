@@ -10,8 +10,11 @@ import type { PartitionQueue } from './partition-queue.ts'
 import type { ProducerBatch } from './producer-batch.ts'
 import type { ProducerSettings } from './producer-settings.ts'
 
-/** What a frame gathers, if more waits than one batch. */
-const FRAME_BYTES_MAX = 2 * 1024 * 1024
+/**
+ * What a frame gathers, if more waits than one batch. A large batch goes alone: in a frame of its own the node can keep
+ * its bytes where they arrived, and small ones are what pays for gathering.
+ */
+const FRAME_BYTES_MAX = 256 * 1024
 const FRAME_ENTRIES_MAX = 1_000
 /** Sent and not answered; half of what a node lets one stream have, so that it never has to stop the stream. */
 const STREAM_BYTES_MAX = 16 * 1024 * 1024
