@@ -110,7 +110,7 @@ export const ERROR_CODES = {
     'UNAVAILABLE',
     true,
     'none',
-    'The partition has no leader now: try again; naru cluster status says why.',
+    'The partition has no leader now: try again; the logs of the nodes say why.',
   ),
   NOT_ENOUGH_REPLICAS: row(
     'UNAVAILABLE',
@@ -123,7 +123,7 @@ export const ERROR_CODES = {
     'FAILED_PRECONDITION',
     true,
     'none',
-    'The quorum cannot change safely now, for the reason in the message: try again later; naru cluster quorum shows its state.',
+    'The quorum cannot change safely now, for the reason in the message: try again later.',
   ),
   NODE_STARTING: row('UNAVAILABLE', true, 'none', 'The node is not ready yet: try again.'),
   NODE_DRAINING: row('UNAVAILABLE', true, 'none', 'The node is stopping: use another node, or try again.'),

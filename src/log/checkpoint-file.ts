@@ -70,9 +70,11 @@ export function decodeCheckpoint<Entry>(
   format: CheckpointFormat<Entry>,
 ): readonly Entry[] {
   const refuse = (what: string) =>
-    new NaruError('DATA_DIRECTORY_DAMAGED', `checkpoint ${path} is damaged: ${what}`, {
-      details: { file: path },
-    })
+    new NaruError(
+      'DATA_DIRECTORY_DAMAGED',
+      `checkpoint ${path} is damaged: ${what}. Remove the file and start again; docs/operating.md says what that costs`,
+      { details: { file: path } },
+    )
   const text = content.toString('utf8')
   if (!text.endsWith('\n')) throw refuse('its end is missing')
   const lines = text.slice(0, -1).split('\n')

@@ -263,7 +263,8 @@ export function corruptData(name: string, defect: Defect): NaruError {
   return new NaruError(
     'CORRUPT_DATA',
     `the log ${name} is damaged: ${defect.file} at byte ${defect.position} (offset ${defect.offset}): ${defect.what}. ` +
-      'Its bytes are left as they are and no longer served; another replica takes over (docs/operating.md)',
+      'Its bytes are left as they are and no longer served: docs/operating.md says how to put the file back, or to ' +
+      'save what can be read',
     {
       details: {
         log: name,

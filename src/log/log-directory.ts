@@ -417,7 +417,7 @@ function lostPartition(name: string, directory: string): NaruError {
   return new NaruError(
     'CORRUPT_DATA',
     `the directory ${directory} of the partition ${name} is gone, though the checkpoints name it: its records are lost ` +
-      'here. Put it back and restart the node, or recover the topic from what there is: naru topics recover',
+      'here. Put it back and restart the node, or delete the topic (docs/operating.md)',
     { details: { log: name, file: directory } },
   )
 }

@@ -87,12 +87,12 @@ export class CreationPlan {
     if (replicationFactor > nodes.count)
       throw new NaruError(
         'NOT_ENOUGH_REPLICAS',
-        `topic "${name}" needs ${replicationFactor} nodes, ${nodes.count} of ${nodeCount} have registered so far (try again when they run: naru cluster status)`,
+        `topic "${name}" needs ${replicationFactor} nodes, ${nodes.count} of ${nodeCount} have registered so far (start the others, then try again)`,
       )
     if (!nodes.all().some(isActive))
       throw new NaruError(
         'LEADER_NOT_AVAILABLE',
-        `no node can lead a partition of topic "${name}" now: all are down or draining (try again; naru cluster status says more)`,
+        `no node can lead a partition of topic "${name}" now: all are down or draining (try again when one has started)`,
       )
   }
 
@@ -112,11 +112,9 @@ export class CreationPlan {
         throw problem(`[${replicas.slice(0, 20)}] names a node twice`)
       for (const nodeId of replicas)
         if (this.#image.nodes.get(nodeId) === undefined)
-          throw problem(`node ${nodeId} is not registered (see the nodes: naru cluster nodes)`)
+          throw problem(`node ${nodeId} is not registered (DescribeCluster names those that are)`)
       if (!replicas.some(nodeId => isActive(this.#image.nodes.get(nodeId))))
-        throw problem(
-          `none of the nodes [${replicas.slice(0, 20)}] can lead now (see the nodes: naru cluster nodes)`,
-        )
+        throw problem(`none of the nodes [${replicas.slice(0, 20)}] can lead now: all are down or draining`)
     }
   }
 }

@@ -55,7 +55,7 @@ describe('creating topics', () => {
   it('does not make fewer replicas because the others have not come yet', () => {
     const context = new MetadataContext({ nodesListed: 3 }).addNodes(1)
     expect(errorOf(() => context.create({ name: 'logs' }))).toBe(
-      'NOT_ENOUGH_REPLICAS: topic "logs" needs 3 nodes, 1 of 3 have registered so far (try again when they run: naru cluster status)',
+      'NOT_ENOUGH_REPLICAS: topic "logs" needs 3 nodes, 1 of 3 have registered so far (start the others, then try again)',
     )
   })
 
@@ -114,7 +114,7 @@ describe('creating topics', () => {
     ],
     [
       { name: 'x', assignments: [[9]] },
-      'INVALID_REQUEST: assignments of topic "x": node 9 is not registered (see the nodes: naru cluster nodes)',
+      'INVALID_REQUEST: assignments of topic "x": node 9 is not registered (DescribeCluster names those that are)',
     ],
   ] satisfies [NewTopic, string][])('refuses %j', (topic, error) => {
     const context = new MetadataContext().addNodes(3)

@@ -280,7 +280,7 @@ function mayPass(error: NaruError): boolean {
 function noLeader({ topic, partition }: PartitionCursor): NaruError {
   return new NaruError(
     'LEADER_NOT_AVAILABLE',
-    `"${topic}" partition ${partition} has no leader now (naru cluster status says why)`,
+    `"${topic}" partition ${partition} has no leader now (the logs of the nodes say why)`,
     { details: { topic, partition: String(partition) } },
   )
 }
