@@ -15,7 +15,8 @@ const ENTRY_POINTS = ['src/cli/main.ts', ...entryPointsOf(readRepositoryFile('pa
 
 /** Source that no entry point reaches yet, and why. */
 const DEAD_FILE_EXCEPTIONS = [
-  { path: 'src/raft/', reason: 'the Raft core comes before its driver: only its tests run it so far' },
+  { path: 'src/raft/', reason: 'the broker runs a quorum of one so far: only tests run more' },
+  { path: 'src/drivers/raft/', reason: 'the broker runs a quorum of one so far: only tests run more' },
 ]
 
 const files = sourceFiles()

@@ -3,6 +3,7 @@
 /** The format is described in ../schema.ts. */
 export const SCHEMA = `
 enum grpc.health.v1.HealthCheckResponse.ServingStatus 0:UNKNOWN 1:SERVING 2:NOT_SERVING 3:SERVICE_UNKNOWN
+enum naru.internal.v1.RaftEntryKind 0:NOOP 1:COMMAND 2:CONFIG
 enum naru.v1.Acks 0:ALL 1:LEADER 2:NONE
 enum naru.v1.Effect 0:DENY 1:ALLOW
 enum naru.v1.ElectionKind 0:PREFERRED 1:UNCLEAN
@@ -33,7 +34,11 @@ message grpc.reflection.v1.ServerReflectionRequest 1:host:string 3:fileByFilenam
 message grpc.reflection.v1.ServerReflectionResponse 1:validHost:string 2:originalRequest:grpc.reflection.v1.ServerReflectionRequest? 4:fileDescriptorResponse:grpc.reflection.v1.FileDescriptorResponse|messageResponse 5:allExtensionNumbersResponse:grpc.reflection.v1.ExtensionNumberResponse|messageResponse 6:listServicesResponse:grpc.reflection.v1.ListServiceResponse|messageResponse 7:errorResponse:grpc.reflection.v1.ErrorResponse|messageResponse
 message grpc.reflection.v1.ServiceResponse 1:name:string
 message naru.internal.v1.ClusterRecord 1:clusterId:string
+message naru.internal.v1.ExchangeRequest 1:hello:naru.internal.v1.RaftHello|frame 2:message:naru.internal.v1.RaftMessage|frame
+message naru.internal.v1.ExchangeResponse 1:hello:naru.internal.v1.RaftHello?
 message naru.internal.v1.FeatureLevelRecord 1:level:int32
+message naru.internal.v1.InstallSnapshotRequest 1:header:naru.internal.v1.SnapshotHeader|frame 2:piece:bytes|frame
+message naru.internal.v1.InstallSnapshotResponse 1:receivedBytes:int64
 message naru.internal.v1.MetadataRecord 1:version:int32 2:featureLevel:naru.internal.v1.FeatureLevelRecord|record 3:cluster:naru.internal.v1.ClusterRecord|record 4:nodeRegistered:naru.internal.v1.NodeRegisteredRecord|record 5:nodeUnfenced:naru.internal.v1.NodeUnfencedRecord|record 6:nodeFenced:naru.internal.v1.NodeFencedRecord|record 7:nodeDraining:naru.internal.v1.NodeDrainingRecord|record 8:nodeRemoved:naru.internal.v1.NodeRemovedRecord|record 9:topic:naru.internal.v1.TopicRecord|record 10:topicDeleted:naru.internal.v1.TopicDeletedRecord|record 11:partition:naru.internal.v1.PartitionRecord|record 12:partitionChanged:naru.internal.v1.PartitionChangedRecord|record 13:topicSettings:naru.internal.v1.TopicSettingsRecord|record 14:producerIds:naru.internal.v1.ProducerIdsRecord|record
 message naru.internal.v1.NodeDrainingRecord 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.NodeFencedRecord 1:nodeId:int32 2:nodeEpoch:int64
@@ -45,6 +50,26 @@ message naru.internal.v1.OptionalInt 1:value:int32?
 message naru.internal.v1.PartitionChangedRecord 1:topicId:string 2:partition:int32 3:replicas:naru.internal.v1.NodeIds? 4:isr:naru.internal.v1.NodeIds? 5:elr:naru.internal.v1.NodeIds? 6:leader:naru.internal.v1.OptionalInt? 7:leaderEpoch:int32? 8:partitionEpoch:int32 9:lastUncleanEpoch:naru.internal.v1.OptionalInt?
 message naru.internal.v1.PartitionRecord 1:topicId:string 2:partition:int32 3:replicas:int32* 4:isr:int32* 5:elr:int32* 6:leader:int32? 7:leaderEpoch:int32 8:partitionEpoch:int32 9:lastUncleanEpoch:int32?
 message naru.internal.v1.ProducerIdsRecord 1:nodeId:int32 2:nextProducerId:int64
+message naru.internal.v1.RaftAccepted 1:matchIndex:int64
+message naru.internal.v1.RaftAppend 1:previous:naru.internal.v1.RaftPosition? 2:entries:naru.internal.v1.RaftEntry* 3:commitIndex:int64
+message naru.internal.v1.RaftAppendAnswer 1:accepted:naru.internal.v1.RaftAccepted|result 2:refused:naru.internal.v1.RaftRefused|result 3:attachment:bytes?
+message naru.internal.v1.RaftEntry 1:term:int64 2:kind:naru.internal.v1.RaftEntryKind 3:data:bytes
+message naru.internal.v1.RaftHeartbeat 1:commitIndex:int64 2:round:int64
+message naru.internal.v1.RaftHeartbeatAnswer 1:round:int64 2:attachment:bytes?
+message naru.internal.v1.RaftHello 1:clusterId:string 2:from:string 3:to:string
+message naru.internal.v1.RaftMembership 1:voters:string* 2:learners:string*
+message naru.internal.v1.RaftMessage 1:term:int64 2:preVoteRequest:naru.internal.v1.RaftPreVoteRequest|message 3:preVoteAnswer:naru.internal.v1.RaftPreVoteAnswer|message 4:voteRequest:naru.internal.v1.RaftVoteRequest|message 5:voteAnswer:naru.internal.v1.RaftVoteAnswer|message 6:append:naru.internal.v1.RaftAppend|message 7:appendAnswer:naru.internal.v1.RaftAppendAnswer|message 8:heartbeat:naru.internal.v1.RaftHeartbeat|message 9:heartbeatAnswer:naru.internal.v1.RaftHeartbeatAnswer|message 10:timeoutNow:naru.internal.v1.RaftTimeoutNow|message 11:readIndexRequest:naru.internal.v1.RaftReadIndexRequest|message 12:readIndexAnswer:naru.internal.v1.RaftReadIndexAnswer|message 13:newerTerm:naru.internal.v1.RaftNewerTerm|message
+message naru.internal.v1.RaftNewerTerm
+message naru.internal.v1.RaftPosition 1:index:int64 2:term:int64
+message naru.internal.v1.RaftPreVoteAnswer 1:requestTerm:int64 2:granted:bool
+message naru.internal.v1.RaftPreVoteRequest 1:last:naru.internal.v1.RaftPosition?
+message naru.internal.v1.RaftReadIndexAnswer 1:id:string 2:index:int64?
+message naru.internal.v1.RaftReadIndexRequest 1:id:string
+message naru.internal.v1.RaftRefused 1:previousIndex:int64 2:hint:naru.internal.v1.RaftPosition?
+message naru.internal.v1.RaftTimeoutNow
+message naru.internal.v1.RaftVoteAnswer 1:granted:bool
+message naru.internal.v1.RaftVoteRequest 1:last:naru.internal.v1.RaftPosition? 2:transfer:bool
+message naru.internal.v1.SnapshotHeader 1:hello:naru.internal.v1.RaftHello? 2:term:int64 3:last:naru.internal.v1.RaftPosition? 4:membership:naru.internal.v1.RaftMembership? 5:sizeBytes:int64
 message naru.internal.v1.TopicDeletedRecord 1:topicId:string
 message naru.internal.v1.TopicRecord 1:topicId:string 2:name:string 3:settings:map
 message naru.internal.v1.TopicSettingsRecord 1:topicId:string 2:set:map 3:removed:string*

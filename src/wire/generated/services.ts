@@ -107,6 +107,12 @@ import type {
   ProduceStreamResponse,
 } from './producer.ts'
 import type {
+  ExchangeRequest,
+  ExchangeResponse,
+  InstallSnapshotRequest,
+  InstallSnapshotResponse,
+} from './raft.ts'
+import type {
   HealthCheckRequest,
   HealthCheckResponse,
   ServerReflectionRequest,
@@ -132,6 +138,23 @@ export const ServerReflection = {
     path: '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
     request: 'grpc.reflection.v1.ServerReflectionRequest',
     response: 'grpc.reflection.v1.ServerReflectionResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+} as const
+
+export const Raft = {
+  exchange: method<ExchangeRequest, ExchangeResponse>({
+    path: '/naru.internal.v1.Raft/Exchange',
+    request: 'naru.internal.v1.ExchangeRequest',
+    response: 'naru.internal.v1.ExchangeResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  installSnapshot: method<InstallSnapshotRequest, InstallSnapshotResponse>({
+    path: '/naru.internal.v1.Raft/InstallSnapshot',
+    request: 'naru.internal.v1.InstallSnapshotRequest',
+    response: 'naru.internal.v1.InstallSnapshotResponse',
     requestStream: true,
     responseStream: true,
   }),

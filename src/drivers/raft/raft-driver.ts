@@ -1,0 +1,445 @@
+import { assert } from '../../base/assert.ts'
+import type { Uuid } from '../../base/brands.ts'
+import { NaruError } from '../../base/errors.ts'
+import type { Clock, Timer } from '../../ports/clock.ts'
+import type { Disk } from '../../ports/disk.ts'
+import type { Prng } from '../../ports/prng.ts'
+import { randomUuid } from '../../ports/prng.ts'
+import type { ServiceHandlers } from '../../ports/transport.ts'
+import type { MemberId, MembershipChange } from '../../raft/membership.ts'
+import type {
+  LogEntry,
+  LogPosition,
+  RaftMessage,
+  SnapshotMark,
+  SnapshotMessage,
+} from '../../raft/messages.ts'
+import type { RaftInput } from '../../raft/raft-input.ts'
+import { RaftNode } from '../../raft/raft-node.ts'
+import type { RaftLimits, RaftTiming } from '../../raft/raft-options.ts'
+import type { RaftEvent, RaftOutput } from '../../raft/raft-output.ts'
+import type { RaftStatus } from '../../raft/raft-status.ts'
+import type { OpenedRaft } from './open-raft-storage.ts'
+import { PendingProposals } from './pending-proposals.ts'
+import { PendingReads } from './pending-reads.ts'
+import type { RaftOwner } from './raft-owner.ts'
+import type { RaftStorage } from './raft-storage.ts'
+import { RaftStreams, type RaftStreamsListener, type RaftStreamsOptions } from './raft-streams.ts'
+import type { ReceivedSnapshot } from './snapshot-receiver.ts'
+import type { SnapshotSource } from './snapshot-sender.ts'
+
+export interface RaftDriverLimits {
+  /** Of one proposed entry, so that it fits a batch of the log and a message. */
+  readonly entryBytesMax: number
+  /** Received and not yet durable; above it appends are dropped, and the leader sends them anew. */
+  readonly pendingBytesMax: number
+  /** Applied since the last snapshot: either makes the next one. */
+  readonly snapshotAfterBytes: number
+  readonly snapshotAfterEntries: number
+  /** Kept below a snapshot, so that who is a little behind needs no snapshot. */
+  readonly keptEntries: number
+  /** Between notes of how far the log was synced. */
+  readonly checkpointMs: number
+}
+
+const RAFT_DRIVER_LIMITS: RaftDriverLimits = {
+  entryBytesMax: 4 * 1024 * 1024,
+  pendingBytesMax: 64 * 1024 * 1024,
+  snapshotAfterBytes: 16 * 1024 * 1024,
+  snapshotAfterEntries: 50_000,
+  keptEntries: 10_000,
+  checkpointMs: 5000,
+}
+
+export interface RaftDriverOptions extends Omit<RaftStreamsOptions, 'self' | 'limits'> {
+  readonly clusterId: Uuid
+  readonly opened: OpenedRaft
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly prng: Prng
+  readonly owner: RaftOwner
+  /** The author of a new cluster (rule A2). */
+  readonly campaignAtOnce?: boolean
+  readonly timing?: Partial<RaftTiming>
+  readonly raftLimits?: Partial<RaftLimits>
+  readonly limits?: Partial<RaftDriverLimits>
+  readonly streamLimits?: RaftStreamsOptions['limits']
+}
+
+/**
+ * Runs the Raft core on the ports: hands it what happens, and does what it says, output after output. The core decides
+ * at once; what it decided is carried out in order, also where carrying out one thing brings the next.
+ *
+ * Durability is the storage's, in the order asked: messages that promise something leave when it says so, then the core
+ * learns of it. A snapshot from the leader replaces the owner's state when it is durable; nothing committed behind it
+ * can come before, since the core hands out only what is durable here.
+ *
+ * Deadlines are judged by ticks, which a timer asks for, but which are given only after a turn of the event loop that
+ * has read the sockets (rule A8).
+ */
+export class RaftDriver implements RaftStreamsListener {
+  readonly #options: RaftDriverOptions
+  readonly #limits: RaftDriverLimits
+  readonly #node: RaftNode
+  readonly #storage: RaftStorage
+  readonly #streams: RaftStreams
+  readonly #owner: RaftOwner
+  readonly #proposals = new PendingProposals()
+  readonly #reads = new PendingReads()
+  readonly #outputs: { output: RaftOutput; received: ReceivedSnapshot | undefined }[] = []
+  #isCarryingOut = false
+  #appliedIndex: number
+  #isApplyReported = true
+  #bytesSinceSnapshot = 0
+  #isTakingSnapshot = false
+  /** Elected, and not yet through with applying what came before. */
+  #readyAt: LogPosition | undefined
+  #isLeading = false
+  #tickTimer: Timer | undefined
+  #tickDueMs = Number.POSITIVE_INFINITY
+  #checkpointTimer: Timer | undefined
+  #isClosed = false
+
+  constructor(options: RaftDriverOptions) {
+    this.#options = options
+    this.#limits = { ...RAFT_DRIVER_LIMITS, ...options.limits }
+    const { opened, clock, prng, owner } = options
+    const { storage, saved, records } = opened
+    this.#storage = storage
+    this.#owner = owner
+    this.#appliedIndex = saved.snapshot.index
+    const { index, term } = saved.snapshot
+    owner.onSnapshot({ records, through: { index, term } })
+    this.#node = new RaftNode(
+      {
+        self: storage.self,
+        incarnation: randomUuid(prng),
+        mayVote: true,
+        random: () => prng.fraction(),
+        ...(options.campaignAtOnce !== undefined && { campaignAtOnce: options.campaignAtOnce }),
+        ...(options.timing && { timing: options.timing }),
+        limits: { applyBytesMax: APPLY_BYTES_MAX, ...options.raftLimits },
+      },
+      saved,
+      clock.monotonicMs(),
+    )
+    storage.setHandlers({ onFailed: error => this.#fail(error) })
+    const { streamLimits, limits: _limits, ...rest } = options
+    const streams = { ...rest, self: storage.self, ...(streamLimits && { limits: streamLimits }) }
+    this.#streams = new RaftStreams(streams, this)
+    this.#scheduleTick()
+    this.#scheduleCheckpoint()
+  }
+
+  get self(): MemberId {
+    return this.#storage.self
+  }
+
+  /** What the peers' port serves for Raft. */
+  get handlers(): ServiceHandlers {
+    return this.#streams.handlers
+  }
+
+  get status(): RaftStatus {
+    return this.#node.status
+  }
+
+  /** What the owner has applied; inclusive. */
+  get appliedIndex(): number {
+    return this.#appliedIndex
+  }
+
+  /** Exclusive end of the log as the owner counts it: the last index, committed or not. */
+  get lastIndex(): number {
+    return this.#node.status.last.index
+  }
+
+  /** Since when one write or sync of the log has been under way, monotonic (rule B6). */
+  get diskOutstandingSinceMs(): number | undefined {
+    return this.#storage.outstandingSinceMs
+  }
+
+  /** Puts commands at the end of the log, and says where the last one is. Throws a NaruError if it refuses. */
+  append(commands: readonly Uint8Array[]): LogPosition {
+    const tooLarge = commands.find(command => command.length > this.#limits.entryBytesMax)
+    if (tooLarge) {
+      const { entryBytesMax } = this.#limits
+      throw new NaruError(
+        'REQUEST_TOO_LARGE',
+        `a change of ${tooLarge.length} bytes, at most ${entryBytesMax}: split it`,
+      )
+    }
+    return this.#ask({ type: 'propose', commands })
+  }
+
+  /** Resolves once the owner has applied the last one. UNKNOWN_OUTCOME: it may be committed, later or never. */
+  propose(commands: readonly Uint8Array[]): Promise<LogPosition> {
+    return this.#outcomeOf(() => this.append(commands))
+  }
+
+  changeMembership(change: MembershipChange): Promise<LogPosition> {
+    return this.#outcomeOf(() => this.#ask({ type: 'change-membership', change }))
+  }
+
+  /** Begins to hand the leadership over. How it ends, the event `transfer-ended` says. */
+  transfer(to: MemberId): void {
+    const { refusal } = this.#step({ type: 'transfer', to })
+    if (refusal) throw refusal
+  }
+
+  /** Resolves when the owner has applied everything that was committed anywhere before the call. */
+  readIndex(): Promise<number> {
+    if (this.#isClosed) return Promise.reject(this.#stopping())
+    const { ticket, index } = this.#reads.ask()
+    this.#step({ type: 'read-index', ticket })
+    return index
+  }
+
+  /** What this member's answers to the leader carry from now on. */
+  attach(attachment: Uint8Array | undefined): void {
+    this.#step({ type: 'attach', attachment })
+  }
+
+  /** Makes a snapshot of what is applied now, and lets go of the log behind it. */
+  async takeSnapshot(): Promise<void> {
+    if (this.#isTakingSnapshot || this.#isClosed || this.#appliedIndex <= this.#storage.snapshot.index) return
+    this.#isTakingSnapshot = true
+    try {
+      const mark = this.#node.snapshotMarkAt(this.#appliedIndex)
+      const records = Array.from(this.#owner.takeSnapshot(), record => Buffer.from(record))
+      this.#bytesSinceSnapshot = 0
+      // Otherwise the leader's, which reaches further, has taken its place meanwhile.
+      if ((await this.#storage.takeSnapshot(mark, records)) && !this.#isClosed) this.#compact(mark)
+    } catch (thrown) {
+      this.#fail(NaruError.from(thrown))
+    } finally {
+      this.#isTakingSnapshot = false
+    }
+  }
+
+  /** Ends streams and promises, then writes what is pending. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#stop('this node is stopping')
+    await this.#storage.close()
+  }
+
+  onMessage(message: RaftMessage): void {
+    const isTooMuch = this.#storage.pendingBytes > this.#limits.pendingBytesMax
+    if (isTooMuch && message.type === 'append' && message.entries.length > 0) return
+    this.#step({ type: 'message', message })
+  }
+
+  onConnection(member: MemberId, state: 'lost' | 'restored'): void {
+    this.#step({ type: state === 'lost' ? 'connection-lost' : 'connection-restored', member })
+  }
+
+  async openSnapshot(): Promise<SnapshotSource> {
+    const file = await this.#options.disk.open(this.#storage.snapshotPath, 'read')
+    // A newer one may have taken its place while it was opened.
+    return { mark: markOf(this.#storage, file.path), file }
+  }
+
+  onSnapshotReport(to: MemberId, status: 'progress' | 'failed'): void {
+    this.#step({ type: 'snapshot-report', to, status })
+  }
+
+  placeForSnapshot({ term, snapshot }: SnapshotMessage): string | undefined {
+    const { commitIndex, term: ownTerm } = this.#node.status
+    const isNeeded = term >= ownTerm && snapshot.index > commitIndex
+    return isNeeded ? this.#storage.receivingPath() : undefined
+  }
+
+  onSnapshot(received: ReceivedSnapshot): void {
+    const output = this.#step({ type: 'message', message: received.message }, received)
+    if (output.persist?.snapshot) return
+    // The log holds it by now, or its leader leads no more; a failure to remove it leaves what the next start removes.
+    this.#options.disk.remove(received.path).catch(() => {})
+  }
+
+  #ask(input: RaftInput): LogPosition {
+    if (this.#isClosed) throw this.#stopping()
+    const { accepted, refusal } = this.#step(input)
+    if (refusal) throw refusal
+    assert(accepted, 'what was not refused was accepted')
+    return accepted
+  }
+
+  async #outcomeOf(ask: () => LogPosition): Promise<LogPosition> {
+    return this.#proposals.wait(ask())
+  }
+
+  #step(input: RaftInput, received?: ReceivedSnapshot): RaftOutput {
+    if (this.#isClosed) return NOTHING
+    const output = this.#node.step(input, this.#options.clock.monotonicMs())
+    this.#outputs.push({ output, received })
+    if (!this.#isCarryingOut) this.#carryOut()
+    return output
+  }
+
+  #carryOut(): void {
+    this.#isCarryingOut = true
+    try {
+      for (let next = this.#outputs.shift(); next !== undefined; next = this.#outputs.shift()) {
+        this.#send(next.output.sendNow)
+        this.#persist(next.output, next.received)
+        this.#apply(next.output.committed)
+        for (const event of next.output.events) this.#onEvent(event)
+        for (const state of next.output.readStates) this.#reads.confirm(state)
+        this.#lead()
+        this.#reads.onApplied(this.#appliedIndex)
+      }
+    } finally {
+      this.#isCarryingOut = false
+    }
+    this.#scheduleTick()
+  }
+
+  #send(messages: readonly RaftMessage[]): void {
+    for (const message of messages) this.#streams.send(message)
+  }
+
+  #persist({ persist, sendAfterPersist }: RaftOutput, received: ReceivedSnapshot | undefined): void {
+    if (!persist && sendAfterPersist.length === 0) return
+    const onDurable = () => {
+      if (this.#isClosed) return
+      if (persist?.snapshot && received) this.#install(persist.snapshot, received)
+      this.#send(sendAfterPersist)
+      if (persist) this.#step({ type: 'persisted', mark: persist.mark })
+    }
+    this.#storage.persist(persist, onDurable, persist?.snapshot && received?.path)
+  }
+
+  #install({ index, term }: SnapshotMark, { records }: ReceivedSnapshot): void {
+    assert(index > this.#appliedIndex, `a snapshot through ${index} after ${this.#appliedIndex} was applied`)
+    this.#appliedIndex = index
+    this.#bytesSinceSnapshot = 0
+    this.#owner.onSnapshot({ records, through: { index, term } })
+  }
+
+  #apply(entries: readonly LogEntry[]): void {
+    const last = entries.at(-1)
+    if (!last || this.#isClosed) return
+    assert(
+      entries[0]?.index === this.#appliedIndex + 1,
+      `applies ${entries[0]?.index} after ${this.#appliedIndex}`,
+    )
+    this.#appliedIndex = last.index
+    this.#owner.onCommitted(entries)
+    for (const entry of entries) {
+      this.#bytesSinceSnapshot += entry.data.length
+      this.#proposals.onCommitted(entry)
+    }
+    this.#reportApplied()
+    this.#snapshotIfDue()
+  }
+
+  /** In a turn of its own: a long log is applied in pieces, between which the sockets are read. */
+  #reportApplied(): void {
+    if (!this.#isApplyReported) return
+    this.#isApplyReported = false
+    this.#options.clock.afterTurn(() => {
+      this.#isApplyReported = true
+      this.#step({ type: 'applied', index: this.#appliedIndex })
+    })
+  }
+
+  #snapshotIfDue(): void {
+    const { snapshotAfterBytes, snapshotAfterEntries } = this.#limits
+    const entries = this.#appliedIndex - this.#storage.snapshot.index
+    if (this.#bytesSinceSnapshot < snapshotAfterBytes && entries < snapshotAfterEntries) return
+    // After the core was told of what is applied, which the mark of the snapshot is checked against.
+    if (!this.#isTakingSnapshot) this.#options.clock.afterTurn(() => void this.takeSnapshot())
+  }
+
+  #compact(mark: SnapshotMark): void {
+    const logStart = Math.max(this.#node.status.logStart.index, mark.index - this.#limits.keptEntries)
+    this.#step({ type: 'applied', index: this.#appliedIndex })
+    this.#step({ type: 'compacted', index: mark.index, logStart })
+    this.#storage.removeThrough(logStart)
+  }
+
+  #onEvent(event: RaftEvent): void {
+    if (event.type === 'role-changed' && event.role !== 'leader') this.#resign(event.reason)
+    if (event.type === 'leader-ready') this.#readyAt = { index: event.index, term: event.term }
+    if (event.type === 'reads-aborted') this.#reads.abort(event.tickets, event.reason)
+    this.#owner.onEvent(event)
+  }
+
+  #lead(): void {
+    const leadership = this.#readyAt
+    if (!leadership || this.#appliedIndex < leadership.index) return
+    this.#readyAt = undefined
+    this.#isLeading = true
+    this.#owner.onLeading(leadership)
+  }
+
+  #resign(reason: string): void {
+    this.#readyAt = undefined
+    this.#proposals.resign(reason)
+    if (!this.#isLeading) return
+    this.#isLeading = false
+    this.#owner.onResigned(reason)
+  }
+
+  /** A tick that comes early does no harm, so a timer is only ever replaced by an earlier one. */
+  #scheduleTick(): void {
+    const { clock } = this.#options
+    const dueMs = this.#node.nextTickMs
+    if (this.#isClosed || this.#tickDueMs <= dueMs) return
+    this.#tickTimer?.cancel()
+    this.#tickDueMs = dueMs
+    this.#tickTimer = clock.setTimer(Math.max(0, dueMs - clock.monotonicMs()), () => {
+      clock.afterTurn(() => {
+        this.#tickDueMs = Number.POSITIVE_INFINITY
+        this.#step({ type: 'tick' })
+      })
+    })
+  }
+
+  #scheduleCheckpoint(): void {
+    this.#checkpointTimer = this.#options.clock.setTimer(this.#limits.checkpointMs, () => {
+      this.#storage.checkpoint()
+      this.#scheduleCheckpoint()
+    })
+  }
+
+  #fail(error: NaruError): void {
+    if (this.#isClosed) return
+    this.#stop(error.message)
+    this.#owner.onFailed(error)
+  }
+
+  #stop(reason: string): void {
+    this.#resign(reason)
+    this.#isClosed = true
+    this.#tickTimer?.cancel()
+    this.#checkpointTimer?.cancel()
+    this.#reads.close(reason)
+    this.#streams.close()
+  }
+
+  #stopping(): NaruError {
+    return new NaruError('NODE_DRAINING', 'this node is stopping: try another one, or again later')
+  }
+}
+
+/** Applied between two looks at the sockets. */
+const APPLY_BYTES_MAX = 1024 * 1024
+
+const NOTHING: RaftOutput = {
+  sendNow: [],
+  persist: undefined,
+  sendAfterPersist: [],
+  committed: [],
+  readStates: [],
+  accepted: undefined,
+  refusal: undefined,
+  events: [],
+}
+
+function markOf(storage: RaftStorage, path: string): SnapshotMark {
+  if (storage.snapshotPath !== path)
+    throw new NaruError('OVERLOADED', 'a newer snapshot has just taken the place of the one to send')
+  return storage.snapshot
+}

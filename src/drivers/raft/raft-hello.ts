@@ -1,0 +1,27 @@
+import type { Uuid } from '../../base/brands.ts'
+import { NaruError } from '../../base/errors.ts'
+import { isMemberId, type MemberId } from '../../raft/membership.ts'
+import type { RaftHello } from '../../wire/generated/raft.ts'
+
+/** Who this member is, to those it talks to. */
+export interface Identity {
+  readonly clusterId: Uuid
+  readonly self: MemberId
+}
+
+/**
+ * The sender of a stream from its first frame. Throws where the stream is meant for another: an address may have come
+ * to belong to another node, or a node may have another disk now (rules A1, C1).
+ */
+export function checkHello(hello: RaftHello | undefined, { clusterId, self }: Identity): MemberId {
+  if (!hello) throw new NaruError('INVALID_REQUEST', 'a raft stream begins with its hello')
+  if (hello.clusterId !== clusterId || hello.to !== self || !isMemberId(hello.from) || hello.from === self) {
+    throw new NaruError(
+      'INVALID_REQUEST',
+      `${hello.from} of cluster ${hello.clusterId} calls ${hello.to}, but this is ${self} of cluster ${clusterId}: ` +
+        'check the peer addresses of both nodes (cluster.peers)',
+      { details: { clusterId, member: self } },
+    )
+  }
+  return hello.from
+}
