@@ -1,7 +1,7 @@
 /**
  * Calls and streams between clients and nodes, and between nodes, as a port. Messages are encoded protobuf
  * bytes: whoever sends encodes, whoever receives decodes, whoever forwards passes them on untouched. The real
- * form is gRPC (`src/rpc`); an in-process one serves a node's own clients; the simulator brings its own.
+ * form is gRPC (`src/rpc`); tests bring an in-process one, the simulator its own.
  *
  * Every failure of a call is a `NaruError` (`base/errors.ts`).
  */

@@ -10,7 +10,7 @@ import type {
   StreamHandlers,
   Transport,
 } from '../../src/ports/transport.ts'
-import { InProcessTransport } from '../../src/service/in-process-transport.ts'
+import { InProcessTransport } from '../harness/in-process-transport.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { ServiceNodeHarness, type ServiceNodeOptions } from '../harness/service-node.ts'
 

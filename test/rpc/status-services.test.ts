@@ -5,8 +5,8 @@ import type { ServiceHandlers } from '../../src/ports/transport.ts'
 import { healthHandlers } from '../../src/rpc/health-service.ts'
 import { HttpServer, statusRoutes } from '../../src/rpc/http-server.ts'
 import { reflectionHandlers } from '../../src/rpc/reflection-service.ts'
-import { InProcessTransport } from '../../src/service/in-process-transport.ts'
 import { Health, ServerReflection } from '../../src/wire/methods.ts'
+import { InProcessTransport } from '../harness/in-process-transport.ts'
 import { failureOf, until } from '../harness/recorded-stream.ts'
 
 const closing: Array<() => unknown> = []

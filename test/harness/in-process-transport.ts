@@ -1,5 +1,5 @@
-import { NaruError } from '../base/errors.ts'
-import type { Clock, Timer } from '../ports/clock.ts'
+import { NaruError } from '../../src/base/errors.ts'
+import type { Clock, Timer } from '../../src/ports/clock.ts'
 import type {
   CallContext,
   CallOptions,
@@ -10,7 +10,7 @@ import type {
   ServiceHandler,
   ServiceHandlers,
   Transport,
-} from '../ports/transport.ts'
+} from '../../src/ports/transport.ts'
 import { InProcessStream } from './in-process-stream.ts'
 
 export interface InProcessTransportOptions {

@@ -1,7 +1,7 @@
-import { assert } from '../base/assert.ts'
-import { NaruError } from '../base/errors.ts'
-import type { Clock } from '../ports/clock.ts'
-import type { MessageStream, StreamHandlers } from '../ports/transport.ts'
+import { assert } from '../../src/base/assert.ts'
+import { NaruError } from '../../src/base/errors.ts'
+import type { Clock } from '../../src/ports/clock.ts'
+import type { MessageStream, StreamHandlers } from '../../src/ports/transport.ts'
 import { InProcessPipe } from './in-process-pipe.ts'
 
 export interface InProcessStreamOptions {
