@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { NaruError } from '../base/errors.ts'
-import { LogTools, type SegmentReport } from '../server/log-tools.ts'
+import { type FoundBatch, type FoundRecord, LogTools, type SegmentReport } from '../server/log-tools.ts'
 import { addOutputOption, type OutputFlags } from './common-options.ts'
 import { type CliContext, say } from './context.ts'
 import { formatBytes, formatJson, formatTable, plural } from './output.ts'
@@ -27,27 +27,36 @@ async function dump(path: string, withRecords: boolean, context: CliContext): Pr
   const tools = await LogTools.open()
   for (const file of await tools.segmentFiles(path)) {
     if (!withRecords) say(context.stdout, `segment ${file}`)
-    const defect = await tools.eachBatch(file, async ({ position, header, lastOffset, records }) => {
-      if (!withRecords) {
-        const { baseOffset, sizeInBytes, leaderEpoch, recordCount, compression, maxTimestamp } = header
-        const producer =
-          header.producerId >= 0
-            ? ` producer ${header.producerId}/${header.producerEpoch} sequence ${header.baseSequence}`
-            : ''
-        say(
-          context.stdout,
-          `  offsets ${baseOffset}-${lastOffset} position ${position} bytes ${sizeInBytes} records ${recordCount} ` +
-            `epoch ${leaderEpoch} compression ${compression} time ${timeText(maxTimestamp)}${producer}`,
-        )
-        return
-      }
-      for (const record of records())
-        say(context.stdout, JSON.stringify(recordAsJson({ ...record, timestampMs: record.timestamp })))
+    const defect = await tools.eachBatch(file, async batch => {
+      if (withRecords) for (const record of batch.records()) say(context.stdout, recordLine(record))
+      else say(context.stdout, batchLine(batch))
       if (context.stdout.writableNeedDrain)
         await new Promise(resolve => context.stdout.once('drain', resolve))
     })
     if (defect) throw damaged([defect])
   }
+}
+
+function batchLine({ position, header, lastOffset, records }: FoundBatch): string {
+  const { baseOffset, sizeInBytes, leaderEpoch, recordCount, compression, maxTimestamp } = header
+  const { producerId, producerEpoch, baseSequence } = header
+  return [
+    `  offsets ${baseOffset}-${lastOffset} position ${position} bytes ${sizeInBytes} records ${recordCount}`,
+    `epoch ${leaderEpoch} compression ${compression} time ${timeText(maxTimestamp)}`,
+    ...(producerId >= 0 ? [`producer ${producerId}/${producerEpoch} sequence ${baseSequence}`] : []),
+    ...(header.isTransactional ? ['transactional'] : []),
+    ...(header.isControl ? records().map(({ control }) => `control ${control?.type}`) : []),
+  ].join(' ')
+}
+
+/** Of a control record its meaning instead of its bytes. */
+function recordLine({ control, ...record }: FoundRecord): string {
+  const { offset, timestamp: timestampMs } = record
+  const { type, coordinatorEpoch } = control ?? {}
+  const shown = control
+    ? { offset, timestampMs, control: type, coordinatorEpoch }
+    : recordAsJson({ ...record, timestampMs })
+  return JSON.stringify(shown)
 }
 
 async function verify(path: string, flags: OutputFlags, context: CliContext): Promise<void> {

@@ -10,6 +10,7 @@ import { type Disk, type DiskFile, readWholeFile } from '../ports/disk.ts'
 import { NodeDisk } from '../ports/node-disk.ts'
 import { BATCH_OVERHEAD, type BatchHeader, lastOffsetAt, readBatchHeader } from '../records/batch-header.ts'
 import { initCompression } from '../records/compression.ts'
+import { type ControlRecord, decodeControlRecord } from '../records/control-record.ts'
 import { type DecodedRecord, decodeBatch } from '../records/decode-batch.ts'
 
 /**
@@ -24,7 +25,12 @@ export interface FoundBatch {
   readonly header: BatchHeader
   readonly lastOffset: number
   /** Decoded on demand, for `naru log dump --records`. */
-  records(): DecodedRecord[]
+  records(): FoundRecord[]
+}
+
+export interface FoundRecord extends DecodedRecord {
+  /** What a record of a control batch says; such batches stand in Kafka's segments. */
+  readonly control?: ControlRecord
 }
 
 export interface SegmentDefect {
@@ -123,7 +129,7 @@ async function* batchesOf(
       const header = readBatchHeader(buffer, at)
       const batch = buffer.subarray(at, at + sizeBytes)
       const lastOffset = lastOffsetAt(buffer, at)
-      yield { position, header, lastOffset, records: () => decodeBatch(batch) }
+      yield { position, header, lastOffset, records: () => recordsOf(batch, header) }
       epoch = header.leaderEpoch
       nextOffset = lastOffset + 1
       position += sizeBytes
@@ -132,6 +138,11 @@ async function* batchesOf(
     if (isStuck) return defect(file, position, `the file ends ${buffer.length} bytes into a batch`, true)
   }
   return undefined
+}
+
+function recordsOf(batch: Buffer, { isControl }: BatchHeader): FoundRecord[] {
+  const records = decodeBatch(batch)
+  return isControl ? records.map(record => ({ ...record, control: decodeControlRecord(record) })) : records
 }
 
 export interface SegmentReport {

@@ -303,6 +303,28 @@ describe('log', () => {
     expect(JSON.parse(lines[7] as string)).toMatchObject({ offset: 7, timestampMs: expect.any(Number) })
   })
 
+  it('dump shows what control batches of Kafka mean', async () => {
+    const transactions = fileURLToPath(new URL('../data/kafka-batches/transactions', import.meta.url))
+    const batches = (await naru(['log', 'dump', transactions])).out
+    expect(batches.match(/ transactional control (commit|abort)$/gm)?.map(text => text.slice(23))).toEqual([
+      'commit',
+      'commit',
+      'commit',
+      'abort',
+      'commit',
+    ])
+    expect(batches).toMatch(/ transactional$/m)
+    const lines = (await naru(['log', 'dump', transactions, '--records'])).out.trimEnd().split('\n')
+    const markers = lines.map(line => JSON.parse(line)).filter(({ control }) => control !== undefined)
+    expect(markers).toHaveLength(5)
+    expect(markers[3]).toEqual({
+      offset: expect.any(Number),
+      timestampMs: expect.any(Number),
+      control: 'abort',
+      coordinatorEpoch: 0,
+    })
+  })
+
   it('verify tells good from damaged, to scripts too', async () => {
     cpSync(samples, directory, { recursive: true })
     const good = await naru(['log', 'verify', directory])
