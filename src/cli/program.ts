@@ -23,7 +23,7 @@ export async function run(words: readonly string[], context: CliContext): Promis
   }
 }
 
-export function makeProgram(context: CliContext): Command {
+function makeProgram(context: CliContext): Command {
   const program = new Command('naru')
     .description('Naru, a distributed commit log: topics, partitions, ordered offsets')
     .version(VERSION, '-v, --version')

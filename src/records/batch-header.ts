@@ -132,7 +132,7 @@ export function crcAt(buffer: Buffer, at: number): number {
   return buffer.readUInt32BE(at + CRC_AT)
 }
 
-export function attributesAt(buffer: Buffer, at: number): number {
+function attributesAt(buffer: Buffer, at: number): number {
   return buffer.readUInt16BE(at + ATTRIBUTES_AT)
 }
 
@@ -142,10 +142,6 @@ export function compressionAt(buffer: Buffer, at: number): Compression {
 
 export function timestampTypeAt(buffer: Buffer, at: number): TimestampType {
   return (attributesAt(buffer, at) & LOG_APPEND_TIME_BIT) === 0 ? 'CreateTime' : 'LogAppendTime'
-}
-
-export function isTransactionalAt(buffer: Buffer, at: number): boolean {
-  return (attributesAt(buffer, at) & TRANSACTIONAL_BIT) !== 0
 }
 
 export function isControlAt(buffer: Buffer, at: number): boolean {

@@ -15,9 +15,9 @@ import {
 
 /**
  * Size of the batch at `at` if all of it lies before `end`, else 0: more bytes are needed. Throws if what is
- * there cannot be the start of a batch. For reading files and streams piece by piece.
+ * there cannot be the start of a batch.
  */
-export function completeBatchSize(buffer: Buffer, at: number, end: number = buffer.length): number {
+function completeBatchSize(buffer: Buffer, at: number, end: number = buffer.length): number {
   if (at + LOG_OVERHEAD > end) return 0
   const size = sizeInBytesAt(buffer, at)
   if (size < BATCH_OVERHEAD || size > BATCH_BYTES_MAX)

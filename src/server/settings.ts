@@ -56,7 +56,7 @@ export function resolveSettings(sources: readonly SettingSource[]): ResolvedSett
   return { settings, origins }
 }
 
-export function isSettingKey(key: string): key is SettingKey {
+function isSettingKey(key: string): key is SettingKey {
   return Object.hasOwn(SETTINGS, key)
 }
 

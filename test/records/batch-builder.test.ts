@@ -5,7 +5,6 @@ import { BATCH_BYTES_MAX, readBatchHeader } from '../../src/records/batch-header
 import { COMPRESSIONS } from '../../src/records/codecs.ts'
 import { initCompression } from '../../src/records/compression.ts'
 import { decodeBatch, decodeRecords } from '../../src/records/decode-batch.ts'
-import { filterBatch } from '../../src/records/filter-batch.ts'
 import { RecordCursor } from '../../src/records/record-cursor.ts'
 import { stampBatch, stampLogAppendTime, stampProducer } from '../../src/records/stamp-batch.ts'
 import { checkBatch, validateClientBatch } from '../../src/records/validate-batch.ts'
@@ -122,30 +121,6 @@ describe('stamping', () => {
     expect(checkBatch(three, batch.length)).toMatchObject({ baseOffset: 5, maxTimestamp: 99 })
     expect(three.subarray(0, batch.length).equals(batch)).toBe(true)
     expect(three.subarray(2 * batch.length).equals(batch)).toBe(true)
-  })
-})
-
-describe('filtering', () => {
-  it.each(COMPRESSIONS)('keeps offsets, order and producer fields (%s)', compression => {
-    const fields = { producerId: 4, producerEpoch: 1, baseSequence: 30, baseOffset: 50, leaderEpoch: 2 }
-    const batch = build(numbered(10), { compression, ...fields })
-    const filtered = filterBatch(batch, 0, cursor => cursor.offset % 3 === 0)
-    expect(checkBatch(filtered)).toMatchObject({ ...fields, compression, recordCount: 3, lastOffsetDelta: 9 })
-    const kept = decodeBatch(batch).filter(each => each.offset % 3 === 0)
-    expect(decodeBatch(filtered)).toEqual(kept)
-    expect(readBatchHeader(filtered).maxTimestamp).toBe(kept.at(-1)?.timestamp)
-  })
-
-  it('gives the same bytes back when everything stays', () => {
-    const batch = build(numbered(10), { compression: 'lz4' })
-    expect(filterBatch(batch, 0, () => true).equals(batch)).toBe(true)
-  })
-
-  it.each(COMPRESSIONS)('leaves a header that covers the offsets when nothing stays (%s)', compression => {
-    const emptied = filterBatch(build(numbered(10), { compression, baseOffset: 5 }), 0, () => false)
-    expect(emptied).toHaveLength(61)
-    expect(checkBatch(emptied)).toMatchObject({ recordCount: 0, lastOffsetDelta: 9, maxTimestamp: 1009 })
-    expect(decodeBatch(emptied)).toEqual([])
   })
 })
 

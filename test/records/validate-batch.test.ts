@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { BatchBuilder } from '../../src/records/batch-builder.ts'
-import { BATCH_BYTES_MAX } from '../../src/records/batch-header.ts'
-import { filterBatch } from '../../src/records/filter-batch.ts'
+import { BATCH_BYTES_MAX, BATCH_OVERHEAD, LOG_OVERHEAD } from '../../src/records/batch-header.ts'
+import { decodeBatch } from '../../src/records/decode-batch.ts'
 import { stampBatch, stampCrc } from '../../src/records/stamp-batch.ts'
 import { checkBatch, validateClientBatch } from '../../src/records/validate-batch.ts'
 import { sampleBatches } from './kafka-samples.ts'
@@ -166,8 +166,12 @@ describe('a stored batch', () => {
       recordCount: 2,
       lastOffsetDelta: 7,
     })
-    const emptied = filterBatch(batchOf(), 0, () => false)
+    const emptied = Buffer.from(batchOf().subarray(0, BATCH_OVERHEAD))
+    emptied.writeInt32BE(BATCH_OVERHEAD - LOG_OVERHEAD, 8)
+    emptied.writeInt32BE(0, BATCH_OVERHEAD - 4)
+    stampCrc(emptied, 0)
     expect(checkBatch(emptied)).toMatchObject({ recordCount: 0, lastOffsetDelta: 2 })
+    expect(decodeBatch(emptied)).toEqual([])
   })
 
   it.each([-1n, HUGE])('with base offset %d is refused', offset => {

@@ -9,7 +9,7 @@ import type { MetadataRecord } from '../../metadata/metadata-record.ts'
 import type { MetadataEntry, MetadataLog, MetadataLogListener } from './metadata-log.ts'
 
 /** Changes that wait for their commit; more are refused with OVERLOADED. */
-export const PENDING_CHANGES_MAX = 10_000
+const PENDING_CHANGES_MAX = 10_000
 
 /** Is told of each committed change, in the turn of its commit, after the image has it. */
 export type MetadataSubscriber = (delta: MetadataDelta, image: MetadataImage) => void
