@@ -144,11 +144,6 @@ export class RecordCursor {
     return this.#recordEnd - this.#recordStart
   }
 
-  /** The record as it is encoded: a view. It holds deltas, so it keeps its meaning only in its own batch. */
-  encoded(): Buffer {
-    return this.#bytes.subarray(this.#recordStart, this.#recordEnd)
-  }
-
   key(): Buffer | null {
     if (this.#keyLength === ABSENT) return null
     return this.#bytes.subarray(this.#keyAt, this.#keyAt + this.#keyLength)
