@@ -7,6 +7,7 @@ import type { CheckpointFile } from './checkpoint-file.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { type LeaderEpochEntry, leaderEpochCheckpoint } from './leader-epoch-checkpoint.ts'
 import type { LogConfig } from './log-config.ts'
+import { offlineLog } from './log-failures.ts'
 import { LogTail, type TailBudget } from './log-tail.ts'
 import { OffsetGaps } from './offset-gaps.ts'
 import { ProducerTracker } from './producer-tracker.ts'
@@ -153,12 +154,7 @@ export class LogCore {
 
   /** After a failed write or sync nothing is known of the files: only a restart finds out (fsync is never retried). */
   takeOffline(cause: unknown): NaruError {
-    const what = cause instanceof Error ? cause.message : String(cause)
-    const error = new NaruError(
-      'STORAGE_OFFLINE',
-      `the log ${this.name} is offline after a failed disk operation (${what}): check the disk, then restart the node`,
-      { details: { log: this.name }, cause, outcome: 'unknown' },
-    )
+    const error = offlineLog(this.name, cause)
     if (this.failure) return this.failure
     this.failure = error
     this.emit({ kind: 'offline', log: this.name, error })

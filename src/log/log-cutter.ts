@@ -4,6 +4,7 @@ import { DiskError } from '../ports/disk.ts'
 import { DamagedLog } from './damaged-log.ts'
 import type { LogAppender } from './log-appender.ts'
 import { checkOffsets, type LogCore } from './log-core.ts'
+import { shortage } from './log-failures.ts'
 import type { LogReader } from './log-reader.ts'
 import { rebuildProducers, removeSegmentsBelowStart, restartFiles, truncateFiles } from './log-truncation.ts'
 import type { PendingWrites } from './pending-writes.ts'
@@ -160,7 +161,7 @@ async function ifRoom(work: () => Promise<void>): Promise<boolean> {
 }
 
 /** Runs what changes files: a disk error takes the log offline, damage puts it in quarantine. */
-export async function orOffline<Result>(core: LogCore, work: () => Promise<Result>): Promise<Result> {
+async function orOffline<Result>(core: LogCore, work: () => Promise<Result>): Promise<Result> {
   try {
     return await core.timed(work)
   } catch (thrown) {
@@ -181,20 +182,4 @@ export function orLater<Result>(core: LogCore, work: () => Promise<Result>): Pro
       throw shortage(core.name, thrown) ?? thrown
     }
   })
-}
-
-function shortage(name: string, thrown: unknown): NaruError | undefined {
-  if (!(thrown instanceof DiskError)) return undefined
-  if (thrown.code === 'ENOSPC')
-    return new NaruError(
-      'DISK_FULL',
-      `the disk of the log ${name} is full (${thrown.message}): free some space or add some, then try again`,
-      { details: { log: name }, cause: thrown, outcome: 'unknown' },
-    )
-  if (thrown.code !== 'EMFILE') return undefined
-  return new NaruError(
-    'OVERLOADED',
-    `the process has no descriptor left for the log ${name} (${thrown.message}): raise its limit (ulimit -n), or lower open.files.max`,
-    { details: { log: name }, cause: thrown, outcome: 'unknown' },
-  )
 }

@@ -11,6 +11,7 @@ import {
   type LogDirectoryOptions,
   type PartitionOpenOptions,
 } from './log-directory-options.ts'
+import { offlineLog, shortage } from './log-failures.ts'
 import {
   DELETED_SUFFIX,
   parseOffsetFileName,
@@ -87,6 +88,8 @@ export class LogDirectory {
     const topicsDirectory = `${dataDirectory}/topics`
     await disk.makeDirectory(topicsDirectory)
     await disk.syncDirectory(dataDirectory)
+    // A process that was killed may have made directories, and not got to the sync of their names.
+    await disk.syncDirectory(topicsDirectory)
     const mark = await takeCleanShutdown(disk, dataDirectory)
     const checkpoints = new PartitionCheckpoints({ disk, dataDirectory })
     await checkpoints.load(entry => partitionDirectoryName(entry.topic, entry.partition))
@@ -151,6 +154,8 @@ export class LogDirectory {
       await this.#takeOpenSlot()
       try {
         return await this.#open(name, options)
+      } catch (thrown) {
+        throw this.#openError(name, options, thrown)
       } finally {
         this.#opensInFlight--
         this.#waitingOpens.shift()?.()
@@ -216,7 +221,11 @@ export class LogDirectory {
     await Promise.all([...this.#queues.values()].map(queue => queue.run(async () => {})))
     await Promise.all([...this.#logs.values()].map(log => this.closePartition(log)))
     await this.#resources.files.close()
-    if (this.#offline !== undefined) return
+    // Without room for the last files the next start recovers as after a crash, from the checkpoints before.
+    if (this.#offline === undefined) await this.#eachAlone(() => this.#leaveMarks(options))
+  }
+
+  async #leaveMarks(options: { nodeEpoch?: number }): Promise<void> {
     await this.#checkpoints.writeAll()
     const othersWhole = this.#cleanStopNodeEpoch !== undefined || this.#unopened.size === 0
     const allWhole = othersWhole && [...this.#closedClean.values()].every(clean => clean)
@@ -271,9 +280,26 @@ export class LogDirectory {
       // Durably in use from here on: before anything in it can be acknowledged (rule B3).
       const { logStartOffset } = log
       const offsets = { topic, partition, recoveryPoint: logStartOffset, highWatermark: 0, logStartOffset }
-      await this.#checkpoints.add(name, offsets)
+      try {
+        await this.#checkpoints.add(name, offsets)
+      } catch (thrown) {
+        this.#checkpoints.delete(name)
+        await this.#close(log)
+        throw thrown
+      }
     }
     return log
+  }
+
+  /** Want of room passes, and the opening can be tried again; a failed write or sync ends this life, as everywhere. */
+  #openError(name: string, options: PartitionOpenOptions, thrown: unknown): unknown {
+    if (!(thrown instanceof DiskError)) return thrown
+    const error = shortage(name, thrown) ?? offlineLog(name, thrown)
+    if (thrown.code === 'EIO') {
+      options.onEvent({ kind: 'offline', log: name, error })
+      this.#goOffline(error)
+    }
+    return error
   }
 
   /** The log of a topic deleted while it was being opened may still be open where another one's comes now. */
@@ -308,16 +334,15 @@ export class LogDirectory {
   async #discard(name: string, id: string): Promise<void> {
     this.#unopened.delete(name)
     this.#closedClean.delete(name)
-    if (this.#checkpoints.get(name)) {
-      this.#checkpoints.delete(name)
-      try {
-        await this.#checkpoints.writeAll()
-      } catch (thrown) {
-        if (!(thrown instanceof DiskError && thrown.code === 'ENOSPC')) throw thrown
-        // A deleted topic is what makes room on a full disk: its records go at once, and that they went is no loss.
-        await removeSegmentFiles(this.#options.disk, this.#pathOf(name))
-        await this.#checkpoints.writeAll()
-      }
+    this.#checkpoints.delete(name)
+    try {
+      // Also where it is forgotten already: an earlier write may have failed.
+      await this.#checkpoints.writeAll()
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError && thrown.code === 'ENOSPC')) throw thrown
+      // A deleted topic is what makes room on a full disk: its records go at once, and that they went is no loss.
+      await removeSegmentFiles(this.#options.disk, this.#pathOf(name))
+      await this.#checkpoints.writeAll()
     }
     if (await this.#options.disk.stat(this.#pathOf(name))) await this.#deleted.rename(name, id)
   }

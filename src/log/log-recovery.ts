@@ -158,7 +158,7 @@ class Recovery {
       const what = `it ends at offset ${endOffset}, the next segment begins at ${limit}`
       throw new DamagedLog({ file: segment.path, position: segment.sizeBytes, offset: endOffset, what })
     }
-    if (isLast) await this.#makeDurable(segment)
+    if (isLast) await this.#makeDurable(segment, { indexes, endOffset })
     else {
       await segment.closeForAppends()
       segment.lendIndexes()
@@ -186,9 +186,19 @@ class Recovery {
     this.#report.cutBytes += cutBytes
   }
 
-  /** A killed process leaves bytes and names in the page cache that no sync has covered: they count from here on. */
-  async #makeDurable(segment: Segment): Promise<void> {
+  /**
+   * A killed process leaves bytes and names in the page cache that no sync has covered: they count from here on. Its
+   * last sync may even have failed; then the cache has bytes that the disk lacks and calls them clean, so a sync alone
+   * would do nothing for them. Those can only be of the last sync group, as what is torn.
+   */
+  async #makeDurable(segment: Segment, found: { indexes: SegmentIndexes; endOffset: Offset }): Promise<void> {
     await segment.removeIndexFiles()
+    if (found.endOffset > this.#recoveryPoint) {
+      const unknown =
+        this.#recoveryPoint <= segment.baseOffset ? 0 : found.indexes.offsets.lookup(this.#recoveryPoint)
+      const group = this.#core.config.writeCaching ? 0 : segment.sizeBytes - SYNC_GROUP_BYTES_MAX
+      await segment.rewriteFrom(Math.max(unknown, group))
+    }
     await segment.cutTo(segment.sizeBytes)
     await this.#core.disk.syncDirectory(this.#core.directory)
   }

@@ -16,6 +16,8 @@ import type { OpenFiles } from './open-files.ts'
 import { type IndexedBatch, SegmentIndexes } from './segment-indexes.ts'
 import { TIME_INDEX_ENTRY_BYTES, TimeIndex } from './time-index.ts'
 
+const REWRITE_BYTES = 1024 * 1024
+
 /** What all segments of a log share. */
 export interface SegmentContext {
   readonly disk: Disk
@@ -178,6 +180,14 @@ export class Segment {
     this.#context.indexCache.forget(this)
     this.useIndexes(indexes)
     await this.removeIndexFiles()
+  }
+
+  /** Lets the next sync carry the bytes from `position` on, whatever came of earlier ones (`DiskFile.rewrite`). */
+  async rewriteFrom(position: number): Promise<void> {
+    await this.#context.files.use(this.path, async file => {
+      for (let at = position; at < this.#sizeBytes; at += REWRITE_BYTES)
+        await file.rewrite(at, await file.read(at, Math.min(REWRITE_BYTES, this.#sizeBytes - at)))
+    })
   }
 
   /** Cuts the file and makes the cut durable; the caller has the indexes in memory and repairs them. */

@@ -7,7 +7,8 @@
  * - `rename` replaces its target atomically (a reader sees the old or the new file, never a mixture).
  *
  * Any failure rejects with a `DiskError`. After a failed `append`, `sync` or `truncate` nothing may be assumed
- * of the file: a sync is never retried as if it could succeed (the page cache may have dropped the bytes).
+ * of the file: a sync is never retried as if it could succeed (the page cache may have dropped the bytes), and a sync
+ * that finds no room on the disk is an EIO like any other, never an ENOSPC that passes.
  */
 export interface Disk {
   /** Opens an existing file, or with `create` makes it where there is none. `createNew` fails if it exists. */
@@ -29,7 +30,7 @@ export interface Disk {
 }
 
 /**
- * One open file. Its owner never has two of append, truncate and sync under way at once, except that a sync
+ * One open file. Its owner never has two of append, rewrite, truncate and sync under way at once, except that a sync
  * may run while nothing else does; reads may run at any time. Positions are bytes from the start.
  */
 export interface DiskFile {
@@ -46,6 +47,11 @@ export interface DiskFile {
   /** Data and length reach the disk (fdatasync). */
   sync(): Promise<void>
   truncate(sizeBytes: number): Promise<void>
+  /**
+   * Writes bytes that are there, as they are, once more. After a sync that failed in an earlier process the page cache
+   * holds bytes that the disk may lack, and calls them clean: only written again do they reach it with the next sync.
+   */
+  rewrite(position: number, bytes: Uint8Array): Promise<void>
   close(): Promise<void>
 }
 

@@ -76,7 +76,7 @@ export class NodeDisk implements Disk {
       fs.open(directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY, done),
     )
     try {
-      await call<void>('syncDirectory', directory, done => fs.fsync(fd, done))
+      await sync(directory, done => fs.fsync(fd, done))
     } finally {
       await call<void>('close', directory, done => fs.close(fd, done))
     }
@@ -114,17 +114,7 @@ class NodeFile implements DiskFile {
 
   async append(buffers: readonly Uint8Array[]): Promise<void> {
     await this.#use('append', async () => {
-      let rest = buffers.filter(buffer => buffer.length > 0)
-      let position = this.#sizeBytes
-      while (rest.length > 0) {
-        const written = await call<number>('append', this.path, done =>
-          fs.writev(this.#fd, rest, position, done),
-        )
-        if (written === 0) throw new DiskError('EIO', this.path, 'append', new Error('nothing was written'))
-        position += written
-        rest = dropBytes(rest, written)
-      }
-      this.#sizeBytes = position
+      this.#sizeBytes = await this.#write(buffers, this.#sizeBytes)
     })
   }
 
@@ -145,7 +135,7 @@ class NodeFile implements DiskFile {
   }
 
   async sync(): Promise<void> {
-    await this.#use('sync', () => call<void>('sync', this.path, done => fs.fdatasync(this.#fd, done)))
+    await this.#use('sync', () => sync(this.path, done => fs.fdatasync(this.#fd, done)))
   }
 
   async truncate(sizeBytes: number): Promise<void> {
@@ -153,6 +143,11 @@ class NodeFile implements DiskFile {
       await call<void>('truncate', this.path, done => fs.ftruncate(this.#fd, sizeBytes, done))
       this.#sizeBytes = sizeBytes
     })
+  }
+
+  async rewrite(position: number, bytes: Uint8Array): Promise<void> {
+    assert(position + bytes.length <= this.#sizeBytes, 'a rewrite stays within the file')
+    await this.#use('rewrite', () => this.#write([bytes], position))
   }
 
   /** Waits for the operations under way; those asked for later are refused. */
@@ -167,6 +162,21 @@ class NodeFile implements DiskFile {
         this.#onIdle = resolve
       })
     await call<void>('close', this.path, done => fs.close(this.#fd, done))
+  }
+
+  /** Returns where it ended. */
+  async #write(buffers: readonly Uint8Array[], from: number): Promise<number> {
+    let rest = buffers.filter(buffer => buffer.length > 0)
+    let position = from
+    while (rest.length > 0) {
+      const written = await call<number>('write', this.path, done =>
+        fs.writev(this.#fd, rest, position, done),
+      )
+      if (written === 0) throw new DiskError('EIO', this.path, 'write', new Error('nothing was written'))
+      position += written
+      rest = dropBytes(rest, written)
+    }
+    return position
   }
 
   async #use<T>(operation: string, run: () => Promise<T>): Promise<T> {
@@ -215,6 +225,20 @@ function call<T>(
       else reject(new DiskError(CODES.get(error.code ?? '') ?? 'OTHER', path, operation, error))
     })
   })
+}
+
+/** Space is often allocated only at the sync: without any, bytes that were taken are lost, and no later sync has them. */
+async function sync(
+  path: string,
+  start: (done: (error: NodeJS.ErrnoException | null) => void) => void,
+): Promise<void> {
+  try {
+    await call<void>('sync', path, done => start(error => done(error, undefined)))
+  } catch (error) {
+    throw error instanceof DiskError && error.code === 'ENOSPC'
+      ? new DiskError('EIO', path, 'sync', error.cause)
+      : error
+  }
 }
 
 function dropBytes(buffers: readonly Uint8Array[], count: number): Uint8Array[] {

@@ -10,6 +10,7 @@ import { never, type SimIncarnation } from './sim-incarnation.ts'
 export type DiskOperationKind =
   | 'open'
   | 'append'
+  | 'rewrite'
   | 'read'
   | 'sync'
   | 'truncate'
@@ -215,7 +216,7 @@ export class SimDiskImage {
     const asked = this.onOperation?.(operation)
     if (asked) return asked
     const probability =
-      operation.kind === 'append' || operation.kind === 'truncate'
+      operation.kind === 'append' || operation.kind === 'rewrite' || operation.kind === 'truncate'
         ? this.writeErrorProbability
         : operation.kind === 'sync' || operation.kind === 'syncDirectory'
           ? this.syncErrorProbability
@@ -241,6 +242,7 @@ export class SimDiskImage {
 const CHANGING: ReadonlySet<DiskOperationKind> = new Set([
   'open',
   'append',
+  'rewrite',
   'sync',
   'truncate',
   'makeDirectory',

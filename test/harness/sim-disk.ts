@@ -244,6 +244,18 @@ class SimFile implements DiskFile {
     })
   }
 
+  async rewrite(position: number, bytes: Uint8Array): Promise<void> {
+    assert(position + bytes.length <= this.#sizeBytes, 'a rewrite stays within the file')
+    await this.#change('rewrite', {
+      apply: () => this.#node.content.write(position, Buffer.from(bytes)),
+      applyPart: prng =>
+        this.#node.content.write(
+          position,
+          Buffer.from(bytes.subarray(0, Math.floor(prng.fraction() * bytes.length))),
+        ),
+    })
+  }
+
   async truncate(sizeBytes: number): Promise<void> {
     await this.#change('truncate', {
       apply: () => {
@@ -267,7 +279,7 @@ class SimFile implements DiskFile {
     await this.#image.run(this.#incarnation, { kind: 'close', path: this.path }, { apply: () => {} })
   }
 
-  async #change(kind: 'append' | 'sync' | 'truncate', effect: DiskEffect<void>): Promise<void> {
+  async #change(kind: 'append' | 'rewrite' | 'sync' | 'truncate', effect: DiskEffect<void>): Promise<void> {
     assert(!this.#changing, `${kind} of ${this.path} while its ${this.#changing} is under way`)
     if (!this.#isWritable && kind !== 'sync')
       throw new DiskError('OTHER', this.path, kind, new Error('the file is open for reading only'))

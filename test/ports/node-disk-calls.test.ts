@@ -11,6 +11,8 @@ const calls = vi.hoisted(() => ({
   order: [] as string[],
   /** Bytes that one writev takes at most. */
   writeBytesMax: Number.POSITIVE_INFINITY,
+  /** Code with which each sync fails. */
+  syncError: undefined as string | undefined,
   held: undefined as (() => void)[] | undefined,
 }))
 
@@ -31,6 +33,10 @@ vi.mock('node:fs', async importOriginal => {
       if (calls.held) calls.held.push(start)
       else start()
     },
+    fdatasync(fd: number, done: Done) {
+      if (calls.syncError) done(Object.assign(new Error('sync'), { code: calls.syncError }))
+      else fs.fdatasync(fd, done)
+    },
     close(fd: number, done: Done) {
       calls.order.push('close')
       fs.close(fd, done)
@@ -45,6 +51,7 @@ beforeEach(async () => {
 afterEach(async () => {
   calls.writeBytesMax = Number.POSITIVE_INFINITY
   calls.held = undefined
+  calls.syncError = undefined
   await rm(directory, { recursive: true, force: true })
 })
 
@@ -80,4 +87,14 @@ it('closes a descriptor only after the reads under way: its number may be given 
   expect((await read).toString()).toBe('abc')
   await closed
   expect(calls.order).toEqual(['read', 'close'])
+})
+
+it('never tells of a sync without room as something that passes: the bytes may be lost already', async () => {
+  const file = await new NodeDisk().open(join(directory, 'a.log'), 'create')
+  await file.append([Buffer.from('abc')])
+  for (const code of ['ENOSPC', 'EDQUOT', 'EIO']) {
+    calls.syncError = code
+    await expect(file.sync()).rejects.toMatchObject({ code: 'EIO' })
+  }
+  await file.close()
 })

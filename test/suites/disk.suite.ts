@@ -77,6 +77,17 @@ export function diskSuite(name: string, make: () => Promise<DiskUnderTest>): voi
         await file.close()
       }))
 
+    it('writes bytes again in their place', () =>
+      run(async (disk, directory) => {
+        const file = await disk.open(`${directory}/a.log`, 'create')
+        await file.append([Buffer.from('abcdef')])
+        await file.rewrite(2, Buffer.from('cd'))
+        await file.append([Buffer.from('g')])
+        expect((await file.read(0, 10)).toString()).toBe('abcdefg')
+        await expect(file.rewrite(6, Buffer.from('gh'))).rejects.toThrow('stays within the file')
+        await file.close()
+      }))
+
     it('finds the bytes and the size again when a file is reopened', () =>
       run(async (disk, directory) => {
         const path = `${directory}/a.log`

@@ -1,5 +1,5 @@
 import type { Epoch, MetadataIndex, Offset } from '../../base/brands.ts'
-import type { NaruError } from '../../base/errors.ts'
+import { NaruError } from '../../base/errors.ts'
 import type { CheckpointFile } from '../../log/checkpoint-file.ts'
 import { DEFAULT_LOG_CONFIG, type LogConfig } from '../../log/log-config.ts'
 import type { LogEvent } from '../../log/log-core.ts'
@@ -104,15 +104,26 @@ export class SingleVoterLog implements MetadataLog {
     this.#timer?.cancel()
     const isWhole = await this.#log.close()
     this.#closed = true
-    if (isWhole && !this.#log.failure) await this.#recoveryPoint.write(this.#log.syncedEndOffset)
+    if (isWhole) await this.#note()
   }
 
   /** Now and then; what a start finds good beyond the point is durable all the same. */
   #noteLater(): void {
     this.#timer = this.#clock.setTimer(RECOVERY_POINT_INTERVAL_MS, () => {
-      if (this.#closed || this.#log.failure) return
-      void this.#recoveryPoint.write(this.#log.syncedEndOffset).then(() => this.#noteLater())
+      if (!this.#closed) void this.#note().then(() => this.#noteLater())
     })
+  }
+
+  /** The epoch checkpoint first: a recovery trusts it up to the recovery point. Without room both stay as they are. */
+  async #note(): Promise<void> {
+    if (this.#log.failure) return
+    const { syncedEndOffset } = this.#log
+    try {
+      await this.#log.writeEpochs()
+      if (!this.#log.failure) await this.#recoveryPoint.write(syncedEndOffset)
+    } catch (thrown) {
+      if (!(thrown instanceof NaruError)) throw thrown
+    }
   }
 
   #onProgress(): void {

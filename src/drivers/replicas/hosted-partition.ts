@@ -5,7 +5,7 @@ import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogEvent } from '../../log/log-core.ts'
 import type { LogDirectory } from '../../log/log-directory.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
-import type { Clock } from '../../ports/clock.ts'
+import type { Clock, Timer } from '../../ports/clock.ts'
 import { PartitionLeader } from './partition-leader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 
@@ -22,6 +22,10 @@ export interface HostedPartitionOptions {
   readonly onError: (error: NaruError) => void
 }
 
+/** Why a log could not be opened now, but may be in a moment. */
+const SHORTAGES: ReadonlySet<string> = new Set(['DISK_FULL', 'OVERLOADED'])
+const OPEN_RETRY_MS = 1_000
+
 /**
  * A partition that has a replica on this node: its log and, while this node leads it, its leader.
  * opening -> leading -> failed (log offline or damaged) ; any -> closed (topic deleted, node stops).
@@ -34,7 +38,8 @@ export class HostedPartition {
   #leader: PartitionLeader | undefined
   #refusal: NaruError | undefined
   #closing: Promise<void> | undefined
-  readonly #opening: Promise<void>
+  #opening: Promise<void>
+  #retry: Timer | undefined
 
   constructor(options: HostedPartitionOptions) {
     this.#options = options
@@ -44,7 +49,7 @@ export class HostedPartition {
     this.#opening = this.#open()
   }
 
-  /** Settled once the log is open and led, or known not to be. */
+  /** Settled once the log is open and led, or known not to be; want of room is tried again later. */
   get opened(): Promise<void> {
     return this.#opening
   }
@@ -85,11 +90,21 @@ export class HostedPartition {
       if (this.#closing) return
       if (log.failure) this.#end(log.failure)
       else this.#lead(log)
+      // The settings may have changed while the log was opened.
+      await log.updateConfig(this.#settings.log)
     } catch (thrown) {
-      const error = NaruError.from(thrown)
-      this.#options.onError(error)
-      this.#end(error)
+      this.#onOpenError(NaruError.from(thrown))
     }
+  }
+
+  #onOpenError(error: NaruError): void {
+    // Told once, not at each try.
+    if (error.reason !== this.#refusal?.reason) this.#options.onError(error)
+    this.#end(error)
+    if (this.#closing || !SHORTAGES.has(error.reason)) return
+    this.#retry = this.#options.clock.setTimer(OPEN_RETRY_MS, () => {
+      this.#opening = this.#open()
+    })
   }
 
   #lead(log: PartitionLog): void {
@@ -123,6 +138,7 @@ export class HostedPartition {
   }
 
   async #close(because: NaruError): Promise<void> {
+    this.#retry?.cancel()
     await this.#opening
     this.#end(because)
     if (this.#log) await this.#options.directory.closePartition(this.#log)

@@ -1,0 +1,29 @@
+import { NaruError } from '../base/errors.ts'
+import { DiskError } from '../ports/disk.ts'
+
+/** After a failed write or sync. */
+export function offlineLog(name: string, cause: unknown): NaruError {
+  const what = cause instanceof Error ? cause.message : String(cause)
+  return new NaruError(
+    'STORAGE_OFFLINE',
+    `the log ${name} is offline after a failed disk operation (${what}): check the disk, then restart the node`,
+    { details: { log: name }, cause, outcome: 'unknown' },
+  )
+}
+
+/** A disk error that passes and has harmed nothing (no room, no descriptors); undefined for any other. */
+export function shortage(name: string, thrown: unknown): NaruError | undefined {
+  if (!(thrown instanceof DiskError)) return undefined
+  if (thrown.code === 'ENOSPC')
+    return new NaruError(
+      'DISK_FULL',
+      `the disk of the log ${name} is full (${thrown.message}): free some space or add some, then try again`,
+      { details: { log: name }, cause: thrown, outcome: 'unknown' },
+    )
+  if (thrown.code !== 'EMFILE') return undefined
+  return new NaruError(
+    'OVERLOADED',
+    `the process has no descriptor left for the log ${name} (${thrown.message}): raise its limit (ulimit -n), or lower open.files.max`,
+    { details: { log: name }, cause: thrown, outcome: 'unknown' },
+  )
+}
