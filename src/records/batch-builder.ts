@@ -39,15 +39,17 @@ const EMPTY = Buffer.alloc(0)
  */
 export class BatchBuilder {
   readonly #capacityBytes: number
-  #buffer: Buffer = EMPTY
+  #buffer: Buffer
   #end = BATCH_OVERHEAD
   #count = 0
   #lastOffsetDelta = -1
   #baseTimestamp = 0
   #maxTimestamp = -1
 
-  constructor(options: { capacityBytes?: number } = {}) {
+  /** `buffer`: to encode into, for the first batch; whoever gives it away has no more use for its bytes. */
+  constructor(options: { capacityBytes?: number; buffer?: Buffer | undefined } = {}) {
     this.#capacityBytes = Math.max(BATCH_OVERHEAD, options.capacityBytes ?? CAPACITY_BYTES)
+    this.#buffer = options.buffer ?? EMPTY
   }
 
   get recordCount(): number {

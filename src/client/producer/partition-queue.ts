@@ -14,10 +14,12 @@ import {
   refusedSize,
   unknownOutcome,
 } from './send-errors.ts'
+import type { SpareBuffers } from './spare-buffers.ts'
 
 /** What a queue needs of its producer. */
 export interface PartitionQueueHost {
   readonly settings: ProducerSettings
+  readonly spareBuffers: SpareBuffers
   nowMs(): number
   newBackoff(): Backoff
   /** Of the topic, as last known. */
@@ -91,7 +93,9 @@ export class PartitionQueue {
     const full = this.#open
     if (full && full.recordCount > 0 && full.sizeInBytes + bytes > this.#batchBytesMax()) this.seal()
     if (this.#open === undefined) {
-      this.#open = new ProducerBatch({ createdMs: this.#host.nowMs(), capacityBytes: this.#capacityBytes })
+      const capacityBytes = this.#capacityBytes
+      const buffer = this.#host.spareBuffers.take(capacityBytes)
+      this.#open = new ProducerBatch({ createdMs: this.#host.nowMs(), capacityBytes, buffer })
       if (this.#inFlightCount === 0 && this.#batches.length === 0)
         this.#host.wake(this, settings.lingerMs > 0 ? settings.lingerMs : undefined)
     }
@@ -150,6 +154,8 @@ export class PartitionQueue {
     this.#backoff.reset()
     this.#remove(batch)
     this.#host.onDelivered(this, batch, baseOffset)
+    const bytes = batch.takeBytes()
+    if (bytes) this.#host.spareBuffers.give(bytes)
     this.#wakeAfterAnswer()
   }
 

@@ -48,9 +48,17 @@ export class ProducerBatch {
   #sends: { readonly place: number; readonly send: PendingSend }[] | undefined
   #onSettled: (() => void)[] = []
 
-  constructor(options: { createdMs: number; capacityBytes: number }) {
-    this.createdMs = options.createdMs
-    this.#builder = new BatchBuilder({ capacityBytes: options.capacityBytes })
+  constructor(options: { createdMs: number; capacityBytes: number; buffer?: Buffer | undefined }) {
+    const { createdMs, capacityBytes, buffer } = options
+    this.createdMs = createdMs
+    this.#builder = new BatchBuilder({ capacityBytes, buffer })
+  }
+
+  /** Its bytes, which nobody needs any more: the batch is stored, and each frame that held it had a copy. */
+  takeBytes(): Buffer | undefined {
+    const bytes = this.#encoded
+    this.#encoded = undefined
+    return bytes
   }
 
   /** Before compression. */

@@ -9,6 +9,7 @@ import type { PartitionQueue, PartitionQueueHost } from './partition-queue.ts'
 import type { PendingSend, ProducerBatch } from './producer-batch.ts'
 import { type ProducerSettings, producerSettings } from './producer-settings.ts'
 import { Sender } from './sender.ts'
+import { SpareBuffers } from './spare-buffers.ts'
 import { TopicQueue } from './topic-queue.ts'
 import type { Producer, ProducerOptions, ProducerRecord, RecordLocation } from './types.ts'
 
@@ -154,6 +155,7 @@ export class StreamProducer implements Producer {
   #makeHost(identities: Identities): PartitionQueueHost {
     return {
       settings: this.#settings,
+      spareBuffers: new SpareBuffers(),
       nowMs: () => this.#connection.clock.monotonicMs(),
       newBackoff: () => this.#connection.backoff(),
       maxMessageBytes: topic => this.#topics.get(topic)?.maxMessageBytes ?? 0,
