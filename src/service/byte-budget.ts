@@ -33,7 +33,10 @@ export class ByteBudget {
     }
     const waiting = { bytes, granted }
     this.#line.add(waiting)
-    return () => this.#line.delete(waiting)
+    return () => {
+      // Those behind it may fit.
+      if (this.#line.delete(waiting)) this.giveBack(0)
+    }
   }
 
   /** For what turned out larger than what was taken for it: it is there already. */

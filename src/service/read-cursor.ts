@@ -12,9 +12,9 @@ import type {
   Skipped,
   Stop,
 } from '../wire/messages.ts'
-import type { ByteBudget } from './byte-budget.ts'
 import { type Chunk, makeChunk, type TakeLimits, type TakenPart } from './chunk.ts'
 import { findPosition, findStop } from './positions.ts'
+import type { ReadMemory } from './read-memory.ts'
 
 export interface ReadCursorOptions {
   readonly topic: TopicView
@@ -25,7 +25,7 @@ export interface ReadCursorOptions {
   /** Credit is counted: chunks are cut into single batches. */
   readonly isCounted: boolean
   /** Memory of the node for what is read and not sent yet. */
-  readonly budget: ByteBudget
+  readonly memory: ReadMemory
   readonly events: ReadCursorEvents
 }
 
@@ -153,16 +153,18 @@ export class ReadCursor {
   read(frameBytesMax: number): void {
     if (this.#chunk !== undefined || this.#isReading || !this.hasMore) return
     this.#skipWhatIsGone()
-    const maxBytes = Math.min(Math.max(1, frameBytesMax - FIELD_BYTES), READ_BYTES_MAX)
+    const { memory } = this.#options
+    const maxBytes = Math.min(Math.max(1, frameBytesMax - FIELD_BYTES), READ_BYTES_MAX, memory.frameBytesMax)
     const number = ++this.#readNumber
     this.#isReading = true
     let isAtOnce = true
     let isGranted = false
-    const leave = this.#options.budget.take(maxBytes, () => {
+    const leave = this.#options.memory.budget.take(maxBytes, () => {
       isGranted = true
       this.#leaveLine = undefined
       this.#takenBytes = maxBytes
-      this.#readNow(number, maxBytes)
+      // It may have got crowded while this one was in line.
+      this.#readNow(number, Math.min(maxBytes, memory.frameBytesMax))
       if (!isAtOnce && this.#chunk !== undefined) this.#options.events.onReady(this)
     })
     isAtOnce = false
@@ -177,7 +179,7 @@ export class ReadCursor {
     this.#leaveLine?.()
     this.#leaveLine = undefined
     this.#giveBack(this.#takenBytes)
-    if (this.#extraBytes > 0) this.#options.budget.giveBack(this.#extraBytes)
+    if (this.#extraBytes > 0) this.#options.memory.budget.giveBack(this.#extraBytes)
     this.#extraBytes = 0
   }
 
@@ -264,15 +266,16 @@ export class ReadCursor {
   /** Decompressed batches can be many times what was read: they count until they are taken, or dropped. */
   #countExtra(chunk: Chunk): void {
     const { extraBytes } = chunk
-    if (extraBytes > this.#extraBytes) this.#options.budget.takeAnyway(extraBytes - this.#extraBytes)
-    else if (extraBytes < this.#extraBytes) this.#options.budget.giveBack(this.#extraBytes - extraBytes)
+    if (extraBytes > this.#extraBytes) this.#options.memory.budget.takeAnyway(extraBytes - this.#extraBytes)
+    else if (extraBytes < this.#extraBytes)
+      this.#options.memory.budget.giveBack(this.#extraBytes - extraBytes)
     this.#extraBytes = extraBytes
   }
 
   #giveBack(bytes: number): void {
     if (bytes === 0) return
     this.#takenBytes -= bytes
-    this.#options.budget.giveBack(bytes)
+    this.#options.memory.budget.giveBack(bytes)
   }
 
   #partitionRecords(part: TakenPart): PartitionRecords {

@@ -32,6 +32,10 @@ export class ReadFrame {
     this.bytesMax = bytesMax - FRAME_BYTES
   }
 
+  get sizeBytes(): number {
+    return this.#bytes
+  }
+
   get isEmpty(): boolean {
     return this.#bytes === 0 && !this.#isHeartbeat
   }

@@ -163,7 +163,7 @@ export class ReadSession {
       stop,
       format: this.#options?.format ?? 'RECORDS',
       isCounted: this.#credit.isLimited,
-      budget: this.#memory.budget,
+      memory: this.#memory,
       events: {
         onReady: ready => this.#onReady(ready),
         onSkipped: value => this.#notice({ kind: 'skipped', value }),
@@ -284,7 +284,7 @@ export class ReadSession {
   #fillRecords(frame: ReadFrame): void {
     let left = this.#ready.size
     for (const cursor of this.#ready) {
-      if (this.#credit.isUsedUp || left-- === 0) return
+      if (this.#credit.isUsedUp || frame.sizeBytes >= this.#memory.frameBytesMax || left-- === 0) return
       const taken = this.#take(cursor, frame)
       if (taken === 'full') return
       if (taken === 'idle' && !this.#isReadyAgain) this.#ready.delete(cursor)
@@ -320,13 +320,12 @@ export class ReadSession {
     this.#lastFrameMs = this.#node.clock.monotonicMs()
     this.#isBlocked = !this.#stream.write(message)
     if (!this.#isBlocked) return
-    // It is still in memory, until the client takes it: it counts like what was read and not sent.
     this.#unsentBytes += message.length
-    this.#memory.budget.takeAnyway(message.length)
+    this.#memory.addUnsent(message.length)
   }
 
   #countSent(): void {
-    if (this.#unsentBytes > 0) this.#memory.budget.giveBack(this.#unsentBytes)
+    this.#memory.addUnsent(-this.#unsentBytes)
     this.#unsentBytes = 0
   }
 

@@ -48,3 +48,14 @@ it('serves a long line of takers that give back at once, without a call inside a
   expect(served).toBe(50_000)
   expect(budget.takenBytes).toBe(0)
 })
+
+it('serves those behind who has left the line, if they fit', () => {
+  const budget = new ByteBudget(100)
+  const granted: string[] = []
+  budget.tryTake(60)
+  const leave = budget.take(50, () => granted.push('large'))
+  budget.take(40, () => granted.push('small'))
+  expect(granted).toEqual([])
+  leave()
+  expect(granted).toEqual(['small'])
+})
