@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest'
+import { RaftCluster } from './raft-cluster.ts'
+
+async function started(voters: number, seed = 1) {
+  const cluster = await RaftCluster.start({ seed, voters })
+  await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
+  return cluster
+}
+
+describe('a quorum of drivers', () => {
+  it('of one elects itself and keeps what it committed over a power cut', async () => {
+    const cluster = await started(1)
+    const [member] = cluster.members
+    for (let i = 0; i < 5; i++) await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+    cluster.powerCut(member as (typeof cluster.members)[0])
+    await cluster.converge()
+    expect(member?.log?.commands.length).toBe(6)
+  })
+
+  it('of three elects a leader, commits everywhere and answers reads on every member', async () => {
+    const cluster = await started(3)
+    for (let i = 0; i < 20; i++) await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+    for (const member of cluster.members) cluster.read(member)
+    await cluster.scheduler.runUntil(() => cluster.oracle.counts.reads === 3, { timeMsMax: 500 })
+    await cluster.converge()
+  })
+})

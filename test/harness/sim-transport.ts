@@ -1,0 +1,235 @@
+import { NaruError } from '../../src/base/errors.ts'
+import type {
+  CallContext,
+  CallOptions,
+  Channel,
+  ChannelOptions,
+  MessageStream,
+  ServiceHandlers,
+  Transport,
+} from '../../src/ports/transport.ts'
+import type { SimIncarnation } from './sim-incarnation.ts'
+import { SimConnection, type SimNetwork } from './sim-network.ts'
+import { type Packet, SimStreamEnd } from './sim-transport-stream.ts'
+
+const CLIENT_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+const PEER_MESSAGE_BYTES_MAX = 32 * 1024 * 1024
+
+/**
+ * The Transport port of one process on a simulated machine, as gRPC behaves: a channel has one connection, dialled by
+ * its first stream and again by the first after it broke; streams on it end together with it.
+ */
+export class SimTransport implements Transport {
+  readonly #network: SimNetwork
+  readonly #incarnation: SimIncarnation
+  readonly #host: string
+
+  constructor(network: SimNetwork, incarnation: SimIncarnation, host: string) {
+    this.#network = network
+    this.#incarnation = incarnation
+    this.#host = host
+  }
+
+  connect(address: string, options: ChannelOptions = {}): Channel {
+    const { purpose, receiveMessageBytesMax } = options
+    const isPeer = purpose !== undefined && purpose !== 'client'
+    return new SimChannel({
+      network: this.#network,
+      incarnation: this.#incarnation,
+      host: this.#host,
+      address,
+      messageBytesMax: receiveMessageBytesMax ?? (isPeer ? PEER_MESSAGE_BYTES_MAX : CLIENT_MESSAGE_BYTES_MAX),
+    })
+  }
+}
+
+interface SimChannelOptions {
+  readonly network: SimNetwork
+  readonly incarnation: SimIncarnation
+  readonly host: string
+  readonly address: string
+  readonly messageBytesMax: number
+}
+
+class SimChannel implements Channel {
+  readonly #options: SimChannelOptions
+  #connection: SimConnection | undefined
+  readonly #streams = new Map<number, SimStreamEnd>()
+  #lastStream = 0
+  #isClosed = false
+
+  constructor(options: SimChannelOptions) {
+    this.#options = options
+  }
+
+  get address(): string {
+    return this.#options.address
+  }
+
+  unary(path: string, request: Uint8Array, options?: CallOptions): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      let answer: Buffer | undefined
+      const stream = this.stream(path, options)
+      stream.setHandlers({
+        onMessage: message => {
+          answer = message
+        },
+        onClose: error => {
+          if (error) reject(error)
+          else if (answer) resolve(answer)
+          else reject(new NaruError('INTERNAL', `${path} ended well without an answer`))
+        },
+      })
+      stream.write(request)
+      stream.end()
+    })
+  }
+
+  stream(path: string, options: CallOptions = {}): MessageStream {
+    const { incarnation, messageBytesMax, address } = this.#options
+    const id = ++this.#lastStream
+    const connection = this.#isClosed ? undefined : (this.#connection ?? this.#dial())
+    const end = new SimStreamEnd({
+      side: 'client',
+      incarnation,
+      messageBytesMax,
+      metadata: {},
+      send: packet => connection?.sendToServer({ ...packet, id }),
+      onOver: () => this.#streams.delete(id),
+    })
+    this.#streams.set(id, end)
+    if (!connection) {
+      incarnation.schedule(0, () =>
+        end.finish(new NaruError('CLOSED', `the channel to ${address} was closed`)),
+      )
+      return end
+    }
+    const { timeoutMs, metadata = {} } = options
+    connection.sendToServer({ kind: 'open', id, path, metadata, timeoutMs } satisfies OpenPacket)
+    if (timeoutMs !== undefined) {
+      const late = new NaruError(
+        'DEADLINE_EXCEEDED',
+        `${path} at ${address} got no answer before its deadline`,
+      )
+      incarnation.schedule(timeoutMs, () => end.fail(late), { label: 'deadline' })
+    }
+    return end
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const end of [...this.#streams.values()])
+      end.fail(new NaruError('CLOSED', `the channel to ${this.address} was closed`))
+    this.#connection?.closeByClient()
+    this.#connection = undefined
+  }
+
+  #dial(): SimConnection {
+    const { network, incarnation, host, address } = this.#options
+    let isUp = false
+    const connection = new SimConnection(network, {
+      host,
+      incarnation,
+      address,
+      onBreak: () => {
+        if (this.#connection === connection) this.#connection = undefined
+        const outcome = isUp ? 'unknown' : 'none'
+        const error = new NaruError('CONNECTION_FAILED', `the connection to ${address} failed`, { outcome })
+        for (const end of [...this.#streams.values()]) end.finish(error)
+      },
+    })
+    connection.onReceive.client = packet => {
+      isUp = true
+      const { id, ...rest } = packet as Packet & { id: number }
+      this.#streams.get(id)?.receive(rest as Packet)
+    }
+    this.#connection = connection
+    return connection
+  }
+}
+
+interface OpenPacket {
+  readonly kind: 'open'
+  readonly id: number
+  readonly path: string
+  readonly metadata: Readonly<Record<string, string>>
+  readonly timeoutMs: number | undefined
+}
+
+export interface SimServerOptions {
+  readonly network: SimNetwork
+  readonly incarnation: SimIncarnation
+  /** `host:port` */
+  readonly address: string
+  readonly handlers: ServiceHandlers
+  readonly receiveMessageBytesMax?: number
+}
+
+/** Serves a map of handlers at an address, until the process is killed. */
+export function serveSimulated(options: SimServerOptions): void {
+  const { network, incarnation, address } = options
+  network.listen({
+    address,
+    incarnation,
+    accept: connection => {
+      const streams = new Map<number, SimStreamEnd>()
+      connection.onReceive.server = packet => {
+        const { id, ...rest } = packet as (Packet | OpenPacket) & { id: number }
+        if (rest.kind === 'open') acceptStream(options, connection, streams, packet as OpenPacket)
+        else streams.get(id)?.receive(rest as Packet)
+      }
+      connection.accepted(() => {
+        const error = new NaruError('CANCELLED', 'the connection of the caller broke')
+        for (const end of [...streams.values()]) end.finish(error)
+      })
+    },
+  })
+}
+
+function acceptStream(
+  options: SimServerOptions,
+  connection: SimConnection,
+  streams: Map<number, SimStreamEnd>,
+  { id, path, metadata, timeoutMs }: OpenPacket,
+): void {
+  const { handlers, incarnation, receiveMessageBytesMax = PEER_MESSAGE_BYTES_MAX } = options
+  const cancelled: (() => void)[] = []
+  const end = new SimStreamEnd({
+    side: 'server',
+    incarnation,
+    messageBytesMax: receiveMessageBytesMax,
+    metadata,
+    send: packet => connection.sendToClient({ ...packet, id }),
+    onOver: error => {
+      streams.delete(id)
+      if (error) for (const callback of cancelled) callback()
+    },
+  })
+  streams.set(id, end)
+  const context: CallContext = {
+    metadata,
+    timeoutMs,
+    peer: connection.client.host,
+    onCancel: callback => void cancelled.push(callback),
+  }
+  const handler = handlers.get(path)
+  if (!handler) {
+    end.setHandlers({ onMessage() {} })
+    end.fail(new NaruError('NOT_IMPLEMENTED', `${path} is not served here`))
+  } else if (handler.kind === 'stream') end.guard(() => handler.handle(end, context))
+  else serveUnary(end, request => handler.handle(request, context))
+}
+
+function serveUnary(end: SimStreamEnd, handle: (request: Buffer) => Promise<Uint8Array>): void {
+  end.setHandlers({
+    onMessage: request => {
+      handle(request).then(
+        answer => {
+          end.write(answer)
+          end.end()
+        },
+        thrown => end.fail(thrown as Error),
+      )
+    },
+  })
+}
