@@ -200,7 +200,7 @@ export class LogDirectory {
   async applyRetention(): Promise<void> {
     const wallMs = this.#resources.clock.wallMs()
     for (const log of [...this.#logs.values()]) {
-      log.expireProducers({ wallMs, expirationMs: this.#limits.producerIdExpirationMs })
+      log.expireProducers({ expirationMs: this.#limits.producerIdExpirationMs })
       await this.#eachAlone(() => log.applyRetention(wallMs))
     }
     await this.purgeDeleted()

@@ -27,3 +27,19 @@ export function shortage(name: string, thrown: unknown): NaruError | undefined {
     { details: { log: name }, cause: thrown, outcome: 'unknown' },
   )
 }
+
+/**
+ * Runs a read. A disk error that is no damage (retention has just removed the file, no descriptor is left) is the
+ * reader's to meet again or not: it says nothing of the log.
+ */
+export async function readable<Result>(name: string, read: () => Promise<Result>): Promise<Result> {
+  try {
+    return await read()
+  } catch (thrown) {
+    if (!(thrown instanceof DiskError)) throw thrown
+    throw new NaruError('OVERLOADED', `the log ${name} cannot be read now (${thrown.message}): try again`, {
+      details: { log: name },
+      cause: thrown,
+    })
+  }
+}

@@ -70,7 +70,7 @@ export class LogTail {
   /** What lies below may go when memory is short. */
   noteWritten(writtenEndOffset: Offset): void {
     this.#writtenEndOffset = writtenEndOffset
-    this.#evict(this.#budget.logBytesMax)
+    this.#evict(this.#budget.keptBytes(this))
   }
 
   /** Drops all that is written; called by the budget for the log that appended least recently. */
@@ -163,13 +163,13 @@ const DROPPED: TailBatch = {
 
 /** Bounds the memory of all tails of a data directory: the logs that appended least recently give theirs first. */
 export class TailBudget {
-  readonly logBytesMax: number
+  readonly #logBytesMax: number
   readonly #totalBytesMax: number
   readonly #tails = new Set<LogTail>()
   #bytes = 0
 
   constructor(options: { tailBytesMax: number; tailsTotalBytesMax: number }) {
-    this.logBytesMax = options.tailBytesMax
+    this.#logBytesMax = options.tailBytesMax
     this.#totalBytesMax = options.tailsTotalBytesMax
   }
 
@@ -188,6 +188,13 @@ export class TailBudget {
       if (oldest === tail) break
       this.#tails.delete(oldest)
     }
+  }
+
+  /** What a tail may keep of what was just written. It gives again, also if it had nothing to give when it was asked. */
+  keptBytes(tail: LogTail): number {
+    if (this.#bytes > this.#totalBytesMax) return 0
+    this.#tails.add(tail)
+    return this.#logBytesMax
   }
 
   removed(tail: LogTail): void {

@@ -11,6 +11,7 @@ import { APPEND_PENDING_BYTES_MAX, type LogConfig } from './log-config.ts'
 import { corruptData, defectOfMark, LogCore, type LogEvent, type LogProgress } from './log-core.ts'
 import { LogCutter, orLater } from './log-cutter.ts'
 import { writeEpochCheckpoint } from './log-epochs.ts'
+import { readable } from './log-failures.ts'
 import { LogReader } from './log-reader.ts'
 import { type OpenReport, recoverLog } from './log-recovery.ts'
 import { startAfterRetention } from './log-retention.ts'
@@ -266,14 +267,14 @@ export class PartitionLog {
   }
 
   async read(range: ReadRange): Promise<LogSlice> {
-    return this.#reader.read(range)
+    return readable(this.name, () => this.#reader.read(range))
   }
 
   async offsetForTimestamp(
     timestamp: number,
     upTo: Offset = this.logEndOffset,
   ): Promise<TimestampedOffset | undefined> {
-    return searchTimestamp(this.#core, { timestamp, upTo })
+    return readable(this.name, () => searchTimestamp(this.#core, { timestamp, upTo }))
   }
 
   /** The largest epoch <= `epoch` here and where it ends; undefined where all epochs here are later. */
@@ -342,7 +343,7 @@ export class PartitionLog {
   }
 
   /** Forgets producers not heard of for `producer.id.expiration.ms`. */
-  expireProducers(options: { wallMs: number; expirationMs: number }): void {
+  expireProducers(options: { expirationMs: number }): void {
     if (!this.#core.failure) this.#core.producers.expire(options)
   }
 

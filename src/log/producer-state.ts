@@ -10,20 +10,21 @@ import { NaruError } from '../base/errors.ts'
  *   that was stored before the memory was lost is then stored twice);
  * - all five batches survive a restart (Kafka's snapshot keeps the last one).
  *
- * Invariants: everything here but `#seenWallMs` is a function of the batches between log start and log end, so that a
+ * Invariants: everything here but `#seenMs` is a function of the batches between log start and log end, so that a
  * snapshot with the batches after it, the whole log, and another replica all come to the same answers:
  * - the batches of an entry are consecutive in sequence, of one epoch, and rise in offset; a batch that does not
  *   follow on the one before it (its producer had been forgotten here) replaces all before it;
  * - at most `producerIdsMax` producers; the one whose last batch is oldest in the log goes first. Such a producer gets
  *   UNKNOWN_PRODUCER_ID at its next batch and takes a new id;
  * - nothing is remembered of batches below log start.
- * When a producer was last heard of is this node's own clock: at a restart that starts anew, which can only make the
+ * When a producer was last heard of is this process's own clock, which never jumps (a wall clock set forward would forget
+ * them all, and store their retries twice): at a restart that starts anew, which can only make the
  * memory longer. (Record timestamps will not do: a producer that copies old records would be forgotten at once.)
  */
 export class ProducerStateTable {
   /** Least recently appended first. */
   readonly #producers = new Map<ProducerId, ProducerState>()
-  readonly #seenWallMs = new Map<ProducerId, number>()
+  readonly #seenMs = new Map<ProducerId, number>()
   readonly #producerIdsMax: number
 
   constructor(options: ProducerStateOptions = {}) {
@@ -63,9 +64,9 @@ export class ProducerStateTable {
 
   /**
    * Notes a batch that is in the log now, appended or replayed, as it stands: what is in the log is not judged again.
-   * `wallMs` is the present, at a replay as well.
+   * `nowMs` is the present, at a replay as well.
    */
-  update(batch: ProducerBatch, wallMs: number): void {
+  update(batch: ProducerBatch, nowMs: number): void {
     if (batch.producerId < 0) return
     const state = this.#producers.get(batch.producerId)
     const isNewEpoch = state?.epoch !== batch.producerEpoch
@@ -76,22 +77,22 @@ export class ProducerStateTable {
       const kept = follows ? batches.slice(1 - PRODUCER_BATCHES) : []
       batches = [...kept, stored(batch)]
     }
-    this.#remember(batch.producerId, { epoch: batch.producerEpoch, batches }, wallMs)
+    this.#remember(batch.producerId, { epoch: batch.producerEpoch, batches }, nowMs)
   }
 
   /** Takes over what a snapshot holds, in its order; replaces what was here. */
-  load(entries: Iterable<readonly [ProducerId, ProducerState]>, wallMs: number): void {
+  load(entries: Iterable<readonly [ProducerId, ProducerState]>, nowMs: number): void {
     this.clear()
     for (const [producerId, state] of entries) {
       assert(state.batches.length <= PRODUCER_BATCHES, `at most ${PRODUCER_BATCHES} batches of a producer`)
-      this.#remember(producerId, state, wallMs)
+      this.#remember(producerId, state, nowMs)
     }
   }
 
   /** For a truncation: the batches cut off may have pushed out others that count again, so the log is replayed. */
   clear(): void {
     this.#producers.clear()
-    this.#seenWallMs.clear()
+    this.#seenMs.clear()
   }
 
   /** Forgets batches that begin below the log start, and producers of which no batch is left. */
@@ -104,15 +105,15 @@ export class ProducerStateTable {
   }
 
   /** Forgets producers that were not heard of for `expirationMs` (`producer.id.expiration.ms`). */
-  expire(options: { wallMs: number; expirationMs: number }): void {
-    for (const [producerId, seenWallMs] of this.#seenWallMs)
-      if (options.wallMs - seenWallMs >= options.expirationMs) this.#forget(producerId)
+  expire(options: { nowMs: number; expirationMs: number }): void {
+    for (const [producerId, seenMs] of this.#seenMs)
+      if (options.nowMs - seenMs >= options.expirationMs) this.#forget(producerId)
   }
 
-  #remember(producerId: ProducerId, state: ProducerState, wallMs: number): void {
+  #remember(producerId: ProducerId, state: ProducerState, nowMs: number): void {
     this.#producers.delete(producerId)
     this.#producers.set(producerId, state)
-    this.#seenWallMs.set(producerId, wallMs)
+    this.#seenMs.set(producerId, nowMs)
     if (this.#producers.size <= this.#producerIdsMax) return
     const [oldest] = this.#producers.keys()
     if (oldest !== undefined) this.#forget(oldest)
@@ -120,7 +121,7 @@ export class ProducerStateTable {
 
   #forget(producerId: ProducerId): void {
     this.#producers.delete(producerId)
-    this.#seenWallMs.delete(producerId)
+    this.#seenMs.delete(producerId)
   }
 }
 

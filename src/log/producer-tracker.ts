@@ -47,7 +47,7 @@ export class ProducerTracker {
   /** The batch is in the log, with its offset in it. */
   note(buffer: Buffer, at: number): void {
     if (producerIdAt(buffer, at) < 0) return
-    this.#table.update(producerBatchAt(buffer, at), this.#clock.wallMs())
+    this.#table.update(producerBatchAt(buffer, at), this.#clock.monotonicMs())
   }
 
   reset(): void {
@@ -58,8 +58,8 @@ export class ProducerTracker {
     this.#table.removeBelow(logStartOffset)
   }
 
-  expire(options: { wallMs: number; expirationMs: number }): void {
-    this.#table.expire(options)
+  expire(options: { expirationMs: number }): void {
+    this.#table.expire({ ...options, nowMs: this.#clock.monotonicMs() })
   }
 
   encodeSnapshot(): Buffer {
@@ -78,7 +78,7 @@ export class ProducerTracker {
       try {
         const entries = await readProducerSnapshot(this.#disk, this.#pathOf(offset))
         if (!entries) continue
-        this.#table.load(entries, this.#clock.wallMs())
+        this.#table.load(entries, this.#clock.monotonicMs())
         return offset
       } catch (thrown) {
         if (!(thrown instanceof NaruError)) throw thrown
@@ -91,9 +91,13 @@ export class ProducerTracker {
 
   /** Snapshots of what was cut off must not come back with other batches. */
   async removeSnapshotsAbove(endOffset: Offset): Promise<void> {
+    let removed = 0
     for (const offset of await this.#snapshotOffsets()) {
-      if (offset > endOffset) await this.#disk.remove(this.#pathOf(offset))
+      if (offset <= endOffset) continue
+      await this.#disk.remove(this.#pathOf(offset))
+      removed++
     }
+    if (removed > 0) await this.#disk.syncDirectory(this.#directory)
   }
 
   /** Those that no segment needs any more: of earlier closes, and of segments that are gone. */

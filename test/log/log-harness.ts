@@ -26,7 +26,7 @@ export interface LogFixture {
   readonly checkpointed: { recoveryPoint: number; logStartOffset: number }
 }
 
-export type FixtureOptions = Omit<Partial<PartitionLogOptions>, 'config' | 'resources'> & {
+export type FixtureOptions = Omit<Partial<PartitionLogOptions>, 'config'> & {
   readonly disk?: Disk
   readonly clock?: Clock
   readonly config?: Partial<LogConfig>
@@ -54,7 +54,7 @@ export function logResources(disk: Disk, clock: Clock, options: Partial<FixtureO
 export async function openLog(options: FixtureOptions): Promise<LogFixture> {
   const disk = options.disk ?? new NodeDisk()
   const clock = options.clock ?? new SystemClock()
-  const resources = logResources(disk, clock, options)
+  const resources = options.resources ?? logResources(disk, clock, options)
   const events: LogEvent[] = []
   const progress: LogProgress[] = []
   const checkpointed = {

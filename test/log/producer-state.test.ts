@@ -144,9 +144,9 @@ describe('forgetting', () => {
     const day = 24 * 3600 * 1000
     table.update(batch({ maxTimestamp: 0 }), NOW)
     table.update(batch({ producerId: 8 }), NOW + 1000)
-    table.expire({ wallMs: NOW + day - 1, expirationMs: day })
+    table.expire({ nowMs: NOW + day - 1, expirationMs: day })
     expect(table.size).toBe(2)
-    table.expire({ wallMs: NOW + day, expirationMs: day })
+    table.expire({ nowMs: NOW + day, expirationMs: day })
     expect([...table.entries].map(([producerId]) => producerId)).toEqual([8])
   })
 

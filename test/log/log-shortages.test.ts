@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { SimMachine } from '../harness/sim-machine.ts'
-import { append, type FixtureOptions, type LogFixture, openLog, synced } from './log-harness.ts'
+import { append, type FixtureOptions, type LogFixture, logResources, openLog, synced } from './log-harness.ts'
 
 const FAR_MS = 1_700_000_000_000 + 30 * 24 * 3600 * 1000
 
@@ -115,4 +115,52 @@ it('with write caching, a write and a sync that overlap are both over when the l
   await machine.scheduler.runFor(2_000)
   expect(log.syncedEndOffset).toBe(60)
   expect(log.outstandingSinceMs).toBeUndefined()
+})
+
+it('a read without a descriptor fails for now, and says nothing of the log', async () => {
+  const machine = new SimMachine(7)
+  const { log } = await machine.run(async () => {
+    const opened = await openSim(machine, { config: { segmentBytes: 300 }, openFilesMax: 1 })
+    for (let at = 0; at < 6; at++) append(opened.log, { valueBytes: 200 })
+    await synced(opened)
+    opened.resources.indexCache.add({ loadedIndexes: { sizeBytes: 1_000_000 }, dropIndexes() {} })
+    return opened
+  })
+  machine.image.onOperation = ({ kind }) => (kind === 'open' ? 'EMFILE' : undefined)
+  const range = { from: 1, upTo: 6, maxBytes: 100 }
+  const refused = expect.objectContaining({ reason: 'OVERLOADED' })
+  await expect(machine.run(() => log.read(range))).rejects.toEqual(refused)
+  await expect(machine.run(() => log.offsetForTimestamp(1_700_000_000_000))).rejects.toEqual(refused)
+  expect(log.failure).toBeUndefined()
+  machine.image.onOperation = undefined
+  expect(await machine.run(() => log.read(range))).toMatchObject({ baseOffset: 1 })
+})
+
+it('a wall clock that is set forward does not make a producer forgotten', async () => {
+  const machine = new SimMachine(8)
+  const { log } = await machine.run(() => openSim(machine))
+  append(log, { producerId: 9, baseSequence: 0 })
+  machine.time.stepWall(48 * 3600 * 1000)
+  log.expireProducers({ expirationMs: 24 * 3600 * 1000 })
+  expect(append(log, { producerId: 9, baseSequence: 0 })).toMatchObject({ kind: 'duplicate' })
+  await machine.scheduler.runFor(25 * 3600 * 1000)
+  log.expireProducers({ expirationMs: 24 * 3600 * 1000 })
+  expect(append(log, { producerId: 9, baseSequence: 0 })).toMatchObject({ kind: 'appended' })
+})
+
+it('what was pending when memory was short is given back once it is written', async () => {
+  const machine = new SimMachine(9)
+  const { disk, clock } = machine
+  const resources = logResources(disk, clock, { tailBytesMax: 1_000_000, tailsTotalBytesMax: 10_000 })
+  const logs = await machine.run(async () => {
+    const opened: LogFixture[] = []
+    for (let at = 0; at < 20; at++) {
+      await disk.makeDirectory(`orders-${at}`)
+      opened.push(await openLog({ disk, clock, directory: `orders-${at}`, resources }))
+    }
+    return opened
+  })
+  for (const { log } of logs) append(log, { valueBytes: 2_000 })
+  await machine.scheduler.runFor(1_000)
+  expect(resources.tailBudget.sizeBytes).toBeLessThanOrEqual(10_000)
 })
