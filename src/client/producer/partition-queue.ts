@@ -300,6 +300,8 @@ export class PartitionQueue {
 
   #fail(batch: ProducerBatch, error: NaruError): void {
     this.#remove(batch)
+    // What is in flight behind it will be refused for its gap, and goes again before all that was not sent yet.
+    if (this.#inFlightCount > 0) this.#isProbing = true
     if (batch.stamp !== undefined && batch.stamp.identity === this.#identity) this.#dropIdentity()
     this.#host.onFailed(this, batch, batch.mayBeStored ? unknownOutcome(this, error) : error)
   }

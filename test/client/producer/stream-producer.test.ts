@@ -3,7 +3,7 @@ import { NaruError } from '../../../src/base/errors.ts'
 import type { Producer as SdkProducer } from '../../../src/client/index.ts'
 import { baseSequenceAt, producerIdAt } from '../../../src/records/batch-header.ts'
 import { errorToFailure } from '../../../src/wire/failure.ts'
-import type { ProduceStreamRequest } from '../../../src/wire/messages.ts'
+import type { ProduceAnswer, ProduceStreamRequest } from '../../../src/wire/messages.ts'
 import { Producer } from '../../../src/wire/methods.ts'
 import { type Fate, SdkHarness } from '../sdk-harness.ts'
 
@@ -106,6 +106,29 @@ describe('a producer that is refused', () => {
     await sdk.run(producer.flush())
     expect((sentAtMs[1] as number) - (sentAtMs[0] as number)).toBeGreaterThanOrEqual(5_000)
     expect(await values('logs')).toEqual(wanted)
+  })
+
+  it('lets nothing overtake what is in flight behind a batch that fails for good', async () => {
+    const encode = (answers: readonly ProduceAnswer[]) => Producer.produceStream.response.encode({ answers })
+    let isFirst = true
+    sdk.faults.toNode = (path, message, answer) => {
+      if (path !== PATH || !isFirst) return 'pass'
+      isFirst = false
+      const told = (error: NaruError) =>
+        Producer.produceStream.response.decode(refusal(message, error)).answers
+      const [first] = told(new NaruError('INVALID_TIMESTAMP', 'from the future'))
+      const [, ...others] = told(new NaruError('OUT_OF_ORDER_SEQUENCE', 'the one before is missing'))
+      if (first) queueMicrotask(() => answer(encode([first])))
+      sdk.node.machine.clock.setTimer(5_000, () => answer(encode(others)))
+      return 'drop'
+    }
+    const producer = sdk.client.producer({ batchBytesMax: 100, onError: () => {} })
+    const wanted = Array.from({ length: 50 }, (_, i) => `${i}`)
+    for (const value of wanted) producer.enqueue({ topic: 'logs', value })
+    await sdk.run(failure(producer.flush()))
+    const stored = await values('logs')
+    expect(stored.length).toBeGreaterThan(20)
+    expect(stored).toEqual(wanted.slice(wanted.length - stored.length))
   })
 
   it('fails the records of the batch and no others, and tells of it', async () => {
