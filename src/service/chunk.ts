@@ -194,14 +194,14 @@ function* wantedRecords(slice: LogSlice, range: ChunkRange): Generator<DecodedRe
 /** A producer may have compressed nonsense: nodes do not look inside, so its readers are the first to see it. */
 function* decoded(buffer: Buffer, at: number, name: string): Generator<DecodedRecord, void, void> {
   try {
-    yield* decodeRecords(buffer, at)
+    yield* decodeRecords(buffer, at, { decompressedBytesMax: DECOMPRESSED_BYTES_MAX })
   } catch (thrown) {
     if (!(thrown instanceof NaruError)) throw thrown
     const nextOffset = lastOffsetAt(buffer, at) + 1
     throw new NaruError(
       thrown.reason,
       `${name}: the batch at offset ${baseOffsetAt(buffer, at)} is stored as it was sent, but its records cannot be ` +
-        `decoded (${thrown.message}): go on at offset ${nextOffset}`,
+        `decoded here (${thrown.message}): go on at offset ${nextOffset}, or read whole batches (RECORD_FORMAT_BATCHES)`,
       { cause: thrown, details: { next_offset: String(nextOffset) } },
     )
   }
@@ -238,6 +238,11 @@ function tooLargeForClient(
   )
 }
 
+/**
+ * Of one batch, at most: with the slowest codec that takes a tenth of a second of the event loop, and a few kilobytes
+ * can be made to need it. Clients that decode for themselves are not bound by it.
+ */
+const DECOMPRESSED_BYTES_MAX = 16 * 1024 * 1024
 /** Tag and length of a `bytes` field. */
 const BYTES_FIELD_BYTES = 6
 /** Tags, lengths, timestamp and offset of a StoredRecord, with its own tag and length. */

@@ -312,6 +312,23 @@ describe('Read of much', () => {
     expect(got(stream)).toHaveLength(20)
   })
 
+  it('decompresses so much for thin clients, and says how to read the rest', async () => {
+    await node.createTopic('logs')
+    const batch = batchOf(['x'], { compression: 'gzip', valueBytes: 17 * 1024 * 1024 })
+    expect(batch.length).toBeLessThan(64 * 1024)
+    await node.call(Producer.produce, { topic: 'logs', batches: [{ partition: 0, batch }] })
+    const stream = read([{ topic: 'logs', partition: 0 }], { options: { maxFrameBytes: 16 * 1024 * 1024 } })
+    await stream.until(() => failures(stream).length === 1)
+    const [failed] = failures(stream)
+    expect(failed?.failure?.reason).toBe('RECORD_TOO_LARGE')
+    expect(failed?.failure?.message).toMatch(/more than 16777216 bytes.*offset 1, or read whole batches/)
+    const whole = read([{ topic: 'logs', partition: 0, stop: CURRENT_END }], {
+      options: { format: 'BATCHES' },
+    })
+    await whole.until(() => ended(whole).length === 1)
+    expect(whole.frames.flatMap(frame => frame.records.flatMap(one => one.batches))).toHaveLength(1)
+  })
+
   it('stops reading when the client does, and goes on with it', async () => {
     await node.stop()
     node = await ServiceNodeHarness.start({ streamBytesMax: 64 * 1024 })
