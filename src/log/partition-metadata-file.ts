@@ -1,19 +1,31 @@
 import type { Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import { type Disk, readWholeFile, writeFileAtomically } from '../ports/disk.ts'
+import { crc32c } from '../records/crc32c.ts'
 
 /** File name of it in a partition's directory, as in Kafka. */
 const PARTITION_METADATA = 'partition.metadata'
 
 const VERSION = 0
 
+/** Without the third line it is Kafka's own. */
+const FORMAT = /^(version: (\d{1,9})\ntopic_id: ([A-Za-z0-9_-]{22})\n?)(?:crc32c: ([0-9a-f]{8}))?$/
+
 /**
- * Which topic a partition directory belongs to, exactly in Kafka's format (two lines, no newline at the end). It ties
- * the bytes to one topic for ever: a topic made again under the same name has another id and never finds them.
+ * Which topic a partition directory belongs to. It ties the bytes to one topic for ever: a topic made again under the
+ * same name has another id and never finds them.
+ *
+ *     version: 0
+ *     topic_id: WD3xNCkvQaWDX-VAeIT9Ww
+ *     crc32c: 5e2f0a91
+ *
+ * The first two lines are Kafka's file, whose readers stop there. The third, CRC-32C over what stands before it in 8 hex
+ * digits, tells another topic's directory from this topic's damaged one: the one may go, the other never.
  */
 export async function writePartitionMetadata(disk: Disk, directory: string, topicId: Uuid): Promise<void> {
-  const content = `version: ${VERSION}\ntopic_id: ${topicId}`
-  await writeFileAtomically(disk, `${directory}/${PARTITION_METADATA}`, Buffer.from(content))
+  const content = `version: ${VERSION}\ntopic_id: ${topicId}\n`
+  const checked = `${content}crc32c: ${checksum(content)}`
+  await writeFileAtomically(disk, `${directory}/${PARTITION_METADATA}`, Buffer.from(checked))
 }
 
 /** Undefined where there is none; a damaged one is an error. */
@@ -21,13 +33,19 @@ export async function readPartitionMetadata(disk: Disk, directory: string): Prom
   const path = `${directory}/${PARTITION_METADATA}`
   const content = await readWholeFile(disk, path)
   if (!content) return undefined
-  const [, versionText, topicId] =
-    /^version: (\d{1,9})\ntopic_id: ([A-Za-z0-9_-]{22})\n?$/.exec(content.toString('latin1')) ?? []
+  const [, lines, versionText, topicId, crc] = FORMAT.exec(content.toString('latin1')) ?? []
   const details = { file: path }
-  if (versionText === undefined || topicId === undefined)
-    throw new NaruError('DATA_DIRECTORY_DAMAGED', `${path} does not name the topic it belongs to`, {
-      details,
-    })
+  if (
+    versionText === undefined ||
+    topicId === undefined ||
+    (crc !== undefined && crc !== checksum(lines ?? ''))
+  )
+    throw new NaruError(
+      'DATA_DIRECTORY_DAMAGED',
+      `${path} is damaged: it does not say for certain which topic the records beside it belong to ` +
+        '(restore it from a backup; naru topics describe shows the id of the topic)',
+      { details },
+    )
   if (Number(versionText) !== VERSION)
     throw new NaruError(
       'DATA_DIRECTORY_VERSION',
@@ -35,4 +53,8 @@ export async function readPartitionMetadata(disk: Disk, directory: string): Prom
       { details },
     )
   return topicId
+}
+
+function checksum(lines: string): string {
+  return crc32c(Buffer.from(lines)).toString(16).padStart(8, '0')
 }
