@@ -1,9 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Client } from '../client/index.ts'
-import type { CliContext } from './context.ts'
+import { type CliContext, say } from './context.ts'
 import type { OutputFormat } from './output.ts'
 
 export const BOOTSTRAP_DEFAULT = '127.0.0.1:7450'
+
+/** Long for a node that runs, short for somebody who waits. */
+const CONNECT_NOTICE_MS = 2_000
 
 export interface ConnectionFlags {
   readonly bootstrapServer: string[]
@@ -40,8 +43,21 @@ export async function withClient<T>(
   flags: ConnectionFlags,
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
-  await using client = await context.connect(flags.bootstrapServer)
+  await using client = await connected(context, flags)
   return await work(client)
+}
+
+/** Whoever waits for a node is told so before it is given up. */
+async function connected(context: CliContext, { bootstrapServer }: ConnectionFlags): Promise<Client> {
+  const notice = setTimeout(
+    () => say(context.stderr, `naru: no answer from ${bootstrapServer.join(', ')} yet, still trying`),
+    CONNECT_NOTICE_MS,
+  )
+  try {
+    return await context.connect(bootstrapServer)
+  } finally {
+    clearTimeout(notice)
+  }
 }
 
 /** Parser of a whole number within limits, for commander. */

@@ -3,6 +3,7 @@ import { NaruError } from '../base/errors.ts'
 import { type FoundBatch, type FoundRecord, LogTools, type SegmentReport } from '../server/log-tools.ts'
 import { addOutputOption, type OutputFlags } from './common-options.ts'
 import { type CliContext, say } from './context.ts'
+import { LineWriter } from './line-writer.ts'
 import { formatBytes, formatJson, formatTable, plural } from './output.ts'
 import { startProgress } from './progress.ts'
 import { recordAsJson } from './record-json.ts'
@@ -25,14 +26,19 @@ export function addLogCommands(program: Command, context: CliContext): void {
 
 async function dump(path: string, withRecords: boolean, context: CliContext): Promise<void> {
   const tools = await LogTools.open()
+  const writer = new LineWriter(context.stdout)
   for (const file of await tools.segmentFiles(path)) {
-    if (!withRecords) say(context.stdout, `segment ${file}`)
+    if (writer.isClosed) return
+    if (!withRecords) writer.add(Buffer.from(`segment ${file}`))
     const defect = await tools.eachBatch(file, async batch => {
-      if (withRecords) for (const record of batch.records()) say(context.stdout, recordLine(record))
-      else say(context.stdout, batchLine(batch))
-      if (context.stdout.writableNeedDrain)
-        await new Promise(resolve => context.stdout.once('drain', resolve))
+      const lines = withRecords ? batch.records().map(recordLine) : [batchLine(batch)]
+      let isDue = false
+      for (const line of lines) isDue = writer.add(Buffer.from(line))
+      if (isDue) await writer.flush()
+      return !writer.isClosed
     })
+    // What stands before the damage is shown before it is told.
+    await writer.flush()
     if (defect) throw damaged([defect])
   }
 }

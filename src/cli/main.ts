@@ -2,6 +2,7 @@ import { basename, relative } from 'node:path'
 import { connect } from '../server/client.ts'
 import { runNode } from '../server/process.ts'
 import type { CliContext } from './context.ts'
+import { EXIT_CODES } from './exit-codes.ts'
 import { run } from './program.ts'
 
 const context: CliContext = {
@@ -19,7 +20,22 @@ const context: CliContext = {
   },
 }
 
+process.stdout.on('error', onOutputError)
+// Nobody is left to be told anything.
+process.stderr.on('error', () => {})
+
 process.exitCode = await run(process.argv.slice(2), context)
+
+/**
+ * A reader that went away (`naru topics list | head -1`) has what it wanted: what is still written is dropped.
+ * Commands that write much have a LineWriter, which listens as well: it stops them, and tells what else fails.
+ */
+function onOutputError(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE' || process.stdout.listenerCount('error') > 1) return
+  process.stderr.write(`naru: cannot write the output: ${error.message}\n`)
+  process.exitCode = EXIT_CODES.failed
+  process.exit()
+}
 
 /** How the reader can call this program again from where they are: installed it is on the path, in a clone it is not. */
 function commandName(script: string): string {

@@ -75,7 +75,7 @@ async function produce(topic: string, flags: ProduceFlags, context: CliContext):
     if (input.stream.isTTY) say(context.stderr, 'one record a line; end with Ctrl-D')
     const progress = startProgress({ label: topic, total: input.totalBytes, format: formatBytes })
     const started = context.monotonicMs()
-    const done = { bytes: 0 }
+    const done = { inputBytes: 0, lineBytes: 0 }
     try {
       await using producer = client.producer({
         ...(flags.compression && { compression: flags.compression }),
@@ -86,7 +86,7 @@ async function produce(topic: string, flags: ProduceFlags, context: CliContext):
       await flushed(producer, produceLines(work), context)
     } finally {
       progress.stop()
-      report.saySum({ bytes: done.bytes, elapsedMs: context.monotonicMs() - started })
+      report.saySum({ bytes: done.lineBytes, elapsedMs: context.monotonicMs() - started })
     }
   })
 }
@@ -108,7 +108,7 @@ interface Work {
   readonly producer: Producer
   readonly topic: string
   readonly flags: ProduceFlags
-  readonly done: { bytes: number }
+  readonly done: { inputBytes: number; lineBytes: number }
   readonly onBytes: (bytes: number) => void
 }
 
@@ -120,14 +120,15 @@ async function produceLines({ input, producer, topic, flags, done, onBytes }: Wo
     for (const line of lines) {
       const { key, value } = keyedLine(line, rule, splitter.lineNumber)
       const hasRoom = producer.enqueue(key ? { ...target, key, value } : { ...target, value })
+      done.lineBytes += line.length
       // Only when the buffers are full: no await per line.
       if (!hasRoom) await producer.ready()
     }
   }
   for await (const chunk of ended(input)) {
     await sendAll(splitter.split(chunk))
-    done.bytes += chunk.length
-    onBytes(done.bytes)
+    done.inputBytes += chunk.length
+    onBytes(done.inputBytes)
   }
   await sendAll(splitter.end())
 }

@@ -59,16 +59,18 @@ export class LogTools {
     return verifySegment(this.#disk, file, options)
   }
 
-  /** Calls back for each batch up to the first that is wrong, whose defect is returned. */
+  /** Calls back for each batch up to the first that is wrong, whose defect is returned, or until told to stop. */
   async eachBatch(
     file: string,
-    onBatch: (batch: FoundBatch) => Promise<void>,
+    onBatch: (batch: FoundBatch) => Promise<boolean>,
   ): Promise<SegmentDefect | undefined> {
     const batches = readBatches(this.#disk, file)
     for (;;) {
       const step = await batches.next()
       if (step.done) return step.value
-      await onBatch(step.value)
+      if (await onBatch(step.value)) continue
+      await batches.return(undefined)
+      return undefined
     }
   }
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { NaruError } from '../../src/base/errors.ts'
 import type { CliContext } from '../../src/cli/context.ts'
 import { run } from '../../src/cli/program.ts'
@@ -19,7 +19,11 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }))
 
 async function naru(
   line: string | string[],
-  options: { stdin?: string | Readable; environment?: Record<string, string> } = {},
+  options: {
+    stdin?: string | Readable
+    environment?: Record<string, string>
+    beforeConnect?: Promise<void>
+  } = {},
 ) {
   const { stdin = '' } = options
   const stdout = new PassThrough()
@@ -35,6 +39,7 @@ async function naru(
     command: 'naru',
     connect: async bootstrap => {
       bootstraps.push(bootstrap)
+      await options.beforeConnect
       return client.asClient()
     },
     runNode: async (settings, { onReady } = {}) => {
@@ -139,6 +144,15 @@ describe('usage errors', () => {
 })
 
 describe('connection', () => {
+  it('that takes long is told before it is given up', async () => {
+    vi.useFakeTimers()
+    const beforeConnect = new Promise<void>(resolve => setTimeout(resolve, 2_001))
+    const result = naru('topics create a', { beforeConnect })
+    await vi.advanceTimersByTimeAsync(2_001)
+    vi.useRealTimers()
+    expect((await result).err).toBe('naru: no answer from 127.0.0.1:7450 yet, still trying\n')
+  })
+
   it('goes to -b, else NARU_BOOTSTRAP, else this machine', async () => {
     expect((await naru('topics create a')).bootstraps).toEqual([['127.0.0.1:7450']])
     const environment = { NARU_BOOTSTRAP: 'a:1,[::1]:2' }

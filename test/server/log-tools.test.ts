@@ -51,6 +51,7 @@ describe('LogTools', () => {
       for (const file of files) {
         const defect = await tools.eachBatch(file, async batch => {
           offsets.push(...batch.records().map(record => record.offset))
+          return true
         })
         expect(defect, name).toBeUndefined()
       }
