@@ -76,32 +76,41 @@ export async function formatRaft(
 export async function openRaft(options: OpenRaftOptions): Promise<OpenedRaft> {
   const { directory } = options
   const { disk } = options.resources
-  let damage: string | undefined
-  if (await disk.stat(directory)) {
-    try {
-      return await load(options)
-    } catch (thrown) {
-      if (!(thrown instanceof CorruptRaftData)) throw thrown
-      damage = thrown.message
-    }
+  const aside = `${directory}.damaged`
+  const { opened, damage } = await loadUndamaged(options)
+  if (opened) return opened
+  if (damage !== undefined) {
     await refuseIfLastCopy(options, damage)
     // One is kept, for people: the next damage has nothing older to tell.
-    await disk.removeDirectory(asideOf(directory))
-    await disk.rename(directory, asideOf(directory))
+    await disk.removeDirectory(aside)
+    await disk.rename(directory, aside)
     await disk.syncDirectory(parentOf(directory))
-  } else if (!(await disk.stat(asideOf(directory)))) {
-    throw notFormatted(directory)
-  }
+  } else if (!(await disk.stat(aside))) throw notFormatted(directory)
+  // Else an earlier process has put its directory aside, and did not get further.
   const self = memberId(options.nodeId, randomUuid(options.prng))
   await formatRaft(options, { self, membership: NO_MEMBERS })
-  return { ...(await load(options)), damage: damage ?? 'an earlier process found its raft data damaged' }
+  const fresh = await load(options)
+  if (!fresh) throw notFormatted(directory)
+  return { ...fresh, damage: damage ?? 'an earlier process found it damaged' }
 }
 
-async function load(options: OpenRaftOptions): Promise<OpenedRaft> {
+async function loadUndamaged(
+  options: OpenRaftOptions,
+): Promise<{ opened?: OpenedRaft | undefined; damage?: string }> {
+  try {
+    return { opened: await load(options) }
+  } catch (thrown) {
+    if (!(thrown instanceof CorruptRaftData)) throw thrown
+    return { damage: thrown.message }
+  }
+}
+
+/** Undefined where the directory is not there, or its making was cut short. */
+async function load(options: OpenRaftOptions): Promise<OpenedRaft | undefined> {
   const { resources, directory, onEvent, segmentBytes } = options
   const { disk, clock } = resources
   const quorum = await readQuorumState(disk, directory)
-  if (!quorum) return refuseUnformatted(options)
+  if (!quorum) return refuseIfUsed(options)
   const snapshot = await loadSnapshot(options)
   const { files, startIsKnown } = await RaftLogFiles.open({
     resources,
@@ -182,12 +191,12 @@ function checkTerms(hardTerm: number, lastTerm: number): void {
     throw new CorruptRaftData(`the log is of term ${lastTerm}, but the term on record is ${hardTerm}`)
 }
 
-async function refuseUnformatted({ resources, directory }: OpenRaftOptions): Promise<never> {
-  const names = (await resources.disk.list(directory)).map(entry => entry.name)
-  // Without `log-state` or a segment nothing was ever written: the making of it was cut short.
+async function refuseIfUsed({ resources, directory }: OpenRaftOptions): Promise<undefined> {
+  const { disk } = resources
+  if (!(await disk.stat(directory))) return
+  const names = (await disk.list(directory)).map(entry => entry.name)
   if (names.some(name => name === 'log-state' || name.endsWith('.log')))
     throw new CorruptRaftData(`${directory} has lost its quorum-state`)
-  throw notFormatted(directory)
 }
 
 /** What other voters have can be had from them again. What only this disk has must not be given up. */
@@ -225,10 +234,6 @@ function notFormatted(directory: string): NaruError {
       'from a backup, or start with an empty data directory and let the node join anew',
     { details: { directory } },
   )
-}
-
-function asideOf(directory: string): string {
-  return `${directory}.damaged`
 }
 
 function parentOf(directory: string): string {

@@ -2,6 +2,7 @@ import { NaruError } from '../../../src/base/errors.ts'
 import { formatRaft, openRaft } from '../../../src/drivers/raft/open-raft-storage.ts'
 import { RaftDriver } from '../../../src/drivers/raft/raft-driver.ts'
 import type { RaftOwner } from '../../../src/drivers/raft/raft-owner.ts'
+import type { RaftStorage } from '../../../src/drivers/raft/raft-storage.ts'
 import { IndexCache } from '../../../src/log/index-cache.ts'
 import { TailBudget } from '../../../src/log/log-tail.ts'
 import { OpenFiles } from '../../../src/log/open-files.ts'
@@ -33,10 +34,15 @@ export const FAST_TIMING = {
 export interface RaftClusterOptions {
   readonly seed: number
   readonly voters: number
-  /** A planted bug, by what the disk does not do. */
-  readonly spoil?: (disk: Disk) => Disk
+  readonly spoil?: Spoilers
   readonly snapshotAfterEntries?: number
   readonly keptEntries?: number
+}
+
+/** Planted bugs. */
+export interface Spoilers {
+  readonly disk?: (disk: Disk) => Disk
+  readonly storage?: (storage: RaftStorage) => void
 }
 
 export function resourcesOf(disk: Disk, clock: Clock): LogResources {
@@ -231,7 +237,7 @@ export class RaftCluster {
   async #boot(member: ClusterMember): Promise<void> {
     const { machine, host } = member
     const { clock, incarnation } = machine
-    const disk = this.#options.spoil?.(machine.disk) ?? machine.disk
+    const disk = this.#options.spoil?.disk?.(machine.disk) ?? machine.disk
     const prng = this.prng.fork(`${host} ${this.scheduler.steps}`)
     const nodeId = Number(host.slice(1))
     const resources = resourcesOf(disk, clock)
@@ -245,6 +251,7 @@ export class RaftCluster {
     })
     if (!incarnation.isAlive) return
     this.oracle.onBoot(member.id, opened)
+    this.#options.spoil?.storage?.(opened.storage)
     const log = new HashedLog()
     const driver = new RaftDriver({
       clusterId: CLUSTER_ID,

@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest'
+import { diskWithoutSnapshotSync } from './forgetful-disk.ts'
+import { type ClusterMember, RaftCluster, type Spoilers } from './raft-cluster.ts'
+
+const SEEDS = 6
+/** More than a snapshot with its compaction, or the installation of one, takes. */
+const CHANGES_MAX = 30
+
+describe('a snapshot', () => {
+  it('is taken whole or not at all, wherever a power cut comes', async () => {
+    for (let seed = 0; seed < SEEDS; seed++) {
+      for (let change = 1; change <= CHANGES_MAX; change++) await snapshotWithPowerCut({ seed, change })
+    }
+  })
+
+  it('would be lost with the log behind it, were its directory not synced first', async () => {
+    const run = async () => {
+      for (let seed = 0; seed < SEEDS; seed++) {
+        for (let change = 1; change <= CHANGES_MAX; change++)
+          await snapshotWithPowerCut({ seed, change, spoil: { disk: diskWithoutSnapshotSync } })
+      }
+    }
+    await expect(run()).rejects.toThrow(/damaged/)
+  })
+
+  it('brings a member that starts from nothing to the state of the others, with the tail behind it', async () => {
+    const { cluster, joiner } = await clusterWithJoiner(1)
+    await cluster.converge()
+    expect(cluster.oracle.counts.snapshotsInstalled).toBe(1)
+    expect(joiner.log?.commands.length).toBeGreaterThan(100)
+  })
+
+  it('is installed whole or not at all, wherever a power cut of the receiver comes', async () => {
+    for (let change = 1; change <= CHANGES_MAX; change += 2) {
+      const { cluster, joiner } = await clusterWithJoiner(change, member => cluster => {
+        cluster.powerCutAtChange(member, change)
+      })
+      await cluster.converge()
+      expect(joiner.log?.commands.length).toBeGreaterThan(100)
+      await cluster.close()
+    }
+  })
+
+  it('reaches a follower that was cut off for long, while the others go on', async () => {
+    const cluster = await RaftCluster.start({ seed: 5, voters: 3, snapshotAfterEntries: 20, keptEntries: 5 })
+    await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
+    cluster.network.keepaliveMs = 50
+    const follower = cluster.members.find(member => member !== cluster.leader) as ClusterMember
+    cluster.partition(
+      [follower],
+      cluster.members.filter(member => member !== follower),
+    )
+    for (let i = 0; i < 60; i++) await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+    await cluster.scheduler.runFor(200)
+    expect(follower.log?.index).toBeLessThan(10)
+    await cluster.converge()
+    expect(cluster.oracle.counts.snapshotsInstalled).toBe(1)
+  })
+})
+
+async function snapshotWithPowerCut(options: {
+  seed: number
+  change: number
+  spoil?: Spoilers
+}): Promise<void> {
+  const { change, ...rest } = options
+  const cluster = await RaftCluster.start({ ...rest, voters: 1, snapshotAfterEntries: 1000, keptEntries: 2 })
+  const [member] = cluster.members as [ClusterMember]
+  await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
+  for (const _ of [1, 2]) {
+    for (let i = 0; i < 4; i++) await cluster.scheduler.finish(cluster.propose(600) as Promise<number>)
+    if (_ === 2) cluster.powerCutAtChange(member, change)
+    void member.driver?.takeSnapshot()
+    await cluster.scheduler.runFor(100)
+  }
+  await cluster.converge()
+}
+
+/** A quorum of three far ahead, and a fourth member that was just made a learner. */
+async function clusterWithJoiner(
+  seed: number,
+  harm: (member: ClusterMember) => (cluster: RaftCluster) => void = () => () => {},
+) {
+  const cluster = await RaftCluster.start({ seed, voters: 3, snapshotAfterEntries: 50, keptEntries: 5 })
+  await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
+  for (let i = 0; i < 120; i++) await cluster.scheduler.finish(cluster.propose(100) as Promise<number>)
+  const joiner = await cluster.addJoiner()
+  await cluster.scheduler.runUntil(() => !joiner.isBooting)
+  harm(joiner)(cluster)
+  const added = cluster.leader?.driver?.changeMembership({ op: 'add-learner', member: joiner.id })
+  await cluster.scheduler.finish(added as Promise<unknown>)
+  await cluster.scheduler.runFor(500)
+  return { cluster, joiner }
+}
