@@ -9,13 +9,18 @@ import type { ServiceNode } from './service-node.ts'
 
 /** Deletions of records that run at a time; each rewrites a checkpoint. */
 const DELETIONS_MAX = 16
+const DELETIONS_WAITING_MAX = 10_000
 
 /** naru.v1.Admin */
 export function adminService(node: ServiceNode): HandlerEntry[] {
   const topics = new AdminTopics(node)
   const configs = new AdminConfigs(node)
   const cluster = new AdminCluster(node)
-  const deletions = new ConcurrencyLimit(DELETIONS_MAX)
+  const deletions = new ConcurrencyLimit({
+    what: 'deletions of records',
+    runningMax: DELETIONS_MAX,
+    waitingMax: DELETIONS_WAITING_MAX,
+  })
   return [
     unary(Admin.createTopics, request => topics.create(request)),
     unary(Admin.deleteTopics, request => topics.delete(request)),

@@ -12,11 +12,17 @@ const UNSENT_BYTES_MAX = 128 * 1024 * 1024
 const SMALL_FRAME_BYTES = 64 * 1024
 /** A search by timestamp reads an index and some of the log: more at a time only queue up at the disk. */
 const LOOKUPS_MAX = 32
+/** Ten of the largest ListOffsets. */
+const LOOKUPS_WAITING_MAX = 100_000
 
 /** What all readers of a node share. */
 export class ReadMemory {
   readonly budget: ByteBudget
-  readonly lookups = new ConcurrencyLimit(LOOKUPS_MAX)
+  readonly lookups = new ConcurrencyLimit({
+    what: 'searches for positions',
+    runningMax: LOOKUPS_MAX,
+    waitingMax: LOOKUPS_WAITING_MAX,
+  })
   #unsentBytes = 0
 
   constructor(options: { bytesMax?: number | undefined } = {}) {
