@@ -51,7 +51,7 @@ export function errorOfCall(status: PartialStatusObject, facts: CallFacts): Naru
         facts.wasNeverConnected ||
         status.details.startsWith(NOT_CONNECTED) ||
         status.details === REFUSED_BY_SERVER
-      return new NaruError('CONNECTION_FAILED', `${path} at ${address} failed: ${status.details}`, {
+      return new NaruError('CONNECTION_FAILED', `${path} at ${address} failed: ${plain(status.details)}`, {
         outcome: isProvenUnread ? 'none' : 'unknown',
         details,
       })
@@ -84,6 +84,14 @@ function exhausted(status: PartialStatusObject, facts: CallFacts): NaruError {
 }
 
 const NOT_CONNECTED = 'No connection established'
+
+/** The library wraps what the system said of the last attempt in words that help nobody. */
+function plain(details: string): string {
+  return (
+    /^No connection established\. Last error: (?:Error: )?(.+?)\. Resolution note:/.exec(details)?.[1] ??
+    details
+  )
+}
 const REFUSED_BY_SERVER = 'Stream refused by server'
 const TOO_LARGE = 'Received message larger than max'
 const CUT_BY_SERVER = 'Bandwidth exhausted or memory limit exceeded'

@@ -39,7 +39,9 @@ describe('what is known of a call that failed', () => {
     const error = await failureOf(connect(port).unary(CALL, Buffer.alloc(1)))
     expect(error.reason).toBe('CONNECTION_FAILED')
     expect(error.outcome).toBe('none')
-    expect(error.message).toContain(`127.0.0.1:${port}`)
+    expect(error.message).toMatch(
+      new RegExp(`127.0.0.1:${port} failed: connect ECONNREFUSED 127.0.0.1:${port}$`),
+    )
   })
 
   it('a stream that cannot connect fails in the same way', async () => {
