@@ -1,9 +1,12 @@
 import { basename, relative } from 'node:path'
 import { connect } from '../server/client.ts'
+import { paceHeap } from '../server/heap-pacing.ts'
 import { runNode } from '../server/process.ts'
 import type { CliContext } from './context.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { run } from './program.ts'
+
+paceHeap()
 
 const context: CliContext = {
   environment: process.env,
