@@ -91,7 +91,7 @@ export class RaftDriver implements RaftStreamsListener {
   #appliedIndex: number
   #isApplyReported = true
   #bytesSinceSnapshot = 0
-  #isTakingSnapshot = false
+  #snapshotting: Promise<void> | undefined
   /** Elected, and not yet through with applying what came before. */
   #readyAt: LogPosition | undefined
   #isLeading = false
@@ -183,6 +183,7 @@ export class RaftDriver implements RaftStreamsListener {
 
   /** Begins to hand the leadership over. How it ends, the event `transfer-ended` says. */
   transfer(to: MemberId): void {
+    if (this.#isClosed) throw this.#stopping()
     const { refusal } = this.#step({ type: 'transfer', to })
     if (refusal) throw refusal
   }
@@ -201,19 +202,21 @@ export class RaftDriver implements RaftStreamsListener {
   }
 
   /** Makes a snapshot of what is applied now, and lets go of the log behind it. */
-  async takeSnapshot(): Promise<void> {
-    if (this.#isTakingSnapshot || this.#isClosed || this.#appliedIndex <= this.#storage.snapshot.index) return
-    this.#isTakingSnapshot = true
+  takeSnapshot(): Promise<void> {
+    const isUseful = !this.#isClosed && this.#appliedIndex > this.#storage.snapshot.index
+    if (isUseful) this.#snapshotting ??= this.#takeSnapshot()
+    return this.#snapshotting ?? Promise.resolve()
+  }
+
+  async #takeSnapshot(): Promise<void> {
     try {
       const mark = this.#node.snapshotMarkAt(this.#appliedIndex)
       const records = Array.from(this.#owner.takeSnapshot(), record => Buffer.from(record))
       this.#bytesSinceSnapshot = 0
       // Otherwise the leader's, which reaches further, has taken its place meanwhile.
       if ((await this.#storage.takeSnapshot(mark, records)) && !this.#isClosed) this.#compact(mark)
-    } catch (thrown) {
-      this.#fail(NaruError.from(thrown))
     } finally {
-      this.#isTakingSnapshot = false
+      this.#snapshotting = undefined
     }
   }
 
@@ -221,6 +224,7 @@ export class RaftDriver implements RaftStreamsListener {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#stop('this node is stopping')
+    await this.#snapshotting
     await this.#storage.close()
   }
 
@@ -349,7 +353,7 @@ export class RaftDriver implements RaftStreamsListener {
     const entries = this.#appliedIndex - this.#storage.snapshot.index
     if (this.#bytesSinceSnapshot < snapshotAfterBytes && entries < snapshotAfterEntries) return
     // After the core was told of what is applied, which the mark of the snapshot is checked against.
-    if (!this.#isTakingSnapshot) this.#options.clock.afterTurn(() => void this.takeSnapshot())
+    if (!this.#snapshotting) this.#options.clock.afterTurn(() => void this.takeSnapshot())
   }
 
   #compact(mark: SnapshotMark): void {

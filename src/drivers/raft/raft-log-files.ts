@@ -4,6 +4,7 @@ import { readJsonFile, writeJsonFile } from '../../log/json-file.ts'
 import { DEFAULT_LOG_CONFIG, type LogConfig } from '../../log/log-config.ts'
 import type { LogEvent } from '../../log/log-core.ts'
 import { type LogResources, PartitionLog } from '../../log/partition-log.ts'
+import { DiskError } from '../../ports/disk.ts'
 import type { LogEntry, LogPosition } from '../../raft/messages.ts'
 import { batchPositions } from '../../records/batch-positions.ts'
 import { CorruptRaftData } from './corrupt-raft-data.ts'
@@ -33,6 +34,11 @@ export class RaftLogFiles {
   #starts: readonly LogPosition[]
   /** As the file has it: raised by `checkpoint` only, with the epochs that a recovery from there compares with. */
   #recoveryPoint: number
+  #givenUp: NaruError | undefined
+  #give: () => void = () => {}
+  readonly #giving = new Promise<void>(resolve => {
+    this.#give = resolve
+  })
   #waiting: { endOffset: number; resolve: () => void; reject: (error: Error) => void } | undefined
 
   private constructor(options: RaftLogFilesOptions, log: PartitionLog, saved: LogState) {
@@ -115,7 +121,8 @@ export class RaftLogFiles {
     const wallMs = this.#options.resources.clock.wallMs()
     for (const entry of entries) {
       assert(entry.index === this.lastIndex + 1, `entry ${entry.index} written after ${this.lastIndex}`)
-      while (!log.hasRoom && !log.failure) await log.room()
+      if (!log.hasRoom && !log.failure) await Promise.race([log.room(), this.#giving])
+      if (this.#givenUp) throw this.#givenUp
       log.appendAsLeader(encodeEntry(entry, wallMs), { leaderEpoch: entry.term, wallMs })
     }
     await this.#synced()
@@ -140,7 +147,13 @@ export class RaftLogFiles {
 
   async close(): Promise<void> {
     await this.#log.close()
-    if (!this.#log.failure) await this.#writeState(this.#log.recoveryPoint)
+    if (this.#log.failure) return
+    try {
+      await this.#writeState(this.#log.recoveryPoint)
+    } catch (thrown) {
+      // The note that is there stays true, it only says less.
+      if (!(thrown instanceof DiskError)) throw thrown
+    }
   }
 
   /** Notes what is synced by now: at the next start it must be there. */
@@ -170,6 +183,18 @@ export class RaftLogFiles {
     if (!waiting || this.#log.syncedEndOffset < waiting.endOffset) return
     this.#waiting = undefined
     waiting.resolve()
+  }
+
+  /** False while the disk is full, or far behind. */
+  get hasRoom(): boolean {
+    return this.#log.hasRoom
+  }
+
+  /** Ends a write that waits for the disk; what of it is written, is. */
+  giveUp(error: NaruError): void {
+    this.#givenUp = error
+    this.#give()
+    this.onFailed(error)
   }
 
   onFailed(error: NaruError): void {

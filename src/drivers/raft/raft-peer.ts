@@ -113,9 +113,9 @@ export class RaftPeer {
   #onHello(stream: MessageStream, bytes: Buffer): void {
     if (stream !== this.#stream || this.#isUp) return
     const { member } = this.#options
-    const { hello } = Raft.exchange.response.decode(bytes)
-    if (hello?.from !== member) {
-      stream.fail(new NaruError('INVALID_REQUEST', `${hello?.from} answers where ${member} should`))
+    const from = senderOf(bytes)
+    if (from !== member) {
+      stream.fail(new NaruError('INVALID_REQUEST', `${from} answers where ${member} should`))
       return
     }
     this.#dialTimer?.cancel()
@@ -171,5 +171,14 @@ export class RaftPeer {
       if (this.#isFull) this.#enqueue(bytes)
       else this.#write(bytes)
     }
+  }
+}
+
+/** Undefined for bytes that are no hello: nothing from the network may end this process. */
+function senderOf(bytes: Buffer): MemberId | undefined {
+  try {
+    return Raft.exchange.response.decode(bytes).hello?.from
+  } catch {
+    return undefined
   }
 }

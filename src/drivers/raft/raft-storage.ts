@@ -31,6 +31,8 @@ interface Write {
   readonly removeThrough?: number
   readonly checkpoint?: true
   readonly onDurable: () => void
+  /** It will never be. */
+  readonly onDropped?: () => void
 }
 
 /**
@@ -104,10 +106,15 @@ export class RaftStorage {
   /** Makes a snapshot of this member's own the present one. False: there is one by now that reaches further. */
   async takeSnapshot(mark: SnapshotMark, records: readonly Buffer[]): Promise<boolean> {
     const path = this.#path(`${snapshotFileName(mark)}.tmp`)
-    await this.#whenRoom(() => writeSnapshotFile(this.#options.disk, path, { mark, records }))
-    await new Promise<void>(resolve =>
-      this.#push({ persist: undefined, adopt: { mark, path }, onDurable: resolve }),
-    )
+    try {
+      await this.#whenRoom(() => writeSnapshotFile(this.#options.disk, path, { mark, records }))
+    } catch (thrown) {
+      this.#fail(thrown)
+      return false
+    }
+    await new Promise<void>(resolve => {
+      this.#push({ persist: undefined, adopt: { mark, path }, onDurable: resolve, onDropped: resolve })
+    })
     return this.#snapshot.index === mark.index
   }
 
@@ -121,15 +128,23 @@ export class RaftStorage {
     this.#push({ persist: undefined, checkpoint: true, onDurable: () => {} })
   }
 
-  /** Writes what is asked for by now; later requests are dropped. */
+  /** Writes what is asked for by now, unless the disk is full; later requests are dropped. */
   async close(): Promise<void> {
+    const { files, clock } = this.#options
     this.#isClosed = true
-    while (this.#isRunning) await this.#running
-    await this.#options.files.close()
+    while (this.#isRunning) {
+      // Nothing that waits for space was promised to anybody.
+      if (!files.hasRoom) files.giveUp(stopping())
+      await Promise.race([this.#running, delay(clock, CLOSE_CHECK_MS)])
+    }
+    await files.close()
   }
 
   #push(write: Write): void {
-    if (this.#isClosed || this.#failure) return
+    if (this.#isClosed || this.#failure) {
+      write.onDropped?.()
+      return
+    }
     this.#queue.push(write)
     this.#pendingBytes += bytesOf(write)
     if (this.#isRunning) return
@@ -241,6 +256,7 @@ export class RaftStorage {
         return
       } catch (thrown) {
         if (!(thrown instanceof DiskError) || thrown.code !== 'ENOSPC') throw thrown
+        if (this.#isClosed) throw stopping()
         await delay(this.#options.clock, DISK_FULL_RETRY_MS)
       }
     }
@@ -248,6 +264,7 @@ export class RaftStorage {
 
   #fail(thrown: unknown): void {
     if (!(thrown instanceof DiskError) && !(thrown instanceof NaruError)) throw thrown
+    if (this.#failure) return
     this.#failure =
       thrown instanceof NaruError
         ? thrown
@@ -257,8 +274,8 @@ export class RaftStorage {
               `(${thrown.message}): check the disk, then restart the node`,
             { cause: thrown, outcome: 'unknown' },
           )
-    this.#queue.length = 0
-    this.#onFailed(this.#failure)
+    for (const write of this.#queue.splice(0)) write.onDropped?.()
+    if (!this.#isClosed) this.#onFailed(this.#failure)
   }
 
   #path(name: string): string {
@@ -267,10 +284,15 @@ export class RaftStorage {
 }
 
 const DISK_FULL_RETRY_MS = 1000
+const CLOSE_CHECK_MS = 50
 const NOTHING: Pick<PersistRequest, 'hardState' | 'snapshot' | 'entries'> = {
   hardState: undefined,
   snapshot: undefined,
   entries: [],
+}
+
+function stopping(): NaruError {
+  return new NaruError('NODE_DRAINING', 'this node is stopping')
 }
 
 function bytesOf({ persist }: Write): number {

@@ -71,11 +71,7 @@ export class SnapshotSender {
     const stream = this.#channel.stream(Raft.installSnapshot.path)
     this.#stream = stream
     stream.setHandlers({
-      onMessage: bytes => {
-        this.#acknowledgedBytes = Raft.installSnapshot.response.decode(bytes).receivedBytes
-        this.#moved()
-        this.#options.onProgress()
-      },
+      onMessage: bytes => this.#onAcknowledgement(bytes),
       onDrain: () => {
         this.#isFull = false
         this.#wake()
@@ -98,6 +94,18 @@ export class SnapshotSender {
       this.#isFull = !stream.write(Raft.installSnapshot.request.encode({ piece }))
     }
     stream.end()
+  }
+
+  #onAcknowledgement(bytes: Buffer): void {
+    if (this.#isOver) return
+    try {
+      this.#acknowledgedBytes = Raft.installSnapshot.response.decode(bytes).receivedBytes
+    } catch (thrown) {
+      this.#finish(NaruError.from(thrown))
+      return
+    }
+    this.#moved()
+    this.#options.onProgress()
   }
 
   async #room(position: number): Promise<void> {

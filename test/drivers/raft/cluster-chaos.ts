@@ -23,7 +23,7 @@ export async function runChaos(options: ChaosOptions): Promise<RaftCluster> {
   return cluster
 }
 
-type Harm = 'kill' | 'powerCut' | 'cutAtChange' | 'partition' | 'oneWay' | 'reset' | 'slow' | 'all'
+type Harm = 'kill' | 'pause' | 'powerCut' | 'cutAtChange' | 'partition' | 'oneWay' | 'reset' | 'slow' | 'all'
 
 class Chaos {
   readonly #cluster: RaftCluster
@@ -36,6 +36,7 @@ class Chaos {
     this.#proposeMs = 2 + cluster.prng.fraction() * 10
     this.#chance = {
       kill: upTo(0.2),
+      pause: upTo(0.15),
       powerCut: upTo(0.2),
       cutAtChange: upTo(0.4),
       partition: upTo(0.2),
@@ -73,6 +74,7 @@ class Chaos {
     const one = () => prng.pick(members)
     for (const member of members) if (member.isDown && prng.chance(0.5)) cluster.boot(member)
     if (hit('kill')) this.#unlessDown(one(), member => cluster.kill(member))
+    if (hit('pause')) this.#unlessDown(one(), member => this.#pause(member))
     if (hit('powerCut')) this.#unlessDown(one(), member => cluster.powerCut(member))
     if (hit('cutAtChange'))
       this.#unlessDown(one(), member =>
@@ -91,6 +93,13 @@ class Chaos {
     if (hit('oneWay')) network.cut(one().host, one().host)
     if (hit('reset')) network.reset(one().host, one().host)
     if (hit('slow')) network.slow(one().host, one().host, prng.fraction() * 150)
+  }
+
+  /** Long enough, sometimes, for the others to elect and commit: it wakes up as one of the past. */
+  #pause({ machine }: ClusterMember): void {
+    const { incarnation, scheduler } = machine
+    incarnation.pause()
+    scheduler.schedule(this.#cluster.prng.fraction() * 400, () => incarnation.resume(), { label: 'resume' })
   }
 
   #unlessDown(member: ClusterMember, harm: (member: ClusterMember) => void): void {

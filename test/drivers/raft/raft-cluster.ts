@@ -211,8 +211,10 @@ export class RaftCluster {
       ) ?? scheduler.schedule(100, again)
     }
     again()
-    const isDone = () =>
-      last !== undefined && this.members.every(member => (member.log?.index ?? 0) >= (last ?? 0))
+    const isDone = () => {
+      const end = this.leader?.driver?.lastIndex ?? Number.POSITIVE_INFINITY
+      return last !== undefined && end >= last && this.members.every(member => member.log?.index === end)
+    }
     await scheduler.runUntil(isDone, { timeMsMax })
     for (const member of this.members) this.oracle.checkFinal(member.log as HashedLog)
   }

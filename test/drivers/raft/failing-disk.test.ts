@@ -1,0 +1,58 @@
+import { expect, it } from 'vitest'
+import { NaruError } from '../../../src/base/errors.ts'
+import { type ClusterMember, RaftCluster } from './raft-cluster.ts'
+
+async function led(voters: number): Promise<{ cluster: RaftCluster; leader: ClusterMember }> {
+  const cluster = await RaftCluster.start({ seed: 9, voters })
+  await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
+  return { cluster, leader: cluster.leader as ClusterMember }
+}
+
+it('a member whose sync fails takes part no more, says so, and the others go on without it', async () => {
+  const { cluster, leader } = await led(3)
+  leader.machine.image.syncErrorProbability = 1
+  const outcome = cluster.propose()?.catch(thrown => thrown)
+  const failures: unknown[] = []
+  cluster.oracle.fail = thrown => failures.push(thrown)
+  await cluster.scheduler.runUntil(() => failures.length > 0, { timeMsMax: 1000 })
+  expect(failures[0]).toBeInstanceOf(NaruError)
+  expect((failures[0] as NaruError).reason).toBe('STORAGE_OFFLINE')
+  expect((await outcome).reason).toBe('UNKNOWN_OUTCOME')
+  await expect(leader.driver?.readIndex()).rejects.toMatchObject({ reason: 'NODE_DRAINING' })
+  await cluster.scheduler.runUntil(() => cluster.leader !== undefined && cluster.leader !== leader, {
+    timeMsMax: 2000,
+  })
+  await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+})
+
+it('a full disk is waited out: nothing is lost, nothing is answered before there is room', async () => {
+  const { cluster, leader } = await led(1)
+  const { image } = leader.machine
+  image.onOperation = ({ kind }) => (kind === 'append' ? 'ENOSPC' : undefined)
+  let isAnswered = false
+  const outcome = cluster.propose()?.then(() => {
+    isAnswered = true
+  })
+  await cluster.scheduler.runFor(3000)
+  expect(isAnswered).toBe(false)
+  image.onOperation = undefined
+  await cluster.scheduler.finish(outcome as Promise<void>, { timeMsMax: 3000 })
+  await cluster.converge()
+})
+
+it('a stop does not wait for a full disk', async () => {
+  const { cluster, leader } = await led(1)
+  leader.machine.image.onOperation = ({ kind }) => (kind === 'append' ? 'ENOSPC' : undefined)
+  const outcome = cluster.propose()?.catch(thrown => thrown)
+  await cluster.scheduler.runFor(3000)
+  await cluster.scheduler.finish(leader.driver?.close() as Promise<void>, { timeMsMax: 1000 })
+  expect((await outcome).reason).toBe('UNKNOWN_OUTCOME')
+})
+
+it('a refused proposal changes nothing: not the leader, too large', async () => {
+  const { cluster, leader } = await led(3)
+  const follower = cluster.members.find(member => member !== leader)
+  expect(() => follower?.driver?.append([Buffer.from('x')])).toThrow(/does not lead/)
+  expect(() => leader.driver?.append([Buffer.alloc(5 * 1024 * 1024)])).toThrow(/at most 4194304/)
+  await cluster.converge()
+})
