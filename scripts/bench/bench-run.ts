@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { BenchOptions } from './options.ts'
 import { ProcessorWindow, type WindowUsage } from './processor-time.ts'
 import { isDisturbed, type Sample } from './samples.ts'
@@ -26,6 +28,8 @@ export class BenchRun {
     work: () => Promise<Result>,
     pid?: number,
   ): Promise<{ result: Result; usage: WindowUsage }> {
+    // What the turn before left unwritten in the page cache would be charged to this one, whose syncs wait for the disk.
+    await promisify(execFile)('sync')
     const window = new ProcessorWindow(pid)
     const result = await work()
     return { result, usage: window.end() }
