@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BenchRun } from './bench/bench-run.ts'
@@ -40,10 +40,21 @@ async function bench(options: BenchOptions): Promise<void> {
       return
     }
     for (const scenario of options.scenarios) await SCENARIO_RUNS[scenario](run)
+  } catch (thrown) {
+    await keepLogs(scratch, join(options.results, `failed-${stamp}`))
+    throw thrown
   } finally {
     await rm(scratch, { recursive: true, force: true })
     await writeReport(run, { facts, file: join(options.results, `bench-${stamp}`) })
   }
+}
+
+/** A run that broke off may be the fault of a node: what its log said must outlive the scratch folder. */
+async function keepLogs(scratch: string, directory: string): Promise<void> {
+  const logs = (await readdir(scratch)).filter(name => name.endsWith('.log'))
+  await mkdir(directory, { recursive: true })
+  for (const name of logs) await copyFile(join(scratch, name), join(directory, name))
+  console.error(`bench: it broke off; the logs of the nodes are in ${directory}`)
 }
 
 /** Also of a run that broke off: what was measured until then is still true. */
