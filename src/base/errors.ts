@@ -97,7 +97,7 @@ export const ERROR_CODES = {
     'ABORTED',
     false,
     'unknown',
-    'The records may or may not be stored: check, or send again and accept duplicates.',
+    'It may or may not have happened (records may be stored): check, or send again and accept duplicates.',
   ),
   NOT_LEADER: row(
     'FAILED_PRECONDITION',
@@ -119,6 +119,12 @@ export const ERROR_CODES = {
     'Fewer replicas are in sync than min.insync.replicas asks: try again when they are back.',
   ),
   NOT_CONTROLLER: row('UNAVAILABLE', true, 'none', 'The controller is moving: try again.'),
+  CONTROLLER_NOT_AVAILABLE: row(
+    'UNAVAILABLE',
+    true,
+    'none',
+    'No controller is known now, so nothing can be changed: try again; naru cluster quorum shows which voters are missing.',
+  ),
   QUORUM_CHANGE_REFUSED: row(
     'FAILED_PRECONDITION',
     true,

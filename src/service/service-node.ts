@@ -7,6 +7,7 @@ import type { ControllerOptions } from '../metadata/controller-options.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Prng } from '../ports/prng.ts'
 import type { RateLimit } from './rate-limit.ts'
+import type { ServiceCluster } from './service-cluster.ts'
 
 /** The node as its services see it; the composition root makes it. */
 export interface ServiceNode {
@@ -17,6 +18,8 @@ export interface ServiceNode {
   readonly prng: Prng
   readonly logger: Logger
   readonly controller: ControllerDriver
+  /** Absent: this node is all of its cluster. */
+  readonly cluster?: ServiceCluster
   /** What holds for topics made through this node. */
   readonly controllerOptions: ControllerOptions
   readonly replicas: ReplicaSet

@@ -36,6 +36,7 @@ export interface DescribeClusterResponse {
   readonly offlineCount: number
   readonly reassigningCount: number
   readonly unhealthy: readonly TopicPartition[]
+  readonly ageMs?: number
 }
 
 export type DescribeQuorumRequest = { readonly [key: string]: never }
@@ -45,13 +46,14 @@ export interface DescribeQuorumResponse {
   readonly term: number
   readonly committedIndex: number
   readonly members: readonly QuorumMember[]
+  readonly ageMs?: number
 }
 
 export interface QuorumMember {
   readonly nodeId: number
   readonly directoryId: string
   readonly voter: boolean
-  readonly matchIndex: number
+  readonly matchIndex?: number
   readonly lastContactMs?: number
 }
 

@@ -51,6 +51,7 @@ export type ErrorReason =
   | 'NODE_ID_IN_USE'
   | 'STALE_NODE_EPOCH'
   | 'UNKNOWN_SERVICE'
+  | 'CONTROLLER_NOT_AVAILABLE'
 
 export type Outcome = 'UNKNOWN' | 'NONE'
 

@@ -17,6 +17,11 @@ export interface MetadataRecord {
   readonly producerIds?: ProducerIdsRecord
 }
 
+export interface MetadataChange {
+  readonly version: number
+  readonly records: readonly Buffer[]
+}
+
 export interface FeatureLevelRecord {
   readonly level: number
 }

@@ -14,6 +14,7 @@ export interface MetadataGetResponse {
   readonly topics: readonly TopicMetadata[]
   readonly unknownTopics: readonly string[]
   readonly nextPageToken: string
+  readonly ageMs?: number
 }
 
 export type MetadataWatchRequest = { readonly [key: string]: never }
@@ -27,7 +28,7 @@ export interface MetadataWatchResponse {
   readonly topics: readonly TopicMetadata[]
   readonly deletedTopics: readonly DeletedTopic[]
   readonly complete: boolean
-  readonly ageMs: number
+  readonly ageMs?: number
 }
 
 export interface DeletedTopic {

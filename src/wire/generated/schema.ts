@@ -7,7 +7,7 @@ enum naru.internal.v1.RaftEntryKind 0:NOOP 1:COMMAND 2:CONFIG
 enum naru.v1.Acks 0:ALL 1:LEADER 2:NONE
 enum naru.v1.Effect 0:DENY 1:ALLOW
 enum naru.v1.ElectionKind 0:PREFERRED 1:UNCLEAN
-enum naru.v1.ErrorReason 0:UNSPECIFIED 1:INVALID_REQUEST 2:INVALID_TOPIC_NAME 3:INVALID_PARTITION_COUNT 4:INVALID_REPLICATION_FACTOR 5:UNKNOWN_SETTING 6:INVALID_SETTING 7:UNKNOWN_TOPIC 8:UNKNOWN_PARTITION 9:TOPIC_ALREADY_EXISTS 10:INVALID_BATCH 11:CORRUPT_BATCH 12:UNSUPPORTED_COMPRESSION 13:INVALID_TIMESTAMP 14:RECORD_TOO_LARGE 15:REQUEST_TOO_LARGE 16:RECORD_TOO_LARGE_FOR_CLIENT 17:OFFSET_OUT_OF_RANGE 18:OUT_OF_ORDER_SEQUENCE 19:PRODUCER_FENCED 20:UNKNOWN_PRODUCER_ID 21:UNKNOWN_OUTCOME 22:NOT_LEADER 23:FENCED_LEADER_EPOCH 24:LEADER_NOT_AVAILABLE 25:NOT_ENOUGH_REPLICAS 26:NOT_CONTROLLER 27:NODE_STARTING 28:NODE_DRAINING 29:CONNECTION_FAILED 30:DEADLINE_EXCEEDED 31:CANCELLED 32:OVERLOADED 33:DISK_FULL 34:STORAGE_OFFLINE 35:CORRUPT_DATA 36:READER_TOO_SLOW 37:NOT_IMPLEMENTED 38:DATA_DIRECTORY_IN_USE 39:DATA_DIRECTORY_VERSION 40:DATA_DIRECTORY_DAMAGED 41:INVALID_CONFIG 42:CLOSED 43:INTERNAL 44:UNAUTHENTICATED 45:PERMISSION_DENIED 46:QUORUM_CHANGE_REFUSED 47:NODE_ID_IN_USE 48:STALE_NODE_EPOCH 49:UNKNOWN_SERVICE
+enum naru.v1.ErrorReason 0:UNSPECIFIED 1:INVALID_REQUEST 2:INVALID_TOPIC_NAME 3:INVALID_PARTITION_COUNT 4:INVALID_REPLICATION_FACTOR 5:UNKNOWN_SETTING 6:INVALID_SETTING 7:UNKNOWN_TOPIC 8:UNKNOWN_PARTITION 9:TOPIC_ALREADY_EXISTS 10:INVALID_BATCH 11:CORRUPT_BATCH 12:UNSUPPORTED_COMPRESSION 13:INVALID_TIMESTAMP 14:RECORD_TOO_LARGE 15:REQUEST_TOO_LARGE 16:RECORD_TOO_LARGE_FOR_CLIENT 17:OFFSET_OUT_OF_RANGE 18:OUT_OF_ORDER_SEQUENCE 19:PRODUCER_FENCED 20:UNKNOWN_PRODUCER_ID 21:UNKNOWN_OUTCOME 22:NOT_LEADER 23:FENCED_LEADER_EPOCH 24:LEADER_NOT_AVAILABLE 25:NOT_ENOUGH_REPLICAS 26:NOT_CONTROLLER 27:NODE_STARTING 28:NODE_DRAINING 29:CONNECTION_FAILED 30:DEADLINE_EXCEEDED 31:CANCELLED 32:OVERLOADED 33:DISK_FULL 34:STORAGE_OFFLINE 35:CORRUPT_DATA 36:READER_TOO_SLOW 37:NOT_IMPLEMENTED 38:DATA_DIRECTORY_IN_USE 39:DATA_DIRECTORY_VERSION 40:DATA_DIRECTORY_DAMAGED 41:INVALID_CONFIG 42:CLOSED 43:INTERNAL 44:UNAUTHENTICATED 45:PERMISSION_DENIED 46:QUORUM_CHANGE_REFUSED 47:NODE_ID_IN_USE 48:STALE_NODE_EPOCH 49:UNKNOWN_SERVICE 50:CONTROLLER_NOT_AVAILABLE
 enum naru.v1.GroupState 0:UNKNOWN 1:EMPTY 2:RECONCILING 3:STABLE
 enum naru.v1.NodeState 0:UNKNOWN 1:FENCED 2:ACTIVE 3:DRAINING
 enum naru.v1.Operation 0:DESCRIBE 1:READ 2:WRITE 3:CREATE 4:DELETE 5:ALTER 6:ALL
@@ -33,12 +33,15 @@ message grpc.reflection.v1.ListServiceResponse 1:service:grpc.reflection.v1.Serv
 message grpc.reflection.v1.ServerReflectionRequest 1:host:string 3:fileByFilename:string|messageRequest 4:fileContainingSymbol:string|messageRequest 5:fileContainingExtension:grpc.reflection.v1.ExtensionRequest|messageRequest 6:allExtensionNumbersOfType:string|messageRequest 7:listServices:string|messageRequest
 message grpc.reflection.v1.ServerReflectionResponse 1:validHost:string 2:originalRequest:grpc.reflection.v1.ServerReflectionRequest? 4:fileDescriptorResponse:grpc.reflection.v1.FileDescriptorResponse|messageResponse 5:allExtensionNumbersResponse:grpc.reflection.v1.ExtensionNumberResponse|messageResponse 6:listServicesResponse:grpc.reflection.v1.ListServiceResponse|messageResponse 7:errorResponse:grpc.reflection.v1.ErrorResponse|messageResponse
 message grpc.reflection.v1.ServiceResponse 1:name:string
+message naru.internal.v1.CallRequest 1:method:string 2:request:bytes 3:timeoutMs:int64 4:fromNodeId:int32 5:principal:string
+message naru.internal.v1.CallResponse 1:response:bytes 2:metadataIndex:int64
 message naru.internal.v1.ClusterRecord 1:clusterId:string
 message naru.internal.v1.ExchangeRequest 1:hello:naru.internal.v1.RaftHello|frame 2:message:naru.internal.v1.RaftMessage|frame
 message naru.internal.v1.ExchangeResponse 1:hello:naru.internal.v1.RaftHello?
 message naru.internal.v1.FeatureLevelRecord 1:level:int32
 message naru.internal.v1.InstallSnapshotRequest 1:header:naru.internal.v1.SnapshotHeader|frame 2:piece:bytes|frame
 message naru.internal.v1.InstallSnapshotResponse 1:receivedBytes:int64
+message naru.internal.v1.MetadataChange 1:version:int32 2:records:bytes*
 message naru.internal.v1.MetadataRecord 1:version:int32 2:featureLevel:naru.internal.v1.FeatureLevelRecord|record 3:cluster:naru.internal.v1.ClusterRecord|record 4:nodeRegistered:naru.internal.v1.NodeRegisteredRecord|record 5:nodeUnfenced:naru.internal.v1.NodeUnfencedRecord|record 6:nodeFenced:naru.internal.v1.NodeFencedRecord|record 7:nodeDraining:naru.internal.v1.NodeDrainingRecord|record 8:nodeRemoved:naru.internal.v1.NodeRemovedRecord|record 9:topic:naru.internal.v1.TopicRecord|record 10:topicDeleted:naru.internal.v1.TopicDeletedRecord|record 11:partition:naru.internal.v1.PartitionRecord|record 12:partitionChanged:naru.internal.v1.PartitionChangedRecord|record 13:topicSettings:naru.internal.v1.TopicSettingsRecord|record 14:producerIds:naru.internal.v1.ProducerIdsRecord|record
 message naru.internal.v1.NodeDrainingRecord 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.NodeFencedRecord 1:nodeId:int32 2:nodeEpoch:int64
@@ -123,13 +126,13 @@ message naru.v1.DeleteUserRequest 1:user:string
 message naru.v1.DeleteUserResponse
 message naru.v1.DeletedTopic 1:topic:string 2:topicId:string
 message naru.v1.DescribeClusterRequest
-message naru.v1.DescribeClusterResponse 1:clusterId:string 2:controllerId:int32? 3:metadataIndex:int64 4:featureLevel:int32 5:nodes:naru.v1.NodeDescription* 6:topicCount:int32 7:partitionCount:int32 8:underReplicatedCount:int32 9:underMinIsrCount:int32 10:offlineCount:int32 11:reassigningCount:int32 12:unhealthy:naru.v1.TopicPartition*
+message naru.v1.DescribeClusterResponse 1:clusterId:string 2:controllerId:int32? 3:metadataIndex:int64 4:featureLevel:int32 5:nodes:naru.v1.NodeDescription* 6:topicCount:int32 7:partitionCount:int32 8:underReplicatedCount:int32 9:underMinIsrCount:int32 10:offlineCount:int32 11:reassigningCount:int32 12:unhealthy:naru.v1.TopicPartition* 13:ageMs:int64?
 message naru.v1.DescribeConfigsRequest 1:topics:string*
 message naru.v1.DescribeConfigsResponse 1:configs:naru.v1.ConfigDescription*
 message naru.v1.DescribeGroupRequest 1:group:string
 message naru.v1.DescribeGroupResponse 1:group:string 2:state:naru.v1.GroupState 3:groupEpoch:int32 4:assignor:string 5:coordinatorId:int32 6:members:naru.v1.GroupMember* 7:offsets:naru.v1.GroupOffset*
 message naru.v1.DescribeQuorumRequest
-message naru.v1.DescribeQuorumResponse 1:leaderId:int32? 2:term:int64 3:committedIndex:int64 4:members:naru.v1.QuorumMember*
+message naru.v1.DescribeQuorumResponse 1:leaderId:int32? 2:term:int64 3:committedIndex:int64 4:members:naru.v1.QuorumMember* 5:ageMs:int64?
 message naru.v1.DescribeTopicsRequest 1:topics:string* 2:pageSize:int32? 3:pageToken:string
 message naru.v1.DescribeTopicsResponse 1:topics:naru.v1.TopicDescription* 2:nextPageToken:string
 message naru.v1.DrainNodeRequest 1:nodeId:int32 2:timeoutMs:int32?
@@ -168,9 +171,9 @@ message naru.v1.ListUsersResponse 1:users:string* 2:nextPageToken:string
 message naru.v1.ListedOffset 1:topic:string 2:partition:int32 3:offset:int64? 4:timestampMs:int64? 5:leaderEpoch:int32 6:failure:naru.v1.Failure?
 message naru.v1.Lost 1:partitions:naru.v1.TopicPartition* 2:cause:naru.v1.Failure?
 message naru.v1.MetadataGetRequest 1:topics:string* 2:pageSize:int32? 3:pageToken:string
-message naru.v1.MetadataGetResponse 1:clusterId:string 2:metadataIndex:int64 3:controllerId:int32? 4:nodes:naru.v1.NodeEndpoint* 5:topics:naru.v1.TopicMetadata* 6:unknownTopics:string* 7:nextPageToken:string
+message naru.v1.MetadataGetResponse 1:clusterId:string 2:metadataIndex:int64 3:controllerId:int32? 4:nodes:naru.v1.NodeEndpoint* 5:topics:naru.v1.TopicMetadata* 6:unknownTopics:string* 7:nextPageToken:string 8:ageMs:int64?
 message naru.v1.MetadataWatchRequest
-message naru.v1.MetadataWatchResponse 1:clusterId:string 2:metadataIndex:int64 3:controllerId:int32? 4:nodes:naru.v1.NodeEndpoint* 5:removedNodeIds:int32* 6:topics:naru.v1.TopicMetadata* 7:deletedTopics:naru.v1.DeletedTopic* 8:complete:bool 9:ageMs:int64
+message naru.v1.MetadataWatchResponse 1:clusterId:string 2:metadataIndex:int64 3:controllerId:int32? 4:nodes:naru.v1.NodeEndpoint* 5:removedNodeIds:int32* 6:topics:naru.v1.TopicMetadata* 7:deletedTopics:naru.v1.DeletedTopic* 8:complete:bool 9:ageMs:int64?
 message naru.v1.NewTopic 1:topic:string 2:partitions:int32? 3:replicationFactor:int32? 4:assignments:naru.v1.ReplicaList* 5:settings:map
 message naru.v1.NodeDescription 1:nodeId:int32 2:address:string 3:peerAddress:string 4:rack:string 5:state:naru.v1.NodeState 6:nodeEpoch:int64 7:directoryId:string 8:version:string 9:voter:bool 10:controller:bool 11:replicaCount:int32 12:leaderCount:int32 13:registeredAtMs:int64 14:appliedIndex:int64?
 message naru.v1.NodeEndpoint 1:nodeId:int32 2:address:string 3:rack:string 4:fenced:bool 5:draining:bool
@@ -197,7 +200,7 @@ message naru.v1.PutQuotaRequest 1:quota:naru.v1.Quota?
 message naru.v1.PutQuotaResponse
 message naru.v1.PutUserRequest 1:user:string 2:password:string
 message naru.v1.PutUserResponse
-message naru.v1.QuorumMember 1:nodeId:int32 2:directoryId:string 3:voter:bool 4:matchIndex:int64 5:lastContactMs:int64?
+message naru.v1.QuorumMember 1:nodeId:int32 2:directoryId:string 3:voter:bool 4:matchIndex:int64? 5:lastContactMs:int64?
 message naru.v1.Quota 1:user:string? 2:clientId:string? 3:produceBytesPerSecond:int64? 4:consumeBytesPerSecond:int64? 5:callsPerSecond:int64?
 message naru.v1.ReadOptions 1:format:naru.v1.RecordFormat 2:maxFrameBytes:int32? 3:group:string?
 message naru.v1.ReadPartition 1:topic:string 2:topicId:string? 3:partition:int32? 4:start:naru.v1.Position? 5:stop:naru.v1.Stop?

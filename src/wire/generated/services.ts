@@ -76,6 +76,7 @@ import type {
   SubscribeRequest,
   SubscribeResponse,
 } from './consumer.ts'
+import type { CallRequest, CallResponse } from './forward.ts'
 import type {
   AttendRequest,
   AttendResponse,
@@ -140,6 +141,14 @@ export const ServerReflection = {
     response: 'grpc.reflection.v1.ServerReflectionResponse',
     requestStream: true,
     responseStream: true,
+  }),
+} as const
+
+export const Forward = {
+  call: method<CallRequest, CallResponse>({
+    path: '/naru.internal.v1.Forward/Call',
+    request: 'naru.internal.v1.CallRequest',
+    response: 'naru.internal.v1.CallResponse',
   }),
 } as const
 
