@@ -7,7 +7,7 @@ enum naru.internal.v1.RaftEntryKind 0:NOOP 1:COMMAND 2:CONFIG
 enum naru.v1.Acks 0:ALL 1:LEADER 2:NONE
 enum naru.v1.Effect 0:DENY 1:ALLOW
 enum naru.v1.ElectionKind 0:PREFERRED 1:UNCLEAN
-enum naru.v1.ErrorReason 0:UNSPECIFIED 1:INVALID_REQUEST 2:INVALID_TOPIC_NAME 3:INVALID_PARTITION_COUNT 4:INVALID_REPLICATION_FACTOR 5:UNKNOWN_SETTING 6:INVALID_SETTING 7:UNKNOWN_TOPIC 8:UNKNOWN_PARTITION 9:TOPIC_ALREADY_EXISTS 10:INVALID_BATCH 11:CORRUPT_BATCH 12:UNSUPPORTED_COMPRESSION 13:INVALID_TIMESTAMP 14:RECORD_TOO_LARGE 15:REQUEST_TOO_LARGE 16:RECORD_TOO_LARGE_FOR_CLIENT 17:OFFSET_OUT_OF_RANGE 18:OUT_OF_ORDER_SEQUENCE 19:PRODUCER_FENCED 20:UNKNOWN_PRODUCER_ID 21:UNKNOWN_OUTCOME 22:NOT_LEADER 23:FENCED_LEADER_EPOCH 24:LEADER_NOT_AVAILABLE 25:NOT_ENOUGH_REPLICAS 26:NOT_CONTROLLER 27:NODE_STARTING 28:NODE_DRAINING 29:CONNECTION_FAILED 30:DEADLINE_EXCEEDED 31:CANCELLED 32:OVERLOADED 33:DISK_FULL 34:STORAGE_OFFLINE 35:CORRUPT_DATA 36:READER_TOO_SLOW 37:NOT_IMPLEMENTED 38:DATA_DIRECTORY_IN_USE 39:DATA_DIRECTORY_VERSION 40:DATA_DIRECTORY_DAMAGED 41:INVALID_CONFIG 42:CLOSED 43:INTERNAL 44:UNAUTHENTICATED 45:PERMISSION_DENIED 46:QUORUM_CHANGE_REFUSED 47:NODE_ID_IN_USE 48:STALE_NODE_EPOCH 49:UNKNOWN_SERVICE 50:CONTROLLER_NOT_AVAILABLE
+enum naru.v1.ErrorReason 0:UNSPECIFIED 1:INVALID_REQUEST 2:INVALID_TOPIC_NAME 3:INVALID_PARTITION_COUNT 4:INVALID_REPLICATION_FACTOR 5:UNKNOWN_SETTING 6:INVALID_SETTING 7:UNKNOWN_TOPIC 8:UNKNOWN_PARTITION 9:TOPIC_ALREADY_EXISTS 10:INVALID_BATCH 11:CORRUPT_BATCH 12:UNSUPPORTED_COMPRESSION 13:INVALID_TIMESTAMP 14:RECORD_TOO_LARGE 15:REQUEST_TOO_LARGE 16:RECORD_TOO_LARGE_FOR_CLIENT 17:OFFSET_OUT_OF_RANGE 18:OUT_OF_ORDER_SEQUENCE 19:PRODUCER_FENCED 20:UNKNOWN_PRODUCER_ID 21:UNKNOWN_OUTCOME 22:NOT_LEADER 23:FENCED_LEADER_EPOCH 24:LEADER_NOT_AVAILABLE 25:NOT_ENOUGH_REPLICAS 26:NOT_CONTROLLER 27:NODE_STARTING 28:NODE_DRAINING 29:CONNECTION_FAILED 30:DEADLINE_EXCEEDED 31:CANCELLED 32:OVERLOADED 33:DISK_FULL 34:STORAGE_OFFLINE 35:CORRUPT_DATA 36:READER_TOO_SLOW 37:NOT_IMPLEMENTED 38:DATA_DIRECTORY_IN_USE 39:DATA_DIRECTORY_VERSION 40:DATA_DIRECTORY_DAMAGED 41:INVALID_CONFIG 42:CLOSED 43:INTERNAL 44:UNAUTHENTICATED 45:PERMISSION_DENIED 46:QUORUM_CHANGE_REFUSED 47:NODE_ID_IN_USE 48:STALE_NODE_EPOCH 49:UNKNOWN_SERVICE 50:CONTROLLER_NOT_AVAILABLE 51:NODE_REMOVED 52:NODE_NOT_REMOVABLE 53:UNKNOWN_NODE
 enum naru.v1.GroupState 0:UNKNOWN 1:EMPTY 2:RECONCILING 3:STABLE
 enum naru.v1.NodeState 0:UNKNOWN 1:FENCED 2:ACTIVE 3:DRAINING
 enum naru.v1.Operation 0:DESCRIBE 1:READ 2:WRITE 3:CREATE 4:DELETE 5:ALTER 6:ALL
@@ -33,21 +33,43 @@ message grpc.reflection.v1.ListServiceResponse 1:service:grpc.reflection.v1.Serv
 message grpc.reflection.v1.ServerReflectionRequest 1:host:string 3:fileByFilename:string|messageRequest 4:fileContainingSymbol:string|messageRequest 5:fileContainingExtension:grpc.reflection.v1.ExtensionRequest|messageRequest 6:allExtensionNumbersOfType:string|messageRequest 7:listServices:string|messageRequest
 message grpc.reflection.v1.ServerReflectionResponse 1:validHost:string 2:originalRequest:grpc.reflection.v1.ServerReflectionRequest? 4:fileDescriptorResponse:grpc.reflection.v1.FileDescriptorResponse|messageResponse 5:allExtensionNumbersResponse:grpc.reflection.v1.ExtensionNumberResponse|messageResponse 6:listServicesResponse:grpc.reflection.v1.ListServiceResponse|messageResponse 7:errorResponse:grpc.reflection.v1.ErrorResponse|messageResponse
 message grpc.reflection.v1.ServiceResponse 1:name:string
-message naru.internal.v1.CallRequest 1:method:string 2:request:bytes 3:timeoutMs:int64 4:fromNodeId:int32 5:principal:string
+message naru.internal.v1.AllocateProducerIdsRequest 1:nodeId:int32 2:nodeEpoch:int64
+message naru.internal.v1.AllocateProducerIdsResponse 1:firstProducerId:int64 2:count:int32
+message naru.internal.v1.AwaitAppliedRequest 1:metadataIndex:int64
+message naru.internal.v1.AwaitAppliedResponse 1:appliedIndex:int64
+message naru.internal.v1.CallRequest 1:clusterId:string 2:toNodeId:int32 3:method:string 4:request:bytes 5:timeoutMs:int64 6:fromNodeId:int32 7:principal:string
 message naru.internal.v1.CallResponse 1:response:bytes 2:metadataIndex:int64
+message naru.internal.v1.CaughtUp 1:appliedIndex:int64
+message naru.internal.v1.ClusterFounding 1:clusterId:string 2:author:int32 3:founders:naru.internal.v1.Founder*
 message naru.internal.v1.ClusterRecord 1:clusterId:string
+message naru.internal.v1.DrainNode
 message naru.internal.v1.ExchangeRequest 1:hello:naru.internal.v1.RaftHello|frame 2:message:naru.internal.v1.RaftMessage|frame
 message naru.internal.v1.ExchangeResponse 1:hello:naru.internal.v1.RaftHello?
 message naru.internal.v1.FeatureLevelRecord 1:level:int32
+message naru.internal.v1.Founder 1:nodeId:int32 2:directoryId:string 3:address:string 4:isVoter:bool
+message naru.internal.v1.FoundingOffer 1:nonce:string 2:founding:naru.internal.v1.ClusterFounding?
+message naru.internal.v1.GreetRequest 1:greeting:naru.internal.v1.Greeting?
+message naru.internal.v1.GreetResponse 1:greeting:naru.internal.v1.Greeting? 2:offer:naru.internal.v1.FoundingOffer?
+message naru.internal.v1.Greeting 1:protocolVersion:int32 2:nodeId:int32 3:directoryId:string 4:address:string 5:peers:string* 6:nonce:string 7:clusterId:string? 8:memberId:string? 9:members:naru.internal.v1.KnownMember*
 message naru.internal.v1.InstallSnapshotRequest 1:header:naru.internal.v1.SnapshotHeader|frame 2:piece:bytes|frame
 message naru.internal.v1.InstallSnapshotResponse 1:receivedBytes:int64
+message naru.internal.v1.JoinRequest 1:clusterId:string 2:memberId:string 3:directoryId:string 4:address:string 5:isForwarded:bool
+message naru.internal.v1.JoinResponse 1:leader:naru.internal.v1.KnownMember?
+message naru.internal.v1.KnownMember 1:memberId:string 2:address:string
+message naru.internal.v1.LeaveCluster
 message naru.internal.v1.MetadataChange 1:version:int32 2:records:bytes*
 message naru.internal.v1.MetadataRecord 1:version:int32 2:featureLevel:naru.internal.v1.FeatureLevelRecord|record 3:cluster:naru.internal.v1.ClusterRecord|record 4:nodeRegistered:naru.internal.v1.NodeRegisteredRecord|record 5:nodeUnfenced:naru.internal.v1.NodeUnfencedRecord|record 6:nodeFenced:naru.internal.v1.NodeFencedRecord|record 7:nodeDraining:naru.internal.v1.NodeDrainingRecord|record 8:nodeRemoved:naru.internal.v1.NodeRemovedRecord|record 9:topic:naru.internal.v1.TopicRecord|record 10:topicDeleted:naru.internal.v1.TopicDeletedRecord|record 11:partition:naru.internal.v1.PartitionRecord|record 12:partitionChanged:naru.internal.v1.PartitionChangedRecord|record 13:topicSettings:naru.internal.v1.TopicSettingsRecord|record 14:producerIds:naru.internal.v1.ProducerIdsRecord|record
+message naru.internal.v1.MissingPartition 1:topicId:string 2:partition:int32
+message naru.internal.v1.NodeDraining 1:remaining:naru.v1.TopicPartition*
 message naru.internal.v1.NodeDrainingRecord 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.NodeFencedRecord 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.NodeIds 1:ids:int32*
-message naru.internal.v1.NodeRegisteredRecord 1:nodeId:int32 2:nodeEpoch:int64 3:incarnation:string 4:directoryId:string 5:rack:string 6:clientAddress:string 7:peerAddress:string
-message naru.internal.v1.NodeRemovedRecord 1:nodeId:int32 2:nodeEpoch:int64
+message naru.internal.v1.NodeLeft
+message naru.internal.v1.NodeRegistered 1:nodeEpoch:int64 2:metadataIndex:int64
+message naru.internal.v1.NodeRegisteredRecord 1:nodeId:int32 2:nodeEpoch:int64 3:incarnation:string 4:directoryId:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:registeredAtMs:int64
+message naru.internal.v1.NodeRemovedRecord 1:nodeId:int32 2:nodeEpoch:int64 3:directoryId:string
+message naru.internal.v1.NodeReport 1:nodeEpoch:int64? 2:appliedIndex:int64 3:unreachableNodeIds:int32*
+message naru.internal.v1.NodeUnfenced
 message naru.internal.v1.NodeUnfencedRecord 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.OptionalInt 1:value:int32?
 message naru.internal.v1.PartitionChangedRecord 1:topicId:string 2:partition:int32 3:replicas:naru.internal.v1.NodeIds? 4:isr:naru.internal.v1.NodeIds? 5:elr:naru.internal.v1.NodeIds? 6:leader:naru.internal.v1.OptionalInt? 7:leaderEpoch:int32? 8:partitionEpoch:int32 9:lastUncleanEpoch:naru.internal.v1.OptionalInt?
@@ -72,6 +94,9 @@ message naru.internal.v1.RaftRefused 1:previousIndex:int64 2:hint:naru.internal.
 message naru.internal.v1.RaftTimeoutNow
 message naru.internal.v1.RaftVoteAnswer 1:granted:bool
 message naru.internal.v1.RaftVoteRequest 1:last:naru.internal.v1.RaftPosition? 2:transfer:bool
+message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:directoryId:string 4:incarnation:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:nodeEpoch:int64? 10:cleanStopEpoch:int64? 11:missingPartitions:naru.internal.v1.MissingPartition*
+message naru.internal.v1.SessionRequest 1:requestId:int64 2:register:naru.internal.v1.RegisterNode|frame 3:caughtUp:naru.internal.v1.CaughtUp|frame 4:drain:naru.internal.v1.DrainNode|frame 5:leave:naru.internal.v1.LeaveCluster|frame
+message naru.internal.v1.SessionResponse 1:requestId:int64 2:failure:naru.v1.Failure|frame 3:registered:naru.internal.v1.NodeRegistered|frame 4:unfenced:naru.internal.v1.NodeUnfenced|frame 5:draining:naru.internal.v1.NodeDraining|frame 6:left:naru.internal.v1.NodeLeft|frame
 message naru.internal.v1.SnapshotHeader 1:hello:naru.internal.v1.RaftHello? 2:term:int64 3:last:naru.internal.v1.RaftPosition? 4:membership:naru.internal.v1.RaftMembership? 5:sizeBytes:int64
 message naru.internal.v1.TopicDeletedRecord 1:topicId:string
 message naru.internal.v1.TopicRecord 1:topicId:string 2:name:string 3:settings:map

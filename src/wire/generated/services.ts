@@ -76,6 +76,14 @@ import type {
   SubscribeRequest,
   SubscribeResponse,
 } from './consumer.ts'
+import type {
+  AllocateProducerIdsRequest,
+  AllocateProducerIdsResponse,
+  AwaitAppliedRequest,
+  AwaitAppliedResponse,
+  SessionRequest,
+  SessionResponse,
+} from './controller.ts'
 import type { CallRequest, CallResponse } from './forward.ts'
 import type {
   AttendRequest,
@@ -99,6 +107,7 @@ import type {
   MetadataWatchRequest,
   MetadataWatchResponse,
 } from './metadata.ts'
+import type { GreetRequest, GreetResponse, JoinRequest, JoinResponse } from './peers.ts'
 import type {
   InitProducerRequest,
   InitProducerResponse,
@@ -144,11 +153,44 @@ export const ServerReflection = {
   }),
 } as const
 
+export const Controller = {
+  session: method<SessionRequest, SessionResponse>({
+    path: '/naru.internal.v1.Controller/Session',
+    request: 'naru.internal.v1.SessionRequest',
+    response: 'naru.internal.v1.SessionResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  allocateProducerIds: method<AllocateProducerIdsRequest, AllocateProducerIdsResponse>({
+    path: '/naru.internal.v1.Controller/AllocateProducerIds',
+    request: 'naru.internal.v1.AllocateProducerIdsRequest',
+    response: 'naru.internal.v1.AllocateProducerIdsResponse',
+  }),
+  awaitApplied: method<AwaitAppliedRequest, AwaitAppliedResponse>({
+    path: '/naru.internal.v1.Controller/AwaitApplied',
+    request: 'naru.internal.v1.AwaitAppliedRequest',
+    response: 'naru.internal.v1.AwaitAppliedResponse',
+  }),
+} as const
+
 export const Forward = {
   call: method<CallRequest, CallResponse>({
     path: '/naru.internal.v1.Forward/Call',
     request: 'naru.internal.v1.CallRequest',
     response: 'naru.internal.v1.CallResponse',
+  }),
+} as const
+
+export const Peers = {
+  greet: method<GreetRequest, GreetResponse>({
+    path: '/naru.internal.v1.Peers/Greet',
+    request: 'naru.internal.v1.GreetRequest',
+    response: 'naru.internal.v1.GreetResponse',
+  }),
+  join: method<JoinRequest, JoinResponse>({
+    path: '/naru.internal.v1.Peers/Join',
+    request: 'naru.internal.v1.JoinRequest',
+    response: 'naru.internal.v1.JoinResponse',
   }),
 } as const
 
