@@ -79,7 +79,14 @@ export class LogDirectory {
       else if (parsePartitionDirectoryName(name)) this.#unopened.add(name)
     }
     const { scrubBytesPerSecond: bytesPerSecond, scrubRestMs: restMs } = this.#limits
-    this.#scrubber = new LogScrubber({ clock, logs: () => this.#logs.values(), bytesPerSecond, restMs })
+    const { onError } = options
+    this.#scrubber = new LogScrubber({
+      clock,
+      logs: () => this.#logs.values(),
+      bytesPerSecond,
+      restMs,
+      onError,
+    })
   }
 
   /** Reads the checkpoints and starts the background work; partitions are opened one by one. */

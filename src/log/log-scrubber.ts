@@ -1,6 +1,7 @@
 import type { Offset } from '../base/brands.ts'
-import type { Clock, Timer } from '../ports/clock.ts'
-import { delay } from '../ports/clock.ts'
+import { NaruError } from '../base/errors.ts'
+import { type Clock, delay, type Timer } from '../ports/clock.ts'
+import { DiskError } from '../ports/disk.ts'
 
 /** What the scrubber needs of a log. */
 export interface Scrubbed {
@@ -22,6 +23,8 @@ export interface LogScrubberOptions {
   readonly bytesPerSecond: number
   /** Rest between the end of a pass over everything and the next. */
   readonly restMs: number
+  /** A log could not be scrubbed this time; the others are, and it is in the next pass. */
+  readonly onError: (error: NaruError | DiskError) => void
 }
 
 /**
@@ -35,6 +38,7 @@ export class LogScrubber {
   #timer: Timer | undefined
   #stopped = false
   #dueMs = 0
+  #passing: Promise<void> | undefined
 
   constructor(options: LogScrubberOptions) {
     this.#options = options
@@ -50,14 +54,33 @@ export class LogScrubber {
     this.#timer?.cancel()
   }
 
-  /** From the place reached to the end of the last log. */
-  async pass(): Promise<void> {
+  /** From the place reached to the end of the last log; calls while a pass is under way share it. */
+  pass(): Promise<void> {
+    this.#passing ??= this.#pass().finally(() => {
+      this.#passing = undefined
+    })
+    return this.#passing
+  }
+
+  async #pass(): Promise<void> {
     for (let log = this.#next(); log && !this.#stopped; log = this.#next()) {
-      const step = await log.scrubSegment(this.#place.from, sizeBytes => this.#throttle(sizeBytes))
+      const step = await this.#step(log)
       // The zero byte sorts before every other name that continues this one.
       this.#place = step ? { name: log.name, from: step.nextFrom } : { name: `${log.name}\0`, from: 0 }
     }
     if (!this.#stopped) this.#place = { name: '', from: 0 }
+  }
+
+  async #step(log: Scrubbed): Promise<{ nextFrom: Offset } | undefined> {
+    // The log that the place is in may be gone: the one behind it is read from its start.
+    const from = log.name === this.#place.name ? this.#place.from : 0
+    try {
+      return await log.scrubSegment(from, sizeBytes => this.#throttle(sizeBytes))
+    } catch (thrown) {
+      if (!(thrown instanceof NaruError || thrown instanceof DiskError)) throw thrown
+      this.#options.onError(thrown)
+      return undefined
+    }
   }
 
   #passAfter(delayMs: number): void {

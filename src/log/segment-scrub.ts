@@ -32,6 +32,8 @@ async function findDefect(
     const what = `it ends at offset ${offset}, the next segment begins at ${limit}`
     return { file: segment.path, position: result.endPosition, offset, what }
   } catch (thrown) {
+    // Closed while this waited or read, as the logs of a deleted topic are: nothing is known of it, nor need be.
+    if (core.failure || core.closed) return undefined
     if (!(thrown instanceof DiskError)) throw thrown
     if (thrown.code !== 'ENOENT') return undefined
     return { file: segment.path, position: 0, offset: segment.baseOffset, what: 'the file is gone' }

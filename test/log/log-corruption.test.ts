@@ -57,6 +57,10 @@ async function flipInFirstSegment(position: number): Promise<SimMachine> {
   return machine
 }
 
+function rethrow(error: Error): never {
+  throw error
+}
+
 describe('a flipped bit in a closed segment', () => {
   it('is never served, wherever it is: the read that meets it puts the log in quarantine', async () => {
     const probe = await flipInFirstSegment(0)
@@ -87,6 +91,7 @@ describe('a flipped bit in a closed segment', () => {
           logs: () => [log],
           bytesPerSecond: 1e9,
           restMs: 1,
+          onError: rethrow,
         })
         await scrubber.pass()
         expect({ position, reason: log.failure?.reason }).toEqual({ position, reason: 'CORRUPT_DATA' })
@@ -136,6 +141,7 @@ describe('a log in quarantine', () => {
         logs: () => [log],
         bytesPerSecond: 1e9,
         restMs: 1,
+        onError: rethrow,
       })
       await scrubber.pass()
       expect(log.failure).toBeUndefined()

@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest'
+import { NaruError } from '../../src/base/errors.ts'
+import { DEFAULT_LOG_CONFIG } from '../../src/log/log-config.ts'
+import { LogDirectory } from '../../src/log/log-directory.ts'
+import { LogScrubber, type Scrubbed } from '../../src/log/log-scrubber.ts'
+import type { PartitionLog } from '../../src/log/partition-log.ts'
+import { delay } from '../../src/ports/clock.ts'
+import { SimMachine } from '../harness/sim-machine.ts'
+import { append } from './log-harness.ts'
+
+const TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAA'
+const DELETED_ID = 'BBBBBBBBBBBBBBBBBBBBBB'
+
+/** A closed segment of 10 KB takes it ten seconds. */
+const SCRUB_BYTES_PER_SECOND = 1_000
+
+async function openDirectory(machine: SimMachine, errors: unknown[]): Promise<LogDirectory> {
+  await machine.disk.makeDirectory('data')
+  return LogDirectory.open({
+    disk: machine.disk,
+    clock: machine.clock,
+    dataDirectory: 'data',
+    onError: error => errors.push(error),
+    limits: { scrubBytesPerSecond: SCRUB_BYTES_PER_SECOND },
+  })
+}
+
+/** A log of two closed segments and an open one. */
+async function openFilled(directory: LogDirectory, topic: string, topicId: string): Promise<PartitionLog> {
+  const log = await directory.openPartition({
+    topic,
+    topicId,
+    partition: 0,
+    config: { ...DEFAULT_LOG_CONFIG, segmentBytes: 10_000 },
+    onProgress: () => {},
+    onEvent: () => {},
+  })
+  for (let at = 0; at < 5; at++) append(log, { valueBytes: 4_500 })
+  await directory.resources.scheduler.idle()
+  expect(log.segmentBaseOffsets).toEqual([0, 2, 4])
+  return log
+}
+
+describe('a scrub', () => {
+  it('goes on with the other logs when the one that it reads is deleted', async () => {
+    const machine = new SimMachine(1)
+    const errors: unknown[] = []
+    await machine.run(async () => {
+      const directory = await openDirectory(machine, errors)
+      await openFilled(directory, 'a-deleted', DELETED_ID)
+      const kept = await openFilled(directory, 'b-kept', TOPIC_ID)
+      machine.image.flipBit('data/topics/b-kept-0/00000000000000000000.log', 3_000, 1)
+      const scrubbing = directory.scrub()
+      // The first segment is read at once; the second waits for its share of the rate, and by then the log is gone.
+      await delay(machine.clock, 500)
+      await directory.deletePartition({ topic: 'a-deleted', topicId: DELETED_ID, partition: 0 })
+      await scrubbing
+      expect(kept.failure?.reason).toBe('CORRUPT_DATA')
+      expect(errors).toEqual([])
+      await directory.close()
+    })
+  })
+
+  it('that cannot read a log now tells so, and looks after the others', async () => {
+    const machine = new SimMachine(2)
+    const shortage = new NaruError('OVERLOADED', 'no descriptor is left')
+    const scrubbed: string[] = []
+    const errors: unknown[] = []
+    const log = (name: string, failure?: Error): Scrubbed => ({
+      name,
+      scrubSegment: async () => {
+        scrubbed.push(name)
+        if (failure) throw failure
+        return undefined
+      },
+    })
+    const scrubber = new LogScrubber({
+      clock: machine.clock,
+      logs: () => [log('a'), log('b', shortage), log('c')],
+      bytesPerSecond: SCRUB_BYTES_PER_SECOND,
+      restMs: 1_000,
+      onError: error => errors.push(error),
+    })
+    await machine.run(() => scrubber.pass())
+    expect(scrubbed).toEqual(['a', 'b', 'c'])
+    expect(errors).toEqual([shortage])
+  })
+})
