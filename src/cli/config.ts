@@ -7,12 +7,12 @@ import { addOutputOption, type OutputFlags } from './common-options.ts'
 import { type CliContext, say } from './context.ts'
 import { formatJson, formatTable } from './output.ts'
 
-/** A flag for each setting of a node, under a heading of their own in the help. */
-export function addSettingOptions(command: Command): Command {
+/** A flag for each setting of a node (but those of `except`), under a heading of their own in the help. */
+export function addSettingOptions(command: Command, except: ReadonlySet<string> = new Set()): Command {
   command.option('-c, --config <file>', 'settings file (default: naru.yaml, if there is one; NARU_CONFIG)')
-  for (const key of SETTING_KEYS) {
+  for (const key of SETTING_KEYS.filter(one => !except.has(one))) {
     const row: SettingRow = SETTINGS[key]
-    const preset = row.default === '' ? '' : ` (default: ${row.default})`
+    const preset = String(row.default) === '' ? '' : ` (default: ${String(row.default)})`
     command.addOption(
       new Option(`${flagOf(key)} <${row.type}>`, `${row.doc}${preset}`).helpGroup('Settings:'),
     )
@@ -21,18 +21,22 @@ export function addSettingOptions(command: Command): Command {
 }
 
 /** Settings as the flags of `addSettingOptions`, the environment and the file give them. */
-export function settingsOfCommand(
-  command: Command,
-  context: CliContext,
-  presets: Partial<Record<SettingKey, string>> = {},
-): ResolvedSettings {
+export function settingsOfCommand(command: Command, context: CliContext): CommandSettings {
   const given = command.opts<Record<string, string>>()
   const flags = new Map<SettingKey, string>()
   for (const key of SETTING_KEYS) {
-    const value = given[camelCase(key)] ?? presets[key]
+    const value = given[camelCase(key)]
     if (value !== undefined) flags.set(key, value)
   }
-  return loadSettings({ configFile: given['config'], environment: context.environment, flags })
+  const configFile = given['config']
+  const resolved = loadSettings({ configFile, environment: context.environment, flags })
+  const words = [...flags].flatMap(([key, value]) => [flagOf(key), value])
+  return { ...resolved, given: configFile === undefined ? words : ['--config', configFile, ...words] }
+}
+
+export interface CommandSettings extends ResolvedSettings {
+  /** What stood on the command line, for another process that is to read the same settings. */
+  readonly given: readonly string[]
 }
 
 export function addConfigCommands(program: Command, context: CliContext): void {

@@ -37,7 +37,7 @@ ${table(TOPIC_SETTING_KEYS.map(key => documentedTopicSetting(key, TOPIC_SETTINGS
 }
 
 function documented(key: string, row: SettingRow): DocumentedSetting {
-  const preset = row.default === '' ? '' : `\`${row.default}\``
+  const preset = String(row.default) === '' ? '' : `\`${String(row.default)}\``
   return { key, type: row.type, default: preset, limits: limitsOf(row), doc: row.doc }
 }
 

@@ -7,6 +7,8 @@
 const MIB = 1024 * 1024
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
+/** All of them must be there to make a cluster; more nodes than that join it later. */
+const PEERS_MAX = 100
 
 export const SETTINGS = {
   'node.id': integer(
@@ -24,9 +26,13 @@ export const SETTINGS = {
   ),
   'client.port': port(7450, 'Port of the gRPC API.'),
   'http.port': port(7451, 'Port of `/healthz` and `/readyz`.'),
+  'peer.port': port(7452, 'Port of the gRPC calls between nodes.'),
   'advertised.address': text(
     '',
-    `Host name or address that clients reach this node at. Empty: \`listen.address\`. \`\${NAME}\` is replaced by the environment variable NAME, as in \`\${HOSTNAME}.naru\`.`,
+    `Host name or address that clients and other nodes reach this node at. Empty: \`listen.address\`. \`\${NAME}\` is replaced by the environment variable NAME, as in \`\${HOSTNAME}.naru\`.`,
+  ),
+  'cluster.peers': addresses(
+    "Peers' addresses (`host:port`, the port being `peer.port`) of the nodes that make the cluster, separated by commas: the same list on each, this node included. The cluster is made once all of them are there, and never again; nodes that come later join through the ones listed. Empty: this node is a cluster of its own.",
   ),
   rack: text('', 'Failure domain of the node (a zone, a rack, a machine): replicas are spread over racks.'),
 
@@ -152,7 +158,7 @@ export const SETTINGS = {
 export type SettingKey = keyof typeof SETTINGS
 export const SETTING_KEYS = Object.keys(SETTINGS) as SettingKey[]
 
-export type SettingRow = IntegerRow | TextRow | FlagRow | ChoiceRow<string>
+export type SettingRow = IntegerRow | TextRow | AddressesRow | FlagRow | ChoiceRow<string>
 
 interface IntegerRow {
   readonly type: 'integer'
@@ -164,6 +170,13 @@ interface IntegerRow {
 interface TextRow {
   readonly type: 'text'
   readonly default: string
+  readonly doc: string
+}
+/** `host:port` each; sorted, none twice. */
+interface AddressesRow {
+  readonly type: 'addresses'
+  readonly default: readonly string[]
+  readonly max: number
   readonly doc: string
 }
 interface FlagRow {
@@ -188,6 +201,10 @@ function port(preset: number, doc: string): IntegerRow {
 
 function text(preset: string, doc: string): TextRow {
   return { type: 'text', default: preset, doc }
+}
+
+function addresses(doc: string): AddressesRow {
+  return { type: 'addresses', default: [], max: PEERS_MAX, doc }
 }
 
 function flag(preset: boolean, doc: string): FlagRow {

@@ -14,7 +14,9 @@ type SettingValue<Row> = Row extends { choices: readonly (infer Choice)[] }
     ? number
     : Row extends { type: 'boolean' }
       ? boolean
-      : string
+      : Row extends { type: 'addresses' }
+        ? readonly string[]
+        : string
 
 /** Raw values of one source by setting key: text from variables and flags, typed ones from YAML. */
 export type SettingSource = ReadonlyMap<string, GivenValue>
@@ -69,15 +71,24 @@ function conflicts(settings: Settings): string[] {
       `listen.address is ${settings['listen.address']}, which no client can connect to: set advertised.address to the name or address of this machine`,
     )
   }
-  const ports = [settings['client.port'], settings['http.port']]
-  if (ports[0] !== 0 && ports[0] === ports[1]) {
-    found.push(`client.port and http.port are both ${ports[0]}: give each its own`)
+  for (const [one, other] of PORT_PAIRS) {
+    if (settings[one] === 0 || settings[one] !== settings[other]) continue
+    found.push(`${one} and ${other} are both ${settings[one]}: give each its own`)
+  }
+  if (settings['cluster.peers'].length > 1 && settings['peer.port'] === 0) {
+    found.push('cluster.peers is set, but peer.port is 0 (any free one): others could not find this node')
   }
   atMost(settings, 'message.max.bytes', 'log.segment.bytes', found)
   atMost(settings, 'connections.per.address.max', 'connections.max', found)
   atMost(settings, 'connection.request.bytes.in.flight.max', 'request.bytes.in.flight.max', found)
   return found
 }
+
+const PORT_PAIRS = [
+  ['client.port', 'http.port'],
+  ['client.port', 'peer.port'],
+  ['http.port', 'peer.port'],
+] as const
 
 type IntegerKey = { [Key in SettingKey]: Settings[Key] extends number ? Key : never }[SettingKey]
 
@@ -102,6 +113,8 @@ function parseValue(row: SettingRow, raw: unknown): Parsed {
     case 'choice':
       if (typeof given === 'string' && row.choices.includes(given)) return { value: given }
       return { problem: `must be one of ${row.choices.join(', ')}` }
+    case 'addresses':
+      return parseAddresses(row, given)
     case 'text':
       return typeof given === 'string' || typeof given === 'number'
         ? { value: String(given) }
@@ -118,6 +131,27 @@ function parseInteger(row: SettingRow & { type: 'integer' }, given: unknown): Pa
   if (number > row.max) return { problem: `must be at most ${row.max}` }
   return { value: number }
 }
+
+function parseAddresses(row: SettingRow & { type: 'addresses' }, given: unknown): Parsed {
+  const entries = typeof given === 'string' ? (given === '' ? [] : given.split(',')) : given
+  if (!Array.isArray(entries)) return { problem: 'must be a list of host:port, separated by commas' }
+  if (entries.length > row.max) return { problem: `must list at most ${row.max} addresses` }
+  const found = new Set<string>()
+  for (const entry of entries) {
+    const address = typeof entry === 'string' ? entry.trim().toLowerCase() : String(entry)
+    const port = Number(ADDRESS.exec(address)?.[1])
+    if (!(port >= 1 && port <= 65_535) || address.length > ADDRESS_LENGTH_MAX)
+      return { problem: `${show(address)} is not host:port (an IPv6 address goes in brackets)` }
+    if (found.has(address)) return { problem: `it names ${address} twice` }
+    found.add(address)
+  }
+  return { value: Object.freeze([...found].sort()) }
+}
+
+/** A name, an IPv4 address, or an IPv6 one in brackets. */
+const ADDRESS = /^(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\]):(\d{1,5})$/
+/** A DNS name (253) and a port. */
+const ADDRESS_LENGTH_MAX = 260
 
 function unknownSetting(givenAs: string, key: string): string {
   const hint = didYouMean(key, SETTING_KEYS) || ' (docs/settings.md lists them all)'

@@ -72,6 +72,14 @@ describe('settings', () => {
     ['a: [', 'naru.yaml: '],
     ['listen.address: 0.0.0.0', 'set advertised.address'],
     ['client.port: 80\nhttp.port: 80', 'client.port and http.port are both 80'],
+    ['client.port: 80\npeer.port: 80', 'client.port and peer.port are both 80'],
+    ['cluster.peers: "a:1, b"', '"b" is not host:port'],
+    ['cluster.peers: "a:0"', '"a:0" is not host:port'],
+    ['cluster.peers: "a:70000"', '"a:70000" is not host:port'],
+    ['cluster.peers: "::1:7452"', 'is not host:port (an IPv6 address goes in brackets)'],
+    ['cluster.peers: "a:1,A:1"', 'it names a:1 twice'],
+    ['cluster.peers: 7', 'must be a list of host:port'],
+    ['cluster.peers: "a:1,b:1"\npeer.port: 0', 'peer.port is 0 (any free one): others could not find'],
     ['connections.max: 10', 'connections.per.address.max (1000) is above connections.max (10)'],
   ])('refuse %j', (yaml, message) => {
     expect(() => settingsOf({ yaml })).toThrow(message)
@@ -82,6 +90,15 @@ describe('settings', () => {
     expect(() => settingsOf({ yaml, environment: { NARU_RACKS: 'a' } })).toThrow(
       /client\.port in naru\.yaml.*http\.port in naru\.yaml.*NARU_RACKS \(did you mean "rack"\?\)/,
     )
+  })
+
+  it('take the peers as a text or as a list, in any order', () => {
+    const peers = ['[::1]:7452', 'naru-0.naru:7452', 'naru-1.naru:7452']
+    const yaml = 'cluster.peers: [naru-1.naru:7452, "Naru-0.naru:7452", "[::1]:7452"]'
+    const environment = { NARU_CLUSTER_PEERS: ' naru-1.naru:7452,[::1]:7452, naru-0.naru:7452' }
+    expect(settingsOf({ yaml }).settings['cluster.peers']).toEqual(peers)
+    expect(settingsOf({ environment }).settings['cluster.peers']).toEqual(peers)
+    expect(settingsOf({ environment: { NARU_CLUSTER_PEERS: '' } }).settings['cluster.peers']).toEqual([])
   })
 
   it('allow any free port for both ports', () => {
