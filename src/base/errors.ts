@@ -222,6 +222,19 @@ export const ERROR_CODES = {
     'none',
     'The node registered anew since: its older process must register again, or stop.',
   ),
+  NODE_REMOVED: row(
+    'FAILED_PRECONDITION',
+    false,
+    'none',
+    'The node was taken out of the cluster: it may join anew with an empty data directory.',
+  ),
+  NODE_NOT_REMOVABLE: row(
+    'FAILED_PRECONDITION',
+    false,
+    'none',
+    'Stop the node, and move or delete the replicas that the message names.',
+  ),
+  UNKNOWN_NODE: row('NOT_FOUND', false, 'none', 'Use a node that naru cluster nodes lists.'),
   INTERNAL: row(
     'INTERNAL',
     false,

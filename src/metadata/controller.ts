@@ -4,7 +4,8 @@ import type { MachineResult } from '../machine/state-machine.ts'
 import type { ControllerOptions } from './controller-options.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import { FEATURE_LEVEL_MAX, type MetadataRecord } from './metadata-record.ts'
-import { NodeControl, requireNode } from './node-control.ts'
+import { NodeControl } from './node-control.ts'
+import { requireNode } from './node-registration.ts'
 import { SettingsControl } from './settings-control.ts'
 import { TopicControl } from './topic-control.ts'
 
@@ -29,19 +30,6 @@ export class Controller {
     this.nodes = new NodeControl(image, options)
   }
 
-  /** The first records of a new cluster's log; none if the log has them. */
-  formCluster(clusterId: Uuid): MachineResult<MetadataRecord, { clusterId: Uuid }> {
-    const known = this.#image.clusterId
-    if (known !== undefined) return { records: [], response: { clusterId: known } }
-    return {
-      records: [
-        { type: 'featureLevel', version: 0, level: FEATURE_LEVEL_MAX },
-        { type: 'cluster', version: 0, clusterId },
-      ],
-      response: { clusterId },
-    }
-  }
-
   /** A block of producer ids for a node to hand out. No id is ever given twice, whatever becomes of the node. */
   allocateProducerIds(node: {
     nodeId: NodeId
@@ -55,5 +43,21 @@ export class Controller {
       records: [{ type: 'producerIds', version: 0, nodeId, nextProducerId }],
       response: { firstProducerId, count: PRODUCER_IDS_PER_BLOCK },
     }
+  }
+}
+
+/** The first records of a new cluster's log; none if the log has them. */
+export function formCluster(
+  image: MetadataImage,
+  clusterId: Uuid,
+): MachineResult<MetadataRecord, { clusterId: Uuid }> {
+  const known = image.clusterId
+  if (known !== undefined) return { records: [], response: { clusterId: known } }
+  return {
+    records: [
+      { type: 'featureLevel', version: 0, level: FEATURE_LEVEL_MAX },
+      { type: 'cluster', version: 0, clusterId },
+    ],
+    response: { clusterId },
   }
 }

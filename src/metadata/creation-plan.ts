@@ -3,8 +3,7 @@ import { NaruError } from '../base/errors.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord } from './metadata-record.ts'
 import { isActive } from './node-image.ts'
-import { Placement } from './placement.ts'
-import type { TopicView } from './topic-image.ts'
+import { allPartitions, Placement } from './placement.ts'
 import { topicCollisionKey } from './topic-name.ts'
 
 /** The nodes of each partition, preferred leader first. */
@@ -125,8 +124,4 @@ export interface WantedReplicas {
   readonly count: number
   readonly replicationFactor: number
   readonly assignments: Assignments | undefined
-}
-
-function* allPartitions(topics: Iterable<TopicView>) {
-  for (const topic of topics) for (const [, state] of topic.partitions()) yield state
 }

@@ -60,6 +60,10 @@ export interface NodeRegisteredRecord {
   readonly clientAddress: string
   /** `host:port` for the other nodes. */
   readonly peerAddress: string
+  /** Of Naru, as the process runs it. */
+  readonly release: string
+  /** Wall time of the controller. */
+  readonly registeredAtMs: number
 }
 
 /** The node may lead partitions and join ISRs. */
@@ -86,12 +90,16 @@ export interface NodeDrainingRecord {
   readonly nodeEpoch: Epoch
 }
 
-/** The node is no longer of this cluster. Its last epoch is remembered, so that epochs of its id only rise. */
+/**
+ * The node is no longer of this cluster, and in no list of replicas. Its last epoch is remembered, so that epochs of
+ * its id only rise, and its directory, which may not come back.
+ */
 export interface NodeRemovedRecord {
   readonly type: 'nodeRemoved'
   readonly version: 0
   readonly nodeId: NodeId
   readonly nodeEpoch: Epoch
+  readonly directoryId: Uuid
 }
 
 /** A new topic; its partitions follow in the same batch of records. */

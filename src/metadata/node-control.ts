@@ -1,12 +1,13 @@
-import type { Epoch, NodeId, Uuid } from '../base/brands.ts'
-import { NaruError } from '../base/errors.ts'
+import type { Epoch, NodeId, PartitionId, Uuid } from '../base/brands.ts'
 import type { MachineResult } from '../machine/state-machine.ts'
 import type { ControllerOptions } from './controller-options.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord, NodeRegisteredRecord } from './metadata-record.ts'
 import type { NodeImage } from './node-image.ts'
-import { elect, removeFromIsr } from './partition-election.ts'
+import { checkPlace, checkRegistration, type NodeRegistration, requireNode } from './node-registration.ts'
+import { elect, handOver, removeFromIsr } from './partition-election.ts'
 import { changePartitions, electionFacts, settingsOf } from './topic-elections.ts'
+import type { TopicView } from './topic-image.ts'
 
 /**
  * Handlers for nodes that come and go. Each returns one batch of records in which the node's state and its place
@@ -29,29 +30,35 @@ export class NodeControl {
    */
   register(
     request: NodeRegistration,
-    { isSessionAlive }: { isSessionAlive: boolean },
+    { isSessionAlive, wallMs }: { isSessionAlive: boolean; wallMs: number },
   ): MachineResult<MetadataRecord, { nodeEpoch: Epoch }> {
-    const { clusterId, ...registration } = request
-    const { nodeId, directoryId } = registration
-    this.#checkRegistration(request)
+    const { nodeId, directoryId, incarnation, rack, clientAddress, peerAddress, release } = request
+    checkRegistration(request, this.#image.clusterId)
     const before = this.#image.nodes.get(nodeId)
     const isSameDirectory = before?.directoryId === directoryId
-    if (before !== undefined && isSameDirectory && before.incarnation === registration.incarnation)
+    if (isSameDirectory && before.incarnation === incarnation)
       return { records: [], response: { nodeEpoch: before.nodeEpoch } }
-    if (before !== undefined && !isSameDirectory && isSessionAlive) throw nodeIdInUse(before)
+    checkPlace(this.#image, request, { isSessionAlive })
     const nodeEpoch = this.#image.nodes.lastEpoch(nodeId) + 1
-    const left = before === undefined ? [] : this.#leave(nodeId, { keepsRecords: isSameDirectory })
+    const left = this.#leave([nodeId], isSameDirectory ? heldBy(before, request) : () => false)
     const registered: NodeRegisteredRecord = {
       type: 'nodeRegistered',
       version: 0,
-      ...registration,
+      nodeId,
       nodeEpoch,
+      incarnation,
+      directoryId,
+      rack,
+      clientAddress,
+      peerAddress,
+      release,
+      registeredAtMs: wallMs,
     }
     return { records: [...left, registered], response: { nodeEpoch } }
   }
 
   /** The node has caught up with the metadata: it may lead, and leads what waits for it. */
-  unfence(node: { nodeId: NodeId; nodeEpoch: Epoch }): MachineResult<MetadataRecord, undefined> {
+  unfence(node: NodeRef): MachineResult<MetadataRecord, undefined> {
     const { nodeId, nodeEpoch } = node
     const registered = requireNode(this.#image, node)
     if (!registered.isFenced) return { records: [], response: undefined }
@@ -63,101 +70,113 @@ export class NodeControl {
   }
 
   /** The node's session is over: it leaves every ISR, and what it led gets other leaders where there are any. */
-  fence(node: { nodeId: NodeId; nodeEpoch: Epoch }): MachineResult<MetadataRecord, undefined> {
-    const { nodeId, nodeEpoch } = node
-    if (requireNode(this.#image, node).isFenced) return { records: [], response: undefined }
-    return {
-      records: [
-        { type: 'nodeFenced', version: 0, nodeId, nodeEpoch },
-        ...this.#leave(nodeId, { keepsRecords: true }),
-      ],
-      response: undefined,
-    }
+  fence(node: NodeRef): MachineResult<MetadataRecord, undefined> {
+    requireNode(this.#image, node)
+    return this.fenceAll([node])
   }
 
-  #leave(nodeId: NodeId, { keepsRecords }: { keepsRecords: boolean }): MetadataRecord[] {
-    const removal = { isRemoved: (other: NodeId) => other === nodeId, keepsRecords }
-    return [...this.#image.topics.all()].sort(byName).flatMap(topic => {
+  /**
+   * Of those that are still registered so. Nodes that went together (a rack, a switch) are fenced together: none of them
+   * is elected for a moment because another one went first.
+   */
+  fenceAll(nodes: readonly NodeRef[]): MachineResult<MetadataRecord, undefined> {
+    const gone = nodes.filter(({ nodeId, nodeEpoch }) => {
+      const node = this.#image.nodes.get(nodeId)
+      return node?.nodeEpoch === nodeEpoch && !node.isFenced
+    })
+    if (gone.length === 0) return { records: [], response: undefined }
+    const fenced = gone.map(
+      ({ nodeId, nodeEpoch }): MetadataRecord => ({ type: 'nodeFenced', version: 0, nodeId, nodeEpoch }),
+    )
+    const ids = gone.map(({ nodeId }) => nodeId)
+    return { records: [...fenced, ...this.#leave(ids, () => true)], response: undefined }
+  }
+
+  /**
+   * The node is about to stop (C11): what it leads goes to other replicas in sync, and it takes nothing new, until its
+   * next registration. It stays in the ISRs that it is in, so that nothing falls below its minimum before it must.
+   * Asked again, it moves what could not be moved before. The response: what the node still leads.
+   */
+  drain(node: NodeRef): MachineResult<MetadataRecord, { remaining: readonly LedPartition[] }> {
+    const { nodeId, nodeEpoch } = node
+    const { isDraining } = requireNode(this.#image, node)
+    const remaining: LedPartition[] = []
+    const moves = this.#topics().flatMap(topic => {
       const facts = electionFacts(this.#image, settingsOf(topic, this.#options.topicDefaults))
-      const factsThen = { ...facts, isActive: (other: NodeId) => other !== nodeId && facts.isActive(other) }
-      return changePartitions(topic, state => {
-        const isConcerned = state.isr.includes(nodeId) || state.elr.includes(nodeId)
-        return isConcerned ? removeFromIsr(state, removal, factsThen) : state
+      for (const [partition, state] of topic.partitions())
+        if (state.leader === nodeId && handOver(state, nodeId, facts) === state)
+          remaining.push({ topic: topic.name, topicId: topic.id, partition })
+      return changePartitions(topic, state => handOver(state, nodeId, facts))
+    })
+    const draining: MetadataRecord = { type: 'nodeDraining', version: 0, nodeId, nodeEpoch }
+    return { records: [...(isDraining ? [] : [draining]), ...moves], response: { remaining } }
+  }
+
+  /** `keeps`: what it acknowledged of the partition, it still has. */
+  #leave(nodeIds: readonly NodeId[], keeps: (of: ReplicaFacts) => boolean): MetadataRecord[] {
+    const isRemoved = (nodeId: NodeId) => nodeIds.includes(nodeId)
+    return this.#topics().flatMap(topic => {
+      const settings = settingsOf(topic, this.#options.topicDefaults)
+      const isCached = settings['write.caching']
+      const facts = electionFacts(this.#image, settings)
+      const factsThen = {
+        ...facts,
+        isActive: (nodeId: NodeId) => !isRemoved(nodeId) && facts.isActive(nodeId),
+      }
+      return changePartitions(topic, (state, partition) => {
+        if (!state.isr.some(isRemoved) && !state.elr.some(isRemoved)) return state
+        const isOnly = state.replicas.length === 1
+        const keepsRecords = keeps({ topicId: topic.id, partition, isCached, isOnly })
+        return removeFromIsr(state, { isRemoved, keepsRecords }, factsThen)
       })
     })
   }
 
   #electWith(nodeId: NodeId): MetadataRecord[] {
-    return [...this.#image.topics.all()].sort(byName).flatMap(topic => {
+    return this.#topics().flatMap(topic => {
       const facts = electionFacts(this.#image, settingsOf(topic, this.#options.topicDefaults))
       const factsThen = { ...facts, isActive: (other: NodeId) => other === nodeId || facts.isActive(other) }
       return changePartitions(topic, state => elect(state, factsThen))
     })
   }
 
-  #checkRegistration(request: NodeRegistration): void {
-    const { clusterId, nodeId, rack } = request
-    const known = this.#image.clusterId
-    if (clusterId !== known)
-      throw new NaruError(
-        'INVALID_CONFIG',
-        `node ${nodeId} belongs to cluster ${clusterId}, this is cluster ${known} (check cluster.peers and data.dir of the node)`,
-      )
-    if (!Number.isInteger(nodeId) || nodeId < 0 || nodeId > NODE_ID_MAX)
-      throw new NaruError('INVALID_CONFIG', `node.id ${nodeId} is not a whole number of 0 to ${NODE_ID_MAX}`)
-    if (rack.length > NAME_LENGTH_MAX)
-      throw new NaruError(
-        'INVALID_CONFIG',
-        `rack of node ${nodeId} is longer than ${NAME_LENGTH_MAX} characters`,
-      )
-    for (const address of [request.clientAddress, request.peerAddress])
-      if (address.length > ADDRESS_LENGTH_MAX || !/^\S+:\d{1,5}$/.test(address))
-        throw new NaruError(
-          'INVALID_CONFIG',
-          `address ${JSON.stringify(address.slice(0, 60))} of node ${nodeId} is not host:port (check advertised.address)`,
-        )
+  /** Records must not depend on the order of a map (see TimelineMap). */
+  #topics(): TopicView[] {
+    return [...this.#image.topics.all()].sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 }
 
-/** The node as registered with this epoch. Throws STALE_NODE_EPOCH: only its newest process may speak for it. */
-export function requireNode(
-  image: MetadataImage,
-  { nodeId, nodeEpoch }: { nodeId: NodeId; nodeEpoch: Epoch },
-): NodeImage {
-  const node = image.nodes.get(nodeId)
-  if (node !== undefined && node.nodeEpoch === nodeEpoch) return node
-  const found = node === undefined ? 'is not registered' : `is registered with epoch ${node.nodeEpoch}`
-  throw new NaruError(
-    'STALE_NODE_EPOCH',
-    `node ${nodeId} spoke with epoch ${nodeEpoch}, it ${found} (it must register again)`,
-  )
-}
-
-export interface NodeRegistration {
-  readonly clusterId: Uuid
+/** A node as one of its processes registered it. */
+export interface NodeRef {
   readonly nodeId: NodeId
-  readonly incarnation: Uuid
-  readonly directoryId: Uuid
-  readonly rack: string
-  readonly clientAddress: string
-  readonly peerAddress: string
+  readonly nodeEpoch: Epoch
 }
 
-/** Node ids are int32 on the wire and in protobuf. */
-const NODE_ID_MAX = 2 ** 31 - 1
-const NAME_LENGTH_MAX = 255
-/** A DNS name (253) and a port, or an IPv6 address in brackets. */
-const ADDRESS_LENGTH_MAX = 260
+export interface LedPartition {
+  readonly topic: string
+  readonly topicId: Uuid
+  readonly partition: PartitionId
+}
 
-function nodeIdInUse(node: NodeImage): NaruError {
-  return new NaruError(
-    'NODE_ID_IN_USE',
-    `node.id ${node.nodeId} is in use by the node at ${node.peerAddress} with another data directory (stop that one, or choose another node.id)`,
-    { details: { node_id: String(node.nodeId), directory_id: node.directoryId } },
+interface ReplicaFacts {
+  readonly topicId: Uuid
+  readonly partition: PartitionId
+  /** The topic acknowledges on page caches (`write.caching`). */
+  readonly isCached: boolean
+  /** The partition has one replica. */
+  readonly isOnly: boolean
+}
+
+/**
+ * What a node still has that comes back with its directory: all that it acknowledged, except partitions that are gone
+ * from it (A1), and what an unclean stop may have lost of a page cache (C10). A sole replica is taken as it is: nobody
+ * else could have more, and that is what `write.caching` with one replica means.
+ */
+function heldBy(before: NodeImage, request: NodeRegistration): (of: ReplicaFacts) => boolean {
+  const isClean = request.cleanStopEpoch === before.nodeEpoch
+  const missing = new Set(
+    request.missingPartitions?.map(({ topicId, partition }) => `${topicId} ${partition}`),
   )
-}
-
-/** Records must not depend on the order of a map (see TimelineMap). */
-function byName(a: { readonly name: string }, b: { readonly name: string }): number {
-  return a.name < b.name ? -1 : 1
+  return ({ topicId, partition, isCached, isOnly }) =>
+    !missing.has(`${topicId} ${partition}`) && (isClean || !isCached || isOnly)
 }

@@ -9,6 +9,10 @@ export interface NodeImage {
   readonly rack: string
   readonly clientAddress: string
   readonly peerAddress: string
+  /** Of Naru, as the node runs it. */
+  readonly release: string
+  /** Wall time of the controller that accepted the registration. */
+  readonly registeredAtMs: number
   /** Without a session: leads nothing, is in no ISR. */
   readonly isFenced: boolean
   /** About to stop: takes no new leadership and enters no ISR. */

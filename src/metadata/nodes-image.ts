@@ -1,16 +1,16 @@
 import { assert } from '../base/assert.ts'
-import type { Epoch, NodeId } from '../base/brands.ts'
+import type { Epoch, NodeId, Uuid } from '../base/brands.ts'
 import type { SnapshotRegistry } from '../machine/snapshot-registry.ts'
 import { TimelineMap } from '../machine/timeline-map.ts'
 import type { MetadataDelta } from './metadata-delta.ts'
-import type { MetadataRecord, NodeRegisteredRecord } from './metadata-record.ts'
+import type { MetadataRecord, NodeRegisteredRecord, NodeRemovedRecord } from './metadata-record.ts'
 import type { NodeImage } from './node-image.ts'
 
 /** The nodes of the cluster. Changed only by the `replay...` methods, which `MetadataImage.replay` calls. */
 export class NodesImage {
   readonly #nodes: TimelineMap<NodeId, NodeImage>
-  /** Last epochs of removed nodes: epochs of a node id never come again. */
-  readonly #removed: TimelineMap<NodeId, Epoch>
+  /** Epochs of a node id never come again, nor does the directory of a removed node. */
+  readonly #removed: TimelineMap<NodeId, RemovedNode>
 
   constructor(registry: SnapshotRegistry) {
     this.#nodes = new TimelineMap(registry)
@@ -32,27 +32,23 @@ export class NodesImage {
 
   /** The last epoch that this node id had, also if it was removed; 0: none. */
   lastEpoch(nodeId: NodeId): Epoch {
-    return this.#nodes.get(nodeId)?.nodeEpoch ?? this.#removed.get(nodeId) ?? 0
+    return this.#nodes.get(nodeId)?.nodeEpoch ?? this.#removed.get(nodeId)?.nodeEpoch ?? 0
+  }
+
+  /** The node as it was removed, unless it has registered again since. */
+  removed(nodeId: NodeId): RemovedNode | undefined {
+    return this.#removed.get(nodeId)
   }
 
   replayRegistered(record: NodeRegisteredRecord, delta?: MetadataDelta): void {
-    const { nodeId, nodeEpoch } = record
+    const { type: _type, version: _version, ...node } = record
+    const { nodeId, nodeEpoch } = node
     assert(
       nodeEpoch > this.lastEpoch(nodeId),
       `node ${nodeId}: epoch ${nodeEpoch} after ${this.lastEpoch(nodeId)}`,
     )
-    const { incarnation, directoryId, rack, clientAddress, peerAddress } = record
-    const addresses = { rack, clientAddress, peerAddress }
     this.#removed.delete(nodeId)
-    this.#nodes.set(nodeId, {
-      nodeId,
-      nodeEpoch,
-      incarnation,
-      directoryId,
-      ...addresses,
-      isFenced: true,
-      isDraining: false,
-    })
+    this.#nodes.set(nodeId, { ...node, isFenced: true, isDraining: false })
     delta?.onNodeChanged(nodeId)
   }
 
@@ -71,11 +67,12 @@ export class NodesImage {
   }
 
   /** In a snapshot it also stands for a node that was removed long ago. */
-  replayRemoved(record: { nodeId: NodeId; nodeEpoch: Epoch }, delta?: MetadataDelta): void {
-    assert(record.nodeEpoch >= this.lastEpoch(record.nodeId), `node ${record.nodeId}: its epoch went back`)
-    this.#nodes.delete(record.nodeId)
-    this.#removed.set(record.nodeId, record.nodeEpoch)
-    delta?.onNodeChanged(record.nodeId)
+  replayRemoved(record: NodeRemovedRecord, delta?: MetadataDelta): void {
+    const { nodeId, nodeEpoch, directoryId } = record
+    assert(nodeEpoch >= this.lastEpoch(nodeId), `node ${nodeId}: its epoch went back`)
+    this.#nodes.delete(nodeId)
+    this.#removed.set(nodeId, { nodeEpoch, directoryId })
+    delta?.onNodeChanged(nodeId)
   }
 
   clear(): void {
@@ -85,8 +82,8 @@ export class NodesImage {
 
   /** Records that make these nodes. */
   *records(): Iterable<MetadataRecord> {
-    for (const [nodeId, nodeEpoch] of [...this.#removed.entries()].sort((a, b) => a[0] - b[0]))
-      yield { type: 'nodeRemoved', version: 0, nodeId, nodeEpoch }
+    for (const [nodeId, removed] of [...this.#removed.entries()].sort((a, b) => a[0] - b[0]))
+      yield { type: 'nodeRemoved', version: 0, nodeId, ...removed }
     for (const { isFenced, isDraining, ...node } of this.all()) {
       const { nodeId, nodeEpoch } = node
       yield { type: 'nodeRegistered', version: 0, ...node }
@@ -94,4 +91,9 @@ export class NodesImage {
       if (isDraining) yield { type: 'nodeDraining', version: 0, nodeId, nodeEpoch }
     }
   }
+}
+
+interface RemovedNode {
+  readonly nodeEpoch: Epoch
+  readonly directoryId: Uuid
 }

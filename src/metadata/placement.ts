@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts'
 import type { NodeId } from '../base/brands.ts'
 import type { PartitionState } from './metadata-record.ts'
 import { isActive, type NodeImage } from './node-image.ts'
+import type { TopicView } from './topic-image.ts'
 
 /**
  * Chooses the nodes of new partitions, one partition after another: racks first, then fewest replicas, then
@@ -44,6 +45,15 @@ export class Placement {
     return replicas.map(load => load.nodeId)
   }
 
+  /** A node to hold the partition beside these; undefined: there is no other. */
+  placeAnother(replicas: readonly NodeId[]): NodeId | undefined {
+    const chosen = this.#nodes.filter(load => replicas.includes(load.nodeId))
+    if (chosen.length === 0 || chosen.length === this.#nodes.length) return undefined
+    const another = this.#next(chosen)
+    another.replicaCount++
+    return another.nodeId
+  }
+
   #next(chosen: readonly Load[]): Load {
     let best: Load | undefined
     for (const candidate of this.#nodes) {
@@ -63,6 +73,10 @@ export class Placement {
     }
     ;(replicas[0] as Load).leaderCount++
   }
+}
+
+export function* allPartitions(topics: Iterable<TopicView>): Iterable<PartitionState> {
+  for (const topic of topics) for (const [, state] of topic.partitions()) yield state
 }
 
 interface Load {

@@ -1,3 +1,4 @@
+import type { PartitionId } from '../base/brands.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { PartitionChangedRecord, PartitionState } from './metadata-record.ts'
 import { isActive } from './node-image.ts'
@@ -17,11 +18,14 @@ export function electionFacts(image: MetadataImage, settings: TopicSettings): El
 /** The records of a change that is tried on every partition of a topic. */
 export function changePartitions(
   topic: TopicView,
-  change: (state: PartitionState) => PartitionState,
+  change: (state: PartitionState, partition: PartitionId) => PartitionState,
 ): PartitionChangedRecord[] {
   const records: PartitionChangedRecord[] = []
   for (const [partition, before] of topic.partitions()) {
-    const record = changeRecord({ topicId: topic.id, partition }, { before, after: change(before) })
+    const record = changeRecord(
+      { topicId: topic.id, partition },
+      { before, after: change(before, partition) },
+    )
     if (record !== undefined) records.push(record)
   }
   return records

@@ -1,10 +1,12 @@
 import { expect } from 'vitest'
 import type { MachineResult } from '../../src/machine/state-machine.ts'
-import { Controller } from '../../src/metadata/controller.ts'
+import { Controller, formCluster } from '../../src/metadata/controller.ts'
 import type { ControllerOptions } from '../../src/metadata/controller-options.ts'
 import { MetadataImage } from '../../src/metadata/metadata-image.ts'
 import type { MetadataRecord } from '../../src/metadata/metadata-record.ts'
 import type { NewTopic } from '../../src/metadata/topic-control.ts'
+
+export const WALL_MS = 1_700_000_000_000
 
 /** A controller over an image, whose results are replayed at once; `log` holds every record so far. */
 export class MetadataContext {
@@ -15,7 +17,7 @@ export class MetadataContext {
 
   constructor(options: Partial<ControllerOptions> = {}) {
     this.controller = new Controller(this.image, { nodesListed: 1, defaultPartitions: 3, ...options })
-    this.run(this.controller.formCluster('cluster'))
+    this.run(formCluster(this.image, 'cluster'))
   }
 
   run<T>(result: MachineResult<MetadataRecord, T>): T {
@@ -40,7 +42,9 @@ export class MetadataContext {
     more: { incarnation?: string; directoryId?: string; rack?: string; isSessionAlive?: boolean } = {},
   ): { nodeEpoch: number } {
     const { isSessionAlive = false, ...fields } = more
-    return this.run(this.controller.nodes.register(registration(nodeId, fields), { isSessionAlive }))
+    return this.run(
+      this.controller.nodes.register(registration(nodeId, fields), { isSessionAlive, wallMs: WALL_MS }),
+    )
   }
 
   create(topic: NewTopic): void {
@@ -73,6 +77,7 @@ export function registration(
     rack: '',
     clientAddress: `host-${nodeId}:7450`,
     peerAddress: `host-${nodeId}:7452`,
+    release: '0.1.0',
     ...more,
   }
 }

@@ -6,7 +6,10 @@ import type { MachineResult } from '../../src/machine/state-machine.ts'
 import type { MetadataDelta } from '../../src/metadata/metadata-delta.ts'
 import { MetadataImage } from '../../src/metadata/metadata-image.ts'
 import type { MetadataRecord } from '../../src/metadata/metadata-record.ts'
-import { contents, errorOf, imageOf, MetadataContext, registration } from './metadata-context.ts'
+import { removeNode } from '../../src/metadata/node-removal.ts'
+import { contents, errorOf, imageOf, MetadataContext, registration, WALL_MS } from './metadata-context.ts'
+
+const OPTIONS = { nodesListed: 3, defaultPartitions: 3 }
 
 describe('MetadataImage', () => {
   it('is the same on every node that replays the same records, and comes back from a snapshot', () => {
@@ -251,7 +254,7 @@ function resultOf(
     case 'register': {
       const directoryId = b === 0 ? 'new' : 'kept'
       const fields = registration(node.nodeId, { incarnation: `incarnation-${b}`, directoryId })
-      return controller.nodes.register(fields, { isSessionAlive: false })
+      return controller.nodes.register(fields, { isSessionAlive: false, wallMs: WALL_MS })
     }
     case 'unfence':
       return controller.nodes.unfence(node)
@@ -279,15 +282,9 @@ function resultOf(
     case 'producerIds':
       return controller.allocateProducerIds(node)
     case 'drain':
-      if (image.nodes.get(node.nodeId) === undefined) return undefined
-      return { records: [{ type: 'nodeDraining', version: 0, ...node }], response: undefined }
-    default: {
-      const hosts = [...image.topics.all()].some(topic =>
-        [...topic.partitions()].some(([, state]) => state.replicas.includes(node.nodeId)),
-      )
-      if (image.nodes.get(node.nodeId) === undefined || hosts) return undefined
-      return { records: [{ type: 'nodeRemoved', version: 0, ...node }], response: undefined }
-    }
+      return controller.nodes.drain(node)
+    default:
+      return removeNode(image, OPTIONS, { nodeId: node.nodeId, force: b % 2 === 1, isSessionAlive: false })
   }
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { contents, errorOf, MetadataContext, registration } from './metadata-context.ts'
+import { formCluster } from '../../src/metadata/controller.ts'
+import { contents, errorOf, MetadataContext, registration, WALL_MS } from './metadata-context.ts'
 
 describe('registering a node', () => {
   it('gives exactly this record, fenced until it has caught up', () => {
@@ -7,9 +8,11 @@ describe('registering a node', () => {
     const { clusterId, ...fields } = registration(1, { rack: 'a' })
     const { records, response } = context.controller.nodes.register(
       { clusterId, ...fields },
-      { isSessionAlive: false },
+      { isSessionAlive: false, wallMs: WALL_MS },
     )
-    expect(records).toEqual([{ type: 'nodeRegistered', version: 0, ...fields, nodeEpoch: 1 }])
+    expect(records).toEqual([
+      { type: 'nodeRegistered', version: 0, ...fields, nodeEpoch: 1, registeredAtMs: WALL_MS },
+    ])
     expect(response).toEqual({ nodeEpoch: 1 })
     context.run({ records, response })
     expect(context.image.nodes.get(1)).toMatchObject({ isFenced: true, isDraining: false, rack: 'a' })
@@ -68,15 +71,23 @@ describe('registering a node', () => {
     [{ nodeId: -1 }, 'INVALID_CONFIG: node.id -1 is not a whole number of 0 to 2147483647'],
   ])('refuses %.40j', (fields, error) => {
     const { nodes } = new MetadataContext().controller
-    expect(errorOf(() => nodes.register({ ...registration(1), ...fields }, { isSessionAlive: false }))).toBe(
-      error,
-    )
+    expect(
+      errorOf(() =>
+        nodes.register({ ...registration(1), ...fields }, { isSessionAlive: false, wallMs: WALL_MS }),
+      ),
+    ).toBe(error)
   })
 
   it('never gives an epoch of a removed node again, also after a snapshot', () => {
     const context = new MetadataContext().addNodes(1)
     context.register(1, { incarnation: 'second' })
-    context.image.replay({ type: 'nodeRemoved', version: 0, nodeId: 1, nodeEpoch: 2 })
+    context.image.replay({
+      type: 'nodeRemoved',
+      version: 0,
+      nodeId: 1,
+      nodeEpoch: 2,
+      directoryId: 'old',
+    })
     context.image.restore({ records: contents(context.image), endIndex: 9 })
     expect(context.register(1)).toEqual({ nodeEpoch: 3 })
   })
@@ -152,7 +163,7 @@ describe('forming a cluster', () => {
       { type: 'featureLevel', version: 0, level: 1 },
       { type: 'cluster', version: 0, clusterId: 'cluster' },
     ])
-    expect(context.controller.formCluster('another')).toEqual({
+    expect(formCluster(context.image, 'another')).toEqual({
       records: [],
       response: { clusterId: 'cluster' },
     })

@@ -76,7 +76,8 @@ function nodes(count: number): NodeImage[] {
 function node(nodeId: number, more: Partial<NodeImage> = {}): NodeImage {
   const ids = { nodeEpoch: 1, incarnation: 'i', directoryId: 'd' }
   const addresses = { rack: '', clientAddress: 'h:1', peerAddress: 'h:2' }
-  return { nodeId, ...ids, ...addresses, isFenced: false, isDraining: false, ...more }
+  const facts = { release: '0.1.0', registeredAtMs: 0 }
+  return { nodeId, ...ids, ...addresses, ...facts, isFenced: false, isDraining: false, ...more }
 }
 
 /** Difference between the most and the least often used of nodes 1 ... n. */

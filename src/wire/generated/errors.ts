@@ -52,6 +52,9 @@ export type ErrorReason =
   | 'STALE_NODE_EPOCH'
   | 'UNKNOWN_SERVICE'
   | 'CONTROLLER_NOT_AVAILABLE'
+  | 'NODE_REMOVED'
+  | 'NODE_NOT_REMOVABLE'
+  | 'UNKNOWN_NODE'
 
 export type Outcome = 'UNKNOWN' | 'NONE'
 

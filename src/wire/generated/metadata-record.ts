@@ -38,6 +38,8 @@ export interface NodeRegisteredRecord {
   readonly rack: string
   readonly clientAddress: string
   readonly peerAddress: string
+  readonly release: string
+  readonly registeredAtMs: number
 }
 
 export interface NodeUnfencedRecord {
@@ -58,6 +60,7 @@ export interface NodeDrainingRecord {
 export interface NodeRemovedRecord {
   readonly nodeId: number
   readonly nodeEpoch: number
+  readonly directoryId: string
 }
 
 export interface TopicRecord {
