@@ -9,11 +9,11 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freePortBase } from './cli/dev/dev-terminal.ts'
 import { comparable, consoleCommands } from './docs/console-block.ts'
 import { codeBlocks } from './docs/markdown.ts'
 import { Shell } from './docs/shell.ts'
@@ -25,26 +25,22 @@ import { Shell } from './docs/shell.ts'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const TIMEOUT_MS = 120_000
-
-/** What a shell says, some time later, of a process that was killed. */
-const JOB_ENDED = /^bash: line \d+: +\d+ (Killed|Terminated)\b/
+const NODES = 3
+const ONE_NODE = 'node bin/naru.js dev --nodes 1 --data one'
 
 const clone = realpathSync(mkdtempSync(join(tmpdir(), 'naru-readme-')))
 let environment: NodeJS.ProcessEnv
-let address: string
+let portBase: number
 let shell: Shell
-let node: ChildProcess | undefined
+let running: ChildProcess | undefined
 
 beforeAll(async () => {
   const names = ['bin', 'dist', 'docs', 'examples', 'node_modules', 'package.json', 'proto', 'test']
   for (const name of names) symlinkSync(join(ROOT, name), join(clone, name))
-  const [clientPort, httpPort] = await freePorts()
-  address = `127.0.0.1:${clientPort}`
+  portBase = await freePortBase(NODES)
   environment = {
     ...withoutNaru(process.env),
-    NARU_CLIENT_PORT: String(clientPort),
-    NARU_HTTP_PORT: String(httpPort),
-    NARU_BOOTSTRAP: address,
+    NARU_BOOTSTRAP: `127.0.0.1:${portBase}`,
     // The machine that runs the tests may be nearly full: what the node does then is tested elsewhere.
     NARU_DISK_FREE_MIN: '0',
   }
@@ -53,7 +49,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await shell.close()
-  await stopNode()
+  await stopDev()
   rmSync(clone, { recursive: true, force: true })
 })
 
@@ -72,23 +68,19 @@ describe('the README', () => {
   })
 
   it('runs its five minutes', { timeout: TIMEOUT_MS }, async () => {
-    await withNode(() => runConsole('Five minutes'))
+    await withDev(ONE_NODE, () => runConsole('Five minutes'))
   })
 
   it('survives what it does to the node', { timeout: TIMEOUT_MS }, async () => {
-    try {
-      await runConsole('Kill it')
-    } finally {
-      await shell.run('kill $!; wait')
-    }
+    await withDev(ONE_NODE, () => runConsole('Kill it'))
   })
 
   it('has TypeScript that compiles and prints what it says', { timeout: TIMEOUT_MS }, async () => {
-    await withNode(() => runTypeScript('From TypeScript and JavaScript'))
+    await withDev(ONE_NODE, () => runTypeScript('From TypeScript and JavaScript'))
   })
 
   it('calls the API without the SDK', { timeout: TIMEOUT_MS }, async () => {
-    await withNode(() => runConsole('From any other language'))
+    await withDev(ONE_NODE, () => runConsole('From any other language'))
   })
 
   it('has no other block that nobody runs', () => {
@@ -109,7 +101,7 @@ async function runConsole(title: string): Promise<void> {
     expect(block.language).toBe('console')
     for (const { command, output } of consoleCommands(block.text)) {
       const ran = await shell.run(here(command))
-      const printed = ran.output.split('\n').filter(line => line !== '' && !JOB_ENDED.test(line))
+      const printed = ran.output.split('\n').filter(line => line !== '')
       expect(printed.map(comparable), command).toEqual(output.map(comparable))
       expect(ran.status, command).toBe(0)
     }
@@ -142,19 +134,21 @@ function execute(script: string, flags: readonly string[], cwd: string): string 
   return ran.stdout
 }
 
-/** With the node that `npm start` runs, stopped as Ctrl-C does. */
-async function withNode(work: () => void | Promise<void>): Promise<void> {
-  await startNode()
+/** With the nodes that a command of the README runs, stopped as Ctrl-C does. */
+async function withDev(command: string, work: () => void | Promise<void>): Promise<void> {
+  expect(README).toContain(command)
+  await startDev(command.split(' ').slice(1))
   try {
     await work()
   } finally {
-    await stopNode()
+    await stopDev()
   }
 }
 
-async function startNode(): Promise<void> {
-  const started = spawn(process.execPath, ['bin/naru.js', 'dev'], { cwd: clone, env: environment })
-  node = started
+async function startDev(words: readonly string[]): Promise<void> {
+  const parameters = [...words, '--port-base', String(portBase)]
+  const started = spawn(process.execPath, parameters, { cwd: clone, env: environment })
+  running = started
   let printed = ''
   await new Promise<void>((resolve, reject) => {
     const onText = (text: Buffer) => {
@@ -163,16 +157,16 @@ async function startNode(): Promise<void> {
     }
     started.stdout.on('data', onText)
     started.stderr.on('data', onText)
-    started.once('exit', () => reject(new Error(`the node ended: ${printed}`)))
+    started.once('exit', () => reject(new Error(`naru dev ended: ${printed}`)))
   })
 }
 
-async function stopNode(): Promise<void> {
-  if (!node || node.exitCode !== null) return
-  const exited = once(node, 'exit')
-  node.kill('SIGINT')
+async function stopDev(): Promise<void> {
+  if (!running || running.exitCode !== null) return
+  const exited = once(running, 'exit')
+  running.kill('SIGINT')
   expect(await exited).toEqual([0, null])
-  node = undefined
+  running = undefined
 }
 
 /** The blocks under a heading. */
@@ -182,22 +176,13 @@ function section(title: string) {
   return codeBlocks(text ?? '')
 }
 
+/** With the ports that are used here instead of 7450, 7460 and so on. */
 function here(text: string): string {
-  return text.replaceAll('127.0.0.1:7450', address)
+  return text.replaceAll(/\b(127\.0\.0\.1|localhost):74([5-9]\d)\b/g, (_, host: string, port: string) => {
+    return `${host}:${portBase + Number(port) - 50}`
+  })
 }
 
 function withoutNaru(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(variables).filter(([name]) => !name.startsWith('NARU_')))
-}
-
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()]
-  const ports: number[] = []
-  for (const server of servers) {
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    ports.push((server.address() as { port: number }).port)
-  }
-  for (const server of servers) server.close()
-  return [ports[0] ?? 0, ports[1] ?? 0]
 }

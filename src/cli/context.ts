@@ -1,6 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
 import type { Client } from '../client/index.ts'
-import type { NodeAddresses } from '../server/node.ts'
 import type { Settings } from '../server/settings.ts'
 
 /** What a command touches of the world; main.ts fills it from the process, tests from memory. */
@@ -13,16 +12,14 @@ export interface CliContext {
   readonly stderr: Writable & { readonly isTTY?: boolean }
   /** How this program is called, for hints: `naru`, or `node bin/naru.js`. */
   readonly command: string
+  /** The same for processes that this one starts: program and arguments. */
+  readonly program: readonly string[]
   readonly connect: (bootstrap: string[]) => Promise<Client>
   /** Runs a node until it is told to stop. */
-  readonly runNode: (settings: Settings, options?: RunOptions) => Promise<void>
+  readonly runNode: (settings: Settings) => Promise<void>
   readonly monotonicMs: () => number
   /** Calls back once at the first SIGINT or SIGTERM; a second one ends the process as usual. */
   readonly onInterrupt: (callback: () => void) => void
-}
-
-export interface RunOptions {
-  readonly onReady?: (addresses: NodeAddresses) => void
 }
 
 export function say(stream: Writable, line: string): void {

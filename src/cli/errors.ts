@@ -7,6 +7,17 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
+/** The command did not do its work, for a reason that is none of the cluster's: told in one sentence, too. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError'
+  readonly exitCode: number
+
+  constructor(message: string, exitCode: number) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}
+
 /** What to print on standard error, and the exit code, for whatever a command threw. */
 export function explain(thrown: unknown): { message: string | undefined; exitCode: number } {
   // Commander has printed its own message by now; --help and --version end this way too.
@@ -14,6 +25,7 @@ export function explain(thrown: unknown): { message: string | undefined; exitCod
     return { message: undefined, exitCode: thrown.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage }
   }
   if (thrown instanceof UsageError) return { message: thrown.message, exitCode: EXIT_CODES.usage }
+  if (thrown instanceof CommandError) return { message: thrown.message, exitCode: thrown.exitCode }
   if (thrown instanceof NaruError) {
     return { message: `${thrown.message} (${thrown.reason})`, exitCode: exitCodeOf(thrown) }
   }

@@ -14,6 +14,7 @@ const context: CliContext = {
   stdout: process.stdout,
   stderr: process.stderr,
   command: commandName(process.argv[1] ?? 'naru'),
+  program: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
   connect: bootstrap => connect(bootstrap),
   runNode,
   monotonicMs: () => performance.now(),

@@ -3,12 +3,13 @@ import { VERSION } from '../server/version.ts'
 import { addConfigCommands } from './config.ts'
 import { addConsumeCommand } from './consume.ts'
 import { type CliContext, say } from './context.ts'
+import { addDevCommands } from './dev.ts'
 import { explain } from './errors.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { addLogCommands } from './log.ts'
 import { addPerfCommands } from './perf.ts'
 import { addProduceCommand } from './produce.ts'
-import { addDevCommand, addServerCommand } from './server.ts'
+import { addServerCommand } from './server.ts'
 import { addTopicsCommands } from './topics.ts'
 
 /** Runs one command line (without `node` and the script) and returns the exit code. */
@@ -37,7 +38,7 @@ function makeProgram(context: CliContext): Command {
     })
   // Added after the settings above, which each command takes over when it is made.
   addServerCommand(program, context)
-  addDevCommand(program, context)
+  addDevCommands(program, context)
   addTopicsCommands(program, context)
   addProduceCommand(program, context)
   addConsumeCommand(program, context)

@@ -1,19 +1,20 @@
 import pino from 'pino'
-import { Node, type NodeAddresses } from './node.ts'
+import { Node } from './node.ts'
 import type { Settings } from './settings.ts'
 
 /** Exit codes of a node that ends by itself: one for each kind of cause, so that scripts can tell. */
 const EXIT_BUG = 70
 const EXIT_DISK_FAILED = 74
+const EXIT_LEFT_ALONE = 75
+/** Beyond the drain, for the sync of the files. */
+const LEFT_ALONE_STOP_MS = 10_000
 
 /**
  * Runs a node in this process until SIGTERM or SIGINT, then stops it in order. A second signal ends it at once.
- * A broken invariant or a failed disk ends the process: state that may be wrong serves nobody.
+ * A broken invariant or a failed disk ends the process: state that may be wrong serves nobody. A process that was
+ * started with a channel to its parent (`naru dev`) also stops when that channel closes: nobody is left to stop it.
  */
-export async function runNode(
-  settings: Settings,
-  options: { onReady?: (addresses: NodeAddresses) => void } = {},
-): Promise<void> {
+export async function runNode(settings: Settings): Promise<void> {
   const logger = pino(
     { level: settings['log.level'], base: { node: settings['node.id'] } },
     pino.destination({ dest: 2, sync: true }),
@@ -28,8 +29,8 @@ export async function runNode(
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
   // From here on, so that a signal that comes during the start or right after it is an orderly stop, too.
-  const stopped = stopSignal()
-  const node = await Node.start({
+  const stopped = Promise.race([stopSignal(), parentGone(settings['drain.timeout.ms'] + LEFT_ALONE_STOP_MS)])
+  const node = new Node({
     settings,
     logger,
     onFailed: error => {
@@ -37,10 +38,13 @@ export async function runNode(
       process.exit(EXIT_DISK_FAILED)
     },
   })
-  logger.info({ ...node.addresses, dataDirectory: settings['data.dir'] }, 'the node serves')
-  options.onReady?.(node.addresses)
-  const signal = await stopped
-  logger.info({ signal }, 'the node stops in order')
+  const started = node.start()
+  // A start may have to wait for others; a stop that comes meanwhile makes it fail.
+  const isUp = await Promise.race([started.then(() => true), stopped.then(() => false)])
+  if (isUp) logger.info({ ...node.addresses, dataDirectory: settings['data.dir'] }, 'the node serves')
+  else started.catch(() => {})
+  const cause = await stopped
+  logger.info({ cause }, 'the node stops in order')
   await node.stop()
   logger.info({}, 'the node has stopped')
 }
@@ -53,5 +57,23 @@ function stopSignal(): Promise<NodeJS.Signals> {
         process.once(signal, () => process.exit(signal === 'SIGTERM' ? 143 : 130))
       })
     }
+  })
+}
+
+const PARENT_GONE = 'the parent process is gone'
+
+/** Never resolves in a process that was started without a channel to its parent. */
+function parentGone(stopTimeoutMs: number): Promise<typeof PARENT_GONE> {
+  return new Promise(resolve => {
+    if (process.send === undefined) return
+    const onGone = () => {
+      resolve(PARENT_GONE)
+      // Nobody is there to notice a start or a stop that hangs.
+      setTimeout(() => process.exit(EXIT_LEFT_ALONE), stopTimeoutMs).unref()
+    }
+    if (!process.connected) return onGone()
+    process.once('disconnect', onGone)
+    // Listening must not keep a process alive that has stopped for another reason.
+    process.channel?.unref()
   })
 }

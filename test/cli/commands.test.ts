@@ -37,15 +37,13 @@ async function naru(
     stdout,
     stderr,
     command: 'naru',
+    program: [],
     connect: async bootstrap => {
       bootstraps.push(bootstrap)
       await options.beforeConnect
       return client.asClient()
     },
-    runNode: async (settings, { onReady } = {}) => {
-      client.calls.push(['runNode', settings])
-      onReady?.({ client: `127.0.0.1:${settings['client.port']}`, http: '127.0.0.1:7451' })
-    },
+    runNode: async settings => void client.calls.push(['runNode', settings]),
     monotonicMs: () => 0,
     onInterrupt: () => {},
   }
@@ -283,11 +281,6 @@ describe('a node', () => {
     await naru(['server', '--config', file, '--http-port', '3', '--data-dir', directory], { environment })
     const [, settings] = client.calls[0] as [string, Record<string, unknown>]
     expect(settings).toMatchObject({ rack: 'a', 'client.port': 2, 'http.port': 3, 'data.dir': directory })
-  })
-
-  it('for trying out says what to try, with the address that it really has', async () => {
-    expect((await naru('dev')).out).toContain('  naru topics create logs --partitions 3\n')
-    expect((await naru('dev --client-port 9')).out).toContain('NARU_BOOTSTRAP=127.0.0.1:9 naru produce logs')
   })
 
   it('refuses wrong settings in one sentence', async () => {

@@ -22,6 +22,7 @@ async function perf(line: string) {
     stdout,
     stderr,
     command: 'naru',
+    program: [],
     connect: async () => client.asClient(),
     runNode: async () => {},
     monotonicMs: () => {

@@ -18,6 +18,8 @@ export function comparable(line: string): string {
   return line
     .replace(/ in [\d.]+ s \(.*\)$/, ' in SECONDS s (RATES)')
     .replace(/\bid [\w-]{22}\b/, 'id ID')
+    .replace(/\bpid \d+/, 'pid PID')
+    .replace(/ready after [\d.]+ s/, 'ready after SECONDS s')
     .replace(/"timestampMs":\d+/, '"timestampMs":MS')
     .replace(/"value":".*"/, '"value":TEXT')
     .replace(/^( *offsets) .*( compression \w+) .*/, '$1$2')
