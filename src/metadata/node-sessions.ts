@@ -1,0 +1,155 @@
+import { assert } from '../base/assert.ts'
+import type { Epoch, NodeId } from '../base/brands.ts'
+import type { NodeRef } from './node-control.ts'
+
+export interface SessionTiming {
+  /** `node.session.timeout.ms`: a node that is not heard for so long is fenced. */
+  readonly sessionTimeoutMs: number
+  /** For a node whose session stream closed, which is how a killed process shows: not heard and not back for so long. */
+  readonly disconnectGraceMs: number
+  /** Between two ticks of the judge. One that comes later than twice that was stalled. */
+  readonly tickMs: number
+}
+
+export const SESSION_TIMING: SessionTiming = { sessionTimeoutMs: 2000, disconnectGraceMs: 300, tickMs: 50 }
+
+/**
+ * Which nodes live, as the controller judges them during one leadership. A session belongs to a node epoch, so that the
+ * answers of a restarted process do not keep the one before it alive. It is kept alive by the node's Raft answers; the
+ * end of its stream shortens the wait, because a process that was killed closes its connections and answers no more,
+ * while one that only lost a connection goes on answering and dials again.
+ *
+ * A8: deadlines are judged by `judge`, which the owner calls after a turn that has read the sockets, following a `tick`.
+ * What a tick comes late, this process stood still, and the others may have spoken meanwhile: it is added to all deadlines.
+ * A new leadership begins with a full session for every node that is not fenced. Only the deposed leader's node counts
+ * from when that leader was last heard, yet has the grace to show itself.
+ *
+ * Pure. All times are of this process's monotonic clock.
+ */
+export class NodeSessions {
+  readonly #timing: SessionTiming
+  readonly #sessions = new Map<NodeId, NodeSession>()
+  #tickMs: number
+  #isJudgeable = false
+
+  constructor(options: {
+    readonly nowMs: number
+    /** Those that are registered and not fenced. */
+    readonly nodes: readonly NodeRef[]
+    readonly deposed?: { readonly nodeId: NodeId; readonly heardMs: number } | undefined
+    readonly timing?: Partial<SessionTiming>
+  }) {
+    const { nowMs, nodes, deposed } = options
+    this.#timing = { ...SESSION_TIMING, ...options.timing }
+    const { sessionTimeoutMs, disconnectGraceMs } = this.#timing
+    this.#tickMs = nowMs
+    for (const { nodeId, nodeEpoch } of nodes) {
+      const isDeposed = nodeId === deposed?.nodeId
+      const earliestMs = nowMs + Math.min(0, disconnectGraceMs - sessionTimeoutMs)
+      const heardMs = isDeposed ? Math.min(nowMs, Math.max(deposed.heardMs, earliestMs)) : nowMs
+      this.#sessions.set(nodeId, newSession(nodeEpoch, heardMs))
+    }
+  }
+
+  /** The node has registered over a stream that is open now. */
+  open({ nodeId, nodeEpoch }: NodeRef, nowMs: number): void {
+    this.#sessions.set(nodeId, newSession(nodeEpoch, nowMs))
+  }
+
+  /** The stream of that session was seen to close. */
+  close(node: NodeRef, nowMs: number): void {
+    const session = this.#find(node)
+    if (session) session.closedMs ??= nowMs
+  }
+
+  /** A Raft answer of that very process. Answers come with each heartbeat, so this is told again and again. */
+  heard(node: NodeRef, atMs: number): void {
+    const session = this.#find(node)
+    if (!session) return
+    session.heardMs = Math.max(session.heardMs, atMs)
+    session.isReported = true
+  }
+
+  /** It was heard since its session was opened: the way from it to here works. */
+  isReported(node: NodeRef): boolean {
+    return this.#find(node)?.isReported ?? false
+  }
+
+  isAlive(nodeId: NodeId, nowMs: number): boolean {
+    const session = this.#sessions.get(nodeId)
+    return session !== undefined && nowMs < this.#deadlineMs(session)
+  }
+
+  /** The node has left, or is fenced. A session that was opened anew since it was judged stays. */
+  end(node: NodeRef, { onlyIfDue = false } = {}): void {
+    const session = this.#find(node)
+    if (session && (session.isDue || !onlyIfDue)) this.#sessions.delete(node.nodeId)
+  }
+
+  /** What `judge` told could not be done: it will tell it again. */
+  retry(node: NodeRef): void {
+    const session = this.#find(node)
+    if (session) session.isDue = false
+  }
+
+  /** A timer of the judge fired. */
+  tick(nowMs: number): void {
+    assert(nowMs >= this.#tickMs, 'a monotonic clock went back')
+    const lateMs = nowMs - this.#tickMs - this.#timing.tickMs
+    this.#tickMs = nowMs
+    this.#isJudgeable = true
+    if (lateMs > this.#timing.tickMs) this.#forgive({ stalledMs: lateMs, nowMs })
+  }
+
+  /** After the turn of a tick. The sessions that have just ended; each is told once. */
+  judge(nowMs: number): NodeRef[] {
+    // Long after its tick, what the sockets hold may be unread: the next tick finds how long this process stood still.
+    const isFresh = this.#isJudgeable && nowMs - this.#tickMs <= this.#timing.disconnectGraceMs / 2
+    this.#isJudgeable = false
+    if (!isFresh) return []
+    const due: NodeRef[] = []
+    for (const [nodeId, session] of this.#sessions) {
+      if (session.isDue || nowMs < this.#deadlineMs(session)) continue
+      session.isDue = true
+      due.push({ nodeId, nodeEpoch: session.nodeEpoch })
+    }
+    return due
+  }
+
+  #deadlineMs({ heardMs, closedMs }: NodeSession): number {
+    const { sessionTimeoutMs, disconnectGraceMs } = this.#timing
+    if (closedMs === undefined) return heardMs + sessionTimeoutMs
+    // A node that is heard and cannot get a stream for a whole session is of no use: ISR changes travel on it.
+    return Math.min(
+      heardMs + sessionTimeoutMs,
+      closedMs + sessionTimeoutMs,
+      Math.max(heardMs, closedMs) + disconnectGraceMs,
+    )
+  }
+
+  #forgive({ stalledMs, nowMs }: { stalledMs: number; nowMs: number }): void {
+    for (const session of this.#sessions.values()) {
+      session.heardMs = Math.min(nowMs, session.heardMs + stalledMs)
+      if (session.closedMs !== undefined) session.closedMs = Math.min(nowMs, session.closedMs + stalledMs)
+    }
+  }
+
+  #find({ nodeId, nodeEpoch }: NodeRef): NodeSession | undefined {
+    const session = this.#sessions.get(nodeId)
+    return session?.nodeEpoch === nodeEpoch ? session : undefined
+  }
+}
+
+interface NodeSession {
+  readonly nodeEpoch: Epoch
+  heardMs: number
+  /** The stream was seen to close then, and is not back. */
+  closedMs: number | undefined
+  isReported: boolean
+  /** Told by `judge`; nothing came of it yet. */
+  isDue: boolean
+}
+
+function newSession(nodeEpoch: Epoch, heardMs: number): NodeSession {
+  return { nodeEpoch, heardMs, closedMs: undefined, isReported: false, isDue: false }
+}
