@@ -57,7 +57,7 @@ export interface OpenedRaft {
  * repeated until it has succeeded once; what makes it a member's directory is the last file that is written.
  */
 export async function formatRaft(
-  options: Pick<OpenRaftOptions, 'resources' | 'directory'>,
+  options: { readonly resources: Pick<LogResources, 'disk'>; readonly directory: string },
   first: { self: MemberId; membership: Membership },
 ): Promise<void> {
   const { directory } = options

@@ -61,6 +61,10 @@ export interface PeerTiming {
   readonly tendMs: number
   /** Without a leader for so long, a node makes itself known again, and asks to join. */
   readonly leaderlessMs: number
+  /** A member without a leader for so long asks for its place again: it may have lost it. */
+  readonly lostMs: number
+  /** A voter heard within this is in contact: only then may another one be replaced. */
+  readonly contactMs: number
   /** A member that was not heard for so long may be replaced by the one that its node is now. */
   readonly silentMs: number
   /** A learner without a node is removed when it was not heard for so long. */
@@ -74,6 +78,8 @@ export const PEER_TIMING: PeerTiming = {
   campaignWaitMs: 2000,
   tendMs: 250,
   leaderlessMs: 1000,
+  lostMs: 5000,
+  contactMs: 500,
   silentMs: 2000,
   abandonedMs: 30_000,
 }

@@ -6,7 +6,6 @@ export interface Greeting {
   readonly directoryId: string
   readonly address: string
   readonly peers: readonly string[]
-  readonly nonce: string
   readonly clusterId?: string
   readonly memberId?: string
   readonly members: readonly KnownMember[]
@@ -37,6 +36,7 @@ export interface FoundingOffer {
 
 export interface GreetRequest {
   readonly greeting?: Greeting
+  readonly nonce: string
 }
 
 export interface GreetResponse {

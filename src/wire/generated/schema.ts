@@ -7,7 +7,7 @@ enum naru.internal.v1.RaftEntryKind 0:NOOP 1:COMMAND 2:CONFIG
 enum naru.v1.Acks 0:ALL 1:LEADER 2:NONE
 enum naru.v1.Effect 0:DENY 1:ALLOW
 enum naru.v1.ElectionKind 0:PREFERRED 1:UNCLEAN
-enum naru.v1.ErrorReason 0:UNSPECIFIED 1:INVALID_REQUEST 2:INVALID_TOPIC_NAME 3:INVALID_PARTITION_COUNT 4:INVALID_REPLICATION_FACTOR 5:UNKNOWN_SETTING 6:INVALID_SETTING 7:UNKNOWN_TOPIC 8:UNKNOWN_PARTITION 9:TOPIC_ALREADY_EXISTS 10:INVALID_BATCH 11:CORRUPT_BATCH 12:UNSUPPORTED_COMPRESSION 13:INVALID_TIMESTAMP 14:RECORD_TOO_LARGE 15:REQUEST_TOO_LARGE 16:RECORD_TOO_LARGE_FOR_CLIENT 17:OFFSET_OUT_OF_RANGE 18:OUT_OF_ORDER_SEQUENCE 19:PRODUCER_FENCED 20:UNKNOWN_PRODUCER_ID 21:UNKNOWN_OUTCOME 22:NOT_LEADER 23:FENCED_LEADER_EPOCH 24:LEADER_NOT_AVAILABLE 25:NOT_ENOUGH_REPLICAS 26:NOT_CONTROLLER 27:NODE_STARTING 28:NODE_DRAINING 29:CONNECTION_FAILED 30:DEADLINE_EXCEEDED 31:CANCELLED 32:OVERLOADED 33:DISK_FULL 34:STORAGE_OFFLINE 35:CORRUPT_DATA 36:READER_TOO_SLOW 37:NOT_IMPLEMENTED 38:DATA_DIRECTORY_IN_USE 39:DATA_DIRECTORY_VERSION 40:DATA_DIRECTORY_DAMAGED 41:INVALID_CONFIG 42:CLOSED 43:INTERNAL 44:UNAUTHENTICATED 45:PERMISSION_DENIED 46:QUORUM_CHANGE_REFUSED 47:NODE_ID_IN_USE 48:STALE_NODE_EPOCH 49:UNKNOWN_SERVICE 50:CONTROLLER_NOT_AVAILABLE 51:NODE_REMOVED 52:NODE_NOT_REMOVABLE 53:UNKNOWN_NODE
+enum naru.v1.ErrorReason 0:UNSPECIFIED 1:INVALID_REQUEST 2:INVALID_TOPIC_NAME 3:INVALID_PARTITION_COUNT 4:INVALID_REPLICATION_FACTOR 5:UNKNOWN_SETTING 6:INVALID_SETTING 7:UNKNOWN_TOPIC 8:UNKNOWN_PARTITION 9:TOPIC_ALREADY_EXISTS 10:INVALID_BATCH 11:CORRUPT_BATCH 12:UNSUPPORTED_COMPRESSION 13:INVALID_TIMESTAMP 14:RECORD_TOO_LARGE 15:REQUEST_TOO_LARGE 16:RECORD_TOO_LARGE_FOR_CLIENT 17:OFFSET_OUT_OF_RANGE 18:OUT_OF_ORDER_SEQUENCE 19:PRODUCER_FENCED 20:UNKNOWN_PRODUCER_ID 21:UNKNOWN_OUTCOME 22:NOT_LEADER 23:FENCED_LEADER_EPOCH 24:LEADER_NOT_AVAILABLE 25:NOT_ENOUGH_REPLICAS 26:NOT_CONTROLLER 27:NODE_STARTING 28:NODE_DRAINING 29:CONNECTION_FAILED 30:DEADLINE_EXCEEDED 31:CANCELLED 32:OVERLOADED 33:DISK_FULL 34:STORAGE_OFFLINE 35:CORRUPT_DATA 36:READER_TOO_SLOW 37:NOT_IMPLEMENTED 38:DATA_DIRECTORY_IN_USE 39:DATA_DIRECTORY_VERSION 40:DATA_DIRECTORY_DAMAGED 41:INVALID_CONFIG 42:CLOSED 43:INTERNAL 44:UNAUTHENTICATED 45:PERMISSION_DENIED 46:QUORUM_CHANGE_REFUSED 47:NODE_ID_IN_USE 48:STALE_NODE_EPOCH 49:UNKNOWN_SERVICE 50:CONTROLLER_NOT_AVAILABLE 51:NODE_REMOVED 52:NODE_NOT_REMOVABLE 53:UNKNOWN_NODE 54:UNKNOWN_GROUP 55:UNKNOWN_MEMBER 56:MEMBER_FENCED 57:PARTITION_NOT_OWNED 58:GROUP_NOT_EMPTY
 enum naru.v1.GroupState 0:UNKNOWN 1:EMPTY 2:RECONCILING 3:STABLE
 enum naru.v1.NodeState 0:UNKNOWN 1:FENCED 2:ACTIVE 3:DRAINING
 enum naru.v1.Operation 0:DESCRIBE 1:READ 2:WRITE 3:CREATE 4:DELETE 5:ALTER 6:ALL
@@ -48,9 +48,23 @@ message naru.internal.v1.ExchangeResponse 1:hello:naru.internal.v1.RaftHello?
 message naru.internal.v1.FeatureLevelRecord 1:level:int32
 message naru.internal.v1.Founder 1:nodeId:int32 2:directoryId:string 3:address:string 4:isVoter:bool
 message naru.internal.v1.FoundingOffer 1:nonce:string 2:founding:naru.internal.v1.ClusterFounding?
-message naru.internal.v1.GreetRequest 1:greeting:naru.internal.v1.Greeting?
+message naru.internal.v1.GreetRequest 1:greeting:naru.internal.v1.Greeting? 2:nonce:string
 message naru.internal.v1.GreetResponse 1:greeting:naru.internal.v1.Greeting? 2:offer:naru.internal.v1.FoundingOffer?
-message naru.internal.v1.Greeting 1:protocolVersion:int32 2:nodeId:int32 3:directoryId:string 4:address:string 5:peers:string* 6:nonce:string 7:clusterId:string? 8:memberId:string? 9:members:naru.internal.v1.KnownMember*
+message naru.internal.v1.Greeting 1:protocolVersion:int32 2:nodeId:int32 3:directoryId:string 4:address:string 5:peers:string* 6:clusterId:string? 7:memberId:string? 8:members:naru.internal.v1.KnownMember*
+message naru.internal.v1.GroupAssignmentTopic 1:topicId:string 2:partitions:int32* 3:assignedEpochs:int64* 4:revokingEpochs:int64*
+message naru.internal.v1.GroupAssignmentValue 1:memberEpoch:int64 2:topics:naru.internal.v1.GroupAssignmentTopic*
+message naru.internal.v1.GroupHeaderKey
+message naru.internal.v1.GroupHeaderValue 1:groupEpoch:int64 2:subscriptionEpoch:int64 3:targetEpoch:int64 4:targetAtMs:int64 5:assignor:string 6:idleSinceMs:int64?
+message naru.internal.v1.GroupMemberKey 1:member:string
+message naru.internal.v1.GroupMemberValue 1:attachEpoch:int64 2:topics:string* 3:topicPattern:string? 4:clientId:string 5:address:string 6:sessionTimeoutMs:int32 7:brokenStreamTimeoutMs:int32
+message naru.internal.v1.GroupOffsetKey 1:topicId:string 2:partition:int32
+message naru.internal.v1.GroupOffsetValue 1:nextOffset:int64 2:leaderEpoch:int32? 3:metadata:string 4:committedAtMs:int64
+message naru.internal.v1.GroupRecordKey 1:group:string 2:header:naru.internal.v1.GroupHeaderKey|of 3:topic:naru.internal.v1.GroupTopicKey|of 4:member:naru.internal.v1.GroupMemberKey|of 5:target:naru.internal.v1.GroupMemberKey|of 6:assignment:naru.internal.v1.GroupMemberKey|of 7:offset:naru.internal.v1.GroupOffsetKey|of
+message naru.internal.v1.GroupRecordValue 1:version:int32 2:header:naru.internal.v1.GroupHeaderValue|of 3:topic:naru.internal.v1.GroupTopicValue|of 4:member:naru.internal.v1.GroupMemberValue|of 5:target:naru.internal.v1.GroupTargetValue|of 6:assignment:naru.internal.v1.GroupAssignmentValue|of 7:offset:naru.internal.v1.GroupOffsetValue|of
+message naru.internal.v1.GroupTargetTopic 1:topicId:string 2:partitions:int32*
+message naru.internal.v1.GroupTargetValue 1:topics:naru.internal.v1.GroupTargetTopic*
+message naru.internal.v1.GroupTopicKey 1:topicId:string
+message naru.internal.v1.GroupTopicValue 1:name:string 2:partitionCount:int32 3:firstPartitionCount:int32
 message naru.internal.v1.InstallSnapshotRequest 1:header:naru.internal.v1.SnapshotHeader|frame 2:piece:bytes|frame
 message naru.internal.v1.InstallSnapshotResponse 1:receivedBytes:int64
 message naru.internal.v1.JoinRequest 1:clusterId:string 2:memberId:string 3:directoryId:string 4:address:string 5:isForwarded:bool
