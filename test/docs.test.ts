@@ -94,10 +94,12 @@ describe('docs/formats.md', () => {
 
 /** Two topics with a record each, one of them deleted, then an orderly stop. */
 async function writeAndDelete(dataDirectory: string): Promise<void> {
-  const given = { 'data.dir': dataDirectory, 'client.port': 0, 'http.port': 0, 'disk.free.min': 0 }
+  const ports = { 'client.port': 0, 'http.port': 0, 'peer.port': 0 }
+  const given = { 'data.dir': dataDirectory, 'disk.free.min': 0, ...ports }
   const source = new Map(Object.entries(given).map(([key, value]) => [key, { value, givenAs: key }]))
   const logger = { debug() {}, info() {}, warn() {}, error() {} }
-  const node = await Node.start({ settings: resolveSettings([source]).settings, logger, onFailed() {} })
+  const node = new Node({ settings: resolveSettings([source]).settings, logger, onFailed() {} })
+  await node.start()
   const channel = new GrpcTransport().connect(node.addresses.client)
   try {
     for (const topic of ['kept', 'gone']) {

@@ -15,8 +15,6 @@ const ENTRY_POINTS = ['src/cli/main.ts', ...entryPointsOf(readRepositoryFile('pa
 
 /** Source that no entry point reaches yet, and why. */
 const DEAD_FILE_EXCEPTIONS = [
-  { path: 'src/raft/', reason: 'the broker runs a quorum of one so far: only tests run more' },
-  { path: 'src/drivers/raft/', reason: 'the broker runs a quorum of one so far: only tests run more' },
 ]
 
 const files = sourceFiles()

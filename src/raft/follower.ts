@@ -28,7 +28,10 @@ export class Follower implements Role {
     this.#reads = new ForwardedReads(state)
     this.#leader = leader
     this.#leaderHeardMs = state.nowMs
-    if (leader !== undefined) state.leaderIsHeard()
+    if (leader !== undefined) {
+      state.leaderHeardMs = state.nowMs
+      state.leaderIsHeard()
+    }
     // A sole voter waits for nobody.
     const isAlone = leader === undefined && state.isSoleVoter
     this.#deadlineMs = isAlone ? state.nowMs : state.drawElectionDeadline()
@@ -60,6 +63,7 @@ export class Follower implements Role {
     this.#leader = leader
     this.#leaderIsLost = false
     this.#leaderHeardMs = this.#state.nowMs
+    this.#state.leaderHeardMs = this.#state.nowMs
     this.#state.leaderIsHeard()
     this.#deadlineMs = this.#state.drawElectionDeadline()
   }

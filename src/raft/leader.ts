@@ -183,6 +183,7 @@ export class Leader implements Role, LeaderRequests {
   onVoteGranted(): void {}
 
   onEnd(reason: string): void {
+    this.#state.leaderHeardMs = this.#majorityHeardMs(this.#state.membership.voters)
     this.#abortReads(this.#reads.takeAll(), reason)
     if (this.#transfer !== undefined) this.#endTransfer(reason)
   }
@@ -318,8 +319,11 @@ export class Leader implements Role, LeaderRequests {
   }
 
   #hearsMajorityOf(voters: readonly MemberId[]): boolean {
-    const heardMs = quorumValue(voters, voter => this.replicator.heardMsOf(voter))
-    return this.#state.nowMs - heardMs < this.#state.timing.electionTimeoutMs.min
+    return this.#state.nowMs - this.#majorityHeardMs(voters) < this.#state.timing.electionTimeoutMs.min
+  }
+
+  #majorityHeardMs(voters: readonly MemberId[]): number {
+    return quorumValue(voters, voter => this.replicator.heardMsOf(voter))
   }
 
   #movingError(): NaruError {

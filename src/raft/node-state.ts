@@ -50,6 +50,8 @@ export class NodeState {
   #lostLeaderWaits = 0
   #readNumber = 0
   attachment: Uint8Array | undefined
+  /** When a leader was last heard, or a majority by this node as the leader; undefined: never in this process. */
+  leaderHeardMs: number | undefined
 
   constructor(options: RaftOptions, saved: SavedRaft, nowMs: number) {
     this.self = options.self

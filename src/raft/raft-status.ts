@@ -25,6 +25,8 @@ export interface RaftStatus {
   /** On a leader: an entry of its term is committed, reads and membership changes work. */
   readonly isReady: boolean
   readonly transferTarget: MemberId | undefined
+  /** When a leader was last heard; on one that led, when it last heard a majority. Undefined: never in this process. */
+  readonly leaderHeardMs: number | undefined
   /** On a leader: every other member. */
   readonly members: readonly MemberStatus[]
 }
@@ -61,6 +63,7 @@ export function makeStatus(state: NodeState, role: Role): RaftStatus {
     snapshotIndex: state.snapshot.index,
     isReady: leader?.isReady ?? false,
     transferTarget: leader?.transferTarget,
+    leaderHeardMs: state.leaderHeardMs,
     members:
       leader === undefined ? [] : [...leader.replicator.members].map(member => memberStatus(leader, member)),
   }

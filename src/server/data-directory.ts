@@ -1,6 +1,6 @@
-import type { NodeId } from '../base/brands.ts'
+import type { NodeId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import { type NodeIdentity, readNodeFile, writeNodeFile } from '../log/node-file.ts'
+import { type NodeIdentity, readNodeFile } from '../log/node-file.ts'
 import { type Disk, DiskError } from '../ports/disk.ts'
 import { type Prng, randomUuid } from '../ports/prng.ts'
 
@@ -17,51 +17,48 @@ export interface DataPaths {
 }
 
 /**
- * Whose data directory this is. A fresh one gets its identity here; one that has a part of a node's data and not
- * the rest is refused: it must never look fresh, or it would come up empty in the place of what it lost (D3).
+ * Whose data directory this is. One that has a part of a node's data and not the rest is refused: it must never look
+ * fresh, or it would come up empty in the place of what it lost (D3).
  */
 export async function identifyDataDirectory(
   disk: Disk,
   dataDirectory: string,
   options: { nodeId: NodeId; prng: Prng },
-): Promise<{ identity: NodeIdentity; isNew: boolean }> {
+): Promise<{ identity: NodeIdentity | undefined; directoryId: Uuid }> {
   const { raft } = dataPaths(dataDirectory)
-  const [known, hasRaft, hasTopics] = [
-    await readNodeFile(disk, dataDirectory),
-    await hasFiles(disk, raft),
-    await hasFiles(disk, `${dataDirectory}/topics`),
-  ]
-  if (known) {
-    if (known.nodeId !== options.nodeId) throw otherNode(dataDirectory, known.nodeId, options.nodeId)
+  const identity = await readNodeFile(disk, dataDirectory)
+  const raftFiles = await namesIn(disk, raft)
+  if (raftFiles.includes('recovery-point') && !raftFiles.includes('quorum-state'))
+    throw madeBeforeRelease(dataDirectory)
+  if (identity) {
+    if (identity.nodeId !== options.nodeId) throw otherNode(dataDirectory, identity.nodeId, options.nodeId)
+    // What was put aside as damaged is dealt with by who opens raft/.
+    const hasRaft = raftFiles.length > 0 || (await namesIn(disk, `${raft}.damaged`)).length > 0
     if (!hasRaft) throw incomplete(dataDirectory, 'it has node.json, but no metadata log in raft/')
-    return { identity: known, isNew: false }
+    return { identity, directoryId: identity.directoryId }
   }
+  const hasTopics = (await namesIn(disk, `${dataDirectory}/topics`)).length > 0
   if (hasTopics) throw incomplete(dataDirectory, 'it has topics/, but no node.json')
-  // A metadata log without topics and without node.json: the first start ended before node.json was written.
-  const identity = {
-    clusterId: randomUuid(options.prng),
-    nodeId: options.nodeId,
-    directoryId: randomUuid(options.prng),
-  }
-  return { identity, isNew: true }
+  // A formatted raft/ without a log: the first start ended before node.json was written.
+  if (raftFiles.some(name => name === 'log-state' || name.endsWith('.log')))
+    throw incomplete(dataDirectory, 'it has a metadata log in raft/, but no node.json')
+  return { identity: undefined, directoryId: randomUuid(options.prng) }
 }
 
-/** Written once the metadata log holds the cluster: from here on the directory is this node's. */
-export async function claimDataDirectory(
-  disk: Disk,
-  dataDirectory: string,
-  identity: NodeIdentity,
-): Promise<void> {
-  await writeNodeFile(disk, dataDirectory, identity)
-}
-
-async function hasFiles(disk: Disk, directory: string): Promise<boolean> {
+async function namesIn(disk: Disk, directory: string): Promise<string[]> {
   try {
-    return (await disk.list(directory)).length > 0
+    return (await disk.list(directory)).map(entry => entry.name)
   } catch (thrown) {
-    if (thrown instanceof DiskError && thrown.code === 'ENOENT') return false
+    if (thrown instanceof DiskError && thrown.code === 'ENOENT') return []
     throw thrown
   }
+}
+
+function madeBeforeRelease(dataDirectory: string): NaruError {
+  return new NaruError(
+    'DATA_DIRECTORY_VERSION',
+    `the data directory ${dataDirectory} was made by a version of Naru from before its first release, whose metadata log no release reads: use an empty data.dir`,
+  )
 }
 
 function otherNode(dataDirectory: string, found: NodeId, asked: NodeId): NaruError {

@@ -1,5 +1,6 @@
 import type { Logger } from '../base/logger.ts'
 import type { LogEvent } from '../log/log-core.ts'
+import type { LogDirectory } from '../log/log-directory.ts'
 
 /** What a log tells its node, as lines for the operator. */
 export function reportLogEvent(logger: Logger, event: LogEvent): void {
@@ -8,7 +9,11 @@ export function reportLogEvent(logger: Logger, event: LogEvent): void {
     case 'offline':
     case 'quarantined':
     case 'diskFull':
+    case 'noDescriptors':
       logger.error({ log, reason: event.error.reason }, event.error.message)
+      break
+    case 'noDescriptorsOver':
+      logger.info({ log }, 'there are free descriptors again: waiting writes go on')
       break
     case 'diskFullOver':
       logger.info({ log }, 'the disk has room again: waiting writes go on')
@@ -26,4 +31,27 @@ export function reportLogEvent(logger: Logger, event: LogEvent): void {
       )
       break
   }
+}
+
+/** What opening the partitions took, and what it found. */
+export function reportRecovery(logger: Logger, directory: LogDirectory, tookMs: number): void {
+  const sum = { partitions: 0, bytes: 0, scannedBytes: 0, cutBytes: 0 }
+  for (const log of directory.logs) {
+    const { sizeBytes, scannedBytes, cutBytes, rebuilt } = log.openReport
+    sum.partitions++
+    sum.bytes += sizeBytes
+    sum.scannedBytes += scannedBytes
+    sum.cutBytes += cutBytes
+    if (cutBytes > 0)
+      logger.warn({ log: log.name, cutBytes }, 'a torn end of the log was cut: it was never acknowledged')
+    if (rebuilt.length > 0) logger.info({ log: log.name, rebuilt }, 'derived files were rebuilt from the log')
+  }
+  const cleanStop = directory.cleanStopNodeEpoch !== undefined
+  const facts = { ...sum, cleanStop, tookMs: Math.round(tookMs) }
+  logger.info(
+    facts,
+    cleanStop || sum.partitions === 0
+      ? 'the partitions are open'
+      : 'the partitions are recovered after a stop that was not orderly',
+  )
 }

@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs'
+import { assert } from '../base/assert.ts'
 import type { NaruError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { LevelStore } from '../ports/level-store.ts'
 import { NodeDisk } from '../ports/node-disk.ts'
 import { SystemClock } from '../ports/system-clock.ts'
 import { SystemPrng } from '../ports/system-prng.ts'
+import type { ServiceHandlers } from '../ports/transport.ts'
 import { initCompression } from '../records/compression.ts'
 import { GrpcServer } from '../rpc/grpc-server.ts'
+import { GrpcTransport } from '../rpc/grpc-transport.ts'
 import { healthHandlers } from '../rpc/health-service.ts'
 import { HttpServer, statusRoutes } from '../rpc/http-server.ts'
 import { reflectionHandlers } from '../rpc/reflection-service.ts'
@@ -22,62 +25,61 @@ const DESCRIPTOR_SET = new URL('../../dist/proto/naru.binpb', import.meta.url)
 export interface NodeAddresses {
   readonly client: string
   readonly http: string
+  readonly peer: string
 }
 
 /**
  * A whole node on this machine's own ports: the broker, and the servers that make it reachable.
- * Life: `start` -> `stop`; `onFailed` in between if its disk fails.
+ * Life: `start` -> `stop`, which may come at any moment; `onFailed` in between if only a restart can help.
  */
 export class Node {
-  readonly addresses: NodeAddresses
-  readonly #settings: Settings
-  readonly #clock: SystemClock
+  readonly #options: NodeOptions
+  readonly #clock = new SystemClock()
   readonly #broker: Broker
-  readonly #grpc: GrpcServer
+  readonly #clients: GrpcServer
+  readonly #peers: GrpcServer
   readonly #http: HttpServer
   readonly #health: NodeHealth
+  #addresses: NodeAddresses | undefined
   #stopping: Promise<void> | undefined
 
-  private constructor(addresses: NodeAddresses, parts: NodeParts) {
-    this.addresses = addresses
-    this.#settings = parts.settings
-    this.#clock = parts.clock
-    this.#broker = parts.broker
-    this.#grpc = parts.grpc
-    this.#http = parts.http
-    this.#health = parts.health
+  constructor(options: NodeOptions) {
+    const { settings, logger } = options
+    this.#options = options
+    this.#broker = new Broker({
+      ...options,
+      clock: this.#clock,
+      disk: new NodeDisk(),
+      prng: new SystemPrng(),
+      transport: new GrpcTransport(),
+      openStore: directory => LevelStore.open(directory),
+    })
+    this.#health = new NodeHealth(this.#broker)
+    const { handlers, peerHandlers } = this.#broker
+    this.#clients = new GrpcServer({
+      handlers: this.#withStatus(handlers),
+      logger,
+      limits: clientLimits(settings),
+    })
+    this.#peers = new GrpcServer({ handlers: this.#withStatus(peerHandlers), logger, limits: PEER_LIMITS })
+    this.#http = new HttpServer({ routes: statusRoutes(this.#health) })
   }
 
-  /** Resolves when the node serves. Whatever fails on the way is undone. */
-  static async start(options: NodeOptions): Promise<Node> {
-    const { settings, logger, onFailed } = options
-    await initCompression()
-    const clock = new SystemClock()
-    const disk = new NodeDisk()
-    const prng = new SystemPrng()
-    const openStore = (directory: string) => LevelStore.open(directory)
-    const broker = await Broker.open({ settings, logger, clock, disk, prng, openStore, onFailed })
-    const health = new NodeHealth(broker)
-    const called = new Map([...broker.handlers, ...healthHandlers(health)])
-    const services = new Set([...serviceNames(called.keys()), 'grpc.reflection.v1.ServerReflection'])
-    const reflection = reflectionHandlers({ descriptorSet: readFileSync(DESCRIPTOR_SET), services })
-    const handlers = new Map([...called, ...reflection])
-    const grpc = new GrpcServer({ handlers, logger, limits: grpcLimits(settings) })
-    const http = new HttpServer({ routes: statusRoutes(health) })
+  /** As `host:port`, with the ports that were really bound. */
+  get addresses(): NodeAddresses {
+    assert(this.#addresses !== undefined, 'the addresses of a node are known once it has started')
+    return this.#addresses
+  }
+
+  /** Resolves when the node serves; with `cluster.peers` that takes as long as they do. Fails if `stop` comes first. */
+  async start(): Promise<void> {
     try {
-      const host = settings['listen.address']
-      const clientPort = await grpc.listen({ host, port: settings['client.port'] })
-      const httpPort = await http.listen({ host, port: settings['http.port'] })
-      const advertised = settings['advertised.address'] || host
-      const addresses = { client: joinAddress(advertised, clientPort), http: joinAddress(host, httpPort) }
-      await broker.serve({ client: addresses.client, peer: addresses.client })
-      health.changed()
-      return new Node(addresses, { settings, clock, broker, grpc, http, health })
+      await initCompression()
+      this.#addresses = await this.#listen()
+      await this.#broker.start(this.#addresses)
+      this.#health.changed()
     } catch (thrown) {
-      grpc.close()
-      await http.close()
-      await broker.close()
-      clock.close()
+      await this.stop()
       throw thrown
     }
   }
@@ -91,30 +93,62 @@ export class Node {
   async #stop(): Promise<void> {
     this.#broker.startDraining()
     this.#health.changed()
-    await this.#grpc.drain({ timeoutMs: this.#settings['drain.timeout.ms'] })
+    await this.#clients.drain({ timeoutMs: this.#options.settings['drain.timeout.ms'] })
     await this.#http.close()
+    // The peers' port is needed to the end: leaderships are handed over.
     await this.#broker.close()
+    this.#peers.close()
     this.#clock.close()
+  }
+
+  /** Before the broker starts: others may be waiting for this node as it does for them. */
+  async #listen(): Promise<NodeAddresses> {
+    const { settings } = this.#options
+    const host = settings['listen.address']
+    const client = await this.#clients.listen({ host, port: settings['client.port'] })
+    const http = await this.#http.listen({ host, port: settings['http.port'] })
+    const peer = await this.#peers.listen({ host, port: settings['peer.port'] })
+    const advertised = settings['advertised.address'] || host
+    return {
+      client: joinAddress(advertised, client),
+      http: joinAddress(host, http),
+      peer: joinAddress(advertised, peer),
+    }
+  }
+
+  #withStatus(handlers: ServiceHandlers): ServiceHandlers {
+    const called = new Map([...handlers, ...healthHandlers(this.#health)])
+    const services = new Set([...serviceNames(called.keys()), 'grpc.reflection.v1.ServerReflection'])
+    return new Map([
+      ...called,
+      ...reflectionHandlers({ descriptorSet: readFileSync(DESCRIPTOR_SET), services }),
+    ])
   }
 }
 
 export interface NodeOptions {
   readonly settings: Settings
   readonly logger: Logger
-  /** The disk failed: the node serves nothing any more, and only a restart can tell what is left. Called once. */
+  /** The disk failed or the cluster refuses this node: it serves nothing any more. Called once. */
   readonly onFailed: (error: NaruError) => void
 }
 
-interface NodeParts {
-  readonly settings: Settings
-  readonly clock: SystemClock
-  readonly broker: Broker
-  readonly grpc: GrpcServer
-  readonly http: HttpServer
-  readonly health: NodeHealth
+const MIB = 1024 * 1024
+
+/** Few connections, each for a long time, with much on its way. */
+const PEER_LIMITS: Partial<GrpcServerLimits> = {
+  receiveMessageBytesMax: 32 * MIB,
+  streamWindowBytes: 8 * MIB,
+  connectionWindowBytes: 32 * MIB,
+  requestBytesPerConnectionMax: 256 * MIB,
+  requestBytesMax: 1024 * MIB,
+  streamsPerConnectionMax: 10_000,
+  // All nodes of a cluster may be behind one address.
+  connectionsPerAddressMax: 5_000,
+  connectionAgeMs: undefined,
 }
 
-function grpcLimits(settings: Settings): Partial<GrpcServerLimits> {
+function clientLimits(settings: Settings): Partial<GrpcServerLimits> {
   return {
     connectionsMax: settings['connections.max'],
     connectionsPerAddressMax: settings['connections.per.address.max'],

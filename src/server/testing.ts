@@ -30,13 +30,14 @@ export async function startNode(options: TestNodeOptions = {}): Promise<TestNode
       source({ ...PRESETS, 'data.dir': directory }),
       source(options.settings ?? {}),
     ])
-    const node = await Node.start({
+    const node = new Node({
       settings,
       logger: SILENT,
       onFailed: error => {
         throw error
       },
     })
+    await node.start()
     const close = async () => {
       await node.stop()
       await rm(directory, { recursive: true, force: true })
@@ -48,7 +49,13 @@ export async function startNode(options: TestNodeOptions = {}): Promise<TestNode
   }
 }
 
-const PRESETS = { 'client.port': 0, 'http.port': 0, 'drain.timeout.ms': 1000, 'disk.free.min': 0 }
+const PRESETS = {
+  'client.port': 0,
+  'http.port': 0,
+  'peer.port': 0,
+  'drain.timeout.ms': 1000,
+  'disk.free.min': 0,
+}
 
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} }
 

@@ -38,6 +38,7 @@ export class NodeProcess implements AsyncDisposable {
       'data.dir': place.dataDirectory,
       'client.port': place.clientPort,
       'http.port': place.httpPort,
+      'peer.port': 0,
       'disk.free.min': 0,
       ...options.settings,
     }

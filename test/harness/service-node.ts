@@ -11,6 +11,8 @@ import { InProcessTransport } from './in-process-transport.ts'
 import { failureOf } from './recorded-stream.ts'
 import { SeededPrng } from './seeded-prng.ts'
 import { SimMachine } from './sim-machine.ts'
+import { SimNetwork } from './sim-network.ts'
+import { SimTransport, serveSimulated } from './sim-transport.ts'
 
 export interface ServiceNodeOptions {
   readonly settings?: Readonly<Record<string, string | number | boolean>>
@@ -63,23 +65,27 @@ export class ServiceNodeHarness {
       new Map(Object.entries(given).map(([key, value]) => [key, { value, givenAs: key }])),
     ])
     const { disk, clock } = machine
-    const broker = await machine.scheduler.finish(
-      Broker.open({
-        settings,
-        disk,
-        clock,
-        prng: new SeededPrng(`node ${options.seed ?? 1}`),
-        openStore: async () => machine.openState(),
-        logger: {
-          debug() {},
-          info() {},
-          warn: (_, message) => warnings.push(message),
-          error: (_, message) => warnings.push(message),
-        },
-        onFailed: error => bugs.push(error),
-      }),
-    )
-    await machine.scheduler.finish(broker.serve({ client: '127.0.0.1:7450', peer: '127.0.0.1:7452' }))
+    const { incarnation, scheduler } = machine
+    const prng = new SeededPrng(`node ${options.seed ?? 1}`)
+    const network = new SimNetwork({ scheduler, prng: prng.fork('network') })
+    const broker = new Broker({
+      settings,
+      disk,
+      clock,
+      prng,
+      transport: new SimTransport(network, incarnation, machine.name),
+      openStore: async () => machine.openState(),
+      logger: {
+        debug() {},
+        info() {},
+        warn: (_, message) => warnings.push(message),
+        error: (_, message) => warnings.push(message),
+      },
+      onFailed: error => bugs.push(error),
+    })
+    const addresses = { client: '127.0.0.1:7450', peer: `${machine.name}:7452` }
+    serveSimulated({ network, incarnation, address: addresses.peer, handlers: broker.peerHandlers })
+    await scheduler.finish(broker.start(addresses))
     return new ServiceNodeHarness({ machine, broker, warnings, bugs, options })
   }
 

@@ -2,7 +2,7 @@ import { NaruError } from '../../src/base/errors.ts'
 import type { Logger } from '../../src/base/logger.ts'
 import { BatchBuilder } from '../../src/records/batch-builder.ts'
 import { decodeBatch } from '../../src/records/decode-batch.ts'
-import { Broker } from '../../src/server/broker.ts'
+import { Broker, type BrokerAddresses } from '../../src/server/broker.ts'
 import { resolveSettings } from '../../src/server/settings.ts'
 import type { MessageInit } from '../../src/wire/codec.ts'
 import { failureToError } from '../../src/wire/failure.ts'
@@ -10,6 +10,8 @@ import type { ProduceResult } from '../../src/wire/messages.ts'
 import { Admin, Consumer, type Method, Producer } from '../../src/wire/methods.ts'
 import { SeededPrng } from './seeded-prng.ts'
 import type { SimMachine } from './sim-machine.ts'
+import { SimNetwork } from './sim-network.ts'
+import { SimTransport, serveSimulated } from './sim-transport.ts'
 
 export interface LogLine {
   readonly level: keyof Logger
@@ -22,29 +24,56 @@ export class SimBroker {
   readonly broker: Broker
   readonly log: LogLine[]
 
-  private constructor(broker: Broker, log: LogLine[]) {
+  readonly #addresses: BrokerAddresses
+
+  private constructor(broker: Broker, log: LogLine[], addresses: BrokerAddresses) {
     this.broker = broker
     this.log = log
+    this.#addresses = addresses
+  }
+
+  /** Not started yet. */
+  static make(
+    machine: SimMachine,
+    given: Readonly<Record<string, string | number | boolean>> = {},
+    network?: SimNetwork,
+  ): SimBroker {
+    const values = { 'data.dir': 'data', 'disk.free.min': 0, 'scrub.bytes.per.second': 0, ...given }
+    const source = new Map(Object.entries(values).map(([key, value]) => [key, { value, givenAs: key }]))
+    const log: LogLine[] = []
+    const { name, scheduler, incarnation, disk, clock } = machine
+    const prng = new SeededPrng(1).fork(`${name} ${scheduler.nowMs}`)
+    const ownNetwork = network ?? new SimNetwork({ scheduler, prng: prng.fork('network') })
+    const broker = new Broker({
+      settings: resolveSettings([source]).settings,
+      logger: recordingLogger(log),
+      disk,
+      clock,
+      prng,
+      transport: new SimTransport(ownNetwork, incarnation, name),
+      openStore: async () => machine.openState(),
+      onFailed: () => {},
+    })
+    const addresses = { client: `${name}:7450`, peer: `${name}:7452` }
+    const ports = [
+      { address: addresses.client, handlers: broker.handlers },
+      { address: addresses.peer, handlers: broker.peerHandlers },
+    ]
+    for (const port of ports) serveSimulated({ network: ownNetwork, incarnation, ...port })
+    return new SimBroker(broker, log, addresses)
   }
 
   static async start(
     machine: SimMachine,
     given: Readonly<Record<string, string | number | boolean>> = {},
   ): Promise<SimBroker> {
-    const values = { 'data.dir': 'data', 'disk.free.min': 0, 'scrub.bytes.per.second': 0, ...given }
-    const source = new Map(Object.entries(values).map(([key, value]) => [key, { value, givenAs: key }]))
-    const log: LogLine[] = []
-    const broker = await Broker.open({
-      settings: resolveSettings([source]).settings,
-      logger: recordingLogger(log),
-      disk: machine.disk,
-      clock: machine.clock,
-      prng: new SeededPrng(log.length + 1).fork(`${machine.name} ${machine.scheduler.nowMs}`),
-      openStore: async () => machine.openState(),
-      onFailed: () => {},
-    })
-    await broker.serve({ client: '127.0.0.1:1', peer: '127.0.0.1:1' })
-    return new SimBroker(broker, log)
+    const node = SimBroker.make(machine, given)
+    await node.start()
+    return node
+  }
+
+  start(): Promise<void> {
+    return this.broker.start(this.#addresses)
   }
 
   async call<Request, Response>(

@@ -137,7 +137,7 @@ describe('a metadata log', () => {
     const machine = await stopped()
     machine.image.flipBit(RAFT, Math.floor(machine.image.readFile(RAFT).length / 2))
     expect(await machine.run(() => refusalOf(SimBroker.start(machine)))).toMatchObject({
-      reason: 'CORRUPT_DATA',
+      reason: 'DATA_DIRECTORY_DAMAGED',
     })
   })
 
@@ -145,6 +145,6 @@ describe('a metadata log', () => {
     const machine = await stopped()
     await machine.run(disk => disk.remove(RAFT))
     const error = await machine.run(() => refusalOf(SimBroker.start(machine)))
-    expect(['CORRUPT_DATA', 'DATA_DIRECTORY_DAMAGED']).toContain(error.reason)
+    expect(error.reason).toBe('DATA_DIRECTORY_DAMAGED')
   })
 })

@@ -26,7 +26,7 @@ describe('a data directory', () => {
     const node = await machine.run(() => SimBroker.start(machine))
     expect(await machine.run(() => node.readAll('logs'))).toEqual({ logStartOffset: 0, values: ['a', 'b'] })
     expect(await machine.run(disk => read(disk, 'data/node.json'))).toBe(before)
-    expect(node.broker.identity.clusterId).toBe(JSON.parse(before).clusterId)
+    expect(node.broker.identity?.clusterId).toBe(JSON.parse(before).clusterId)
   })
 
   test('of another node is refused', async () => {
@@ -157,3 +157,52 @@ async function runFor(machine: SimMachine, timeMs: number): Promise<void> {
   const { clock } = machine
   await machine.run(() => new Promise<void>(resolve => clock.setTimer(timeMs, resolve)))
 }
+
+describe('a start that is stopped in the middle', () => {
+  test('fails, leaves nothing open, and the next start finds what the one before it left', async () => {
+    const machine = new SimMachine(5)
+    await machine.run(async () => {
+      const node = await SimBroker.start(machine)
+      await node.createTopic('logs')
+      await node.produce({ topic: 'logs' }, ['a'])
+      await node.broker.close()
+    })
+    machine.kill()
+    for (let atMs = 0; atMs < 40; atMs += 2) {
+      const node = SimBroker.make(machine)
+      const started = refusalOf(node.start())
+      await machine.scheduler.runFor(atMs)
+      if (node.broker.refusal === undefined) break
+      await machine.run(() => node.broker.close())
+      expect(await machine.scheduler.finish(started)).toMatchObject({ reason: 'NODE_DRAINING' })
+      // The same process can open it anew: files and lock are free.
+    }
+    const node = await machine.run(() => SimBroker.start(machine))
+    expect(await machine.run(() => node.readAll('logs'))).toMatchObject({ values: ['a'] })
+  })
+
+  test('refuses every call with the reason, before it serves and from its stop on', async () => {
+    const machine = new SimMachine(6)
+    const node = SimBroker.make(machine)
+    const list = () => machine.run(() => refusalOf(node.call(Admin.listTopics, {})))
+    expect(await list()).toMatchObject({ reason: 'NODE_STARTING', retriable: true })
+    await machine.run(() => node.start())
+    expect(await machine.run(() => node.call(Admin.listTopics, {}))).toMatchObject({ topics: [] })
+    const closed = node.broker.close()
+    expect(await list()).toMatchObject({ reason: 'NODE_DRAINING', retriable: true })
+    await machine.scheduler.finish(closed)
+  })
+})
+
+test('a data directory from before the first release is refused with the reason', async () => {
+  const machine = new SimMachine(7)
+  await machine.run(async disk => {
+    await disk.makeDirectory('data')
+    await disk.makeDirectory('data/raft')
+    for (const name of ['recovery-point', '00000000000000000000.log'])
+      await (await disk.open(`data/raft/${name}`, 'create')).close()
+  })
+  const error = await machine.run(() => refusalOf(SimBroker.start(machine)))
+  expect(error).toMatchObject({ reason: 'DATA_DIRECTORY_VERSION' })
+  expect(error.message).toMatch(/empty data\.dir/)
+})

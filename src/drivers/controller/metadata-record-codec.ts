@@ -12,8 +12,28 @@ import type * as wire from '../../wire/generated/metadata-record.ts'
 /**
  * Metadata records as bytes of the metadata log: `naru.internal.v1.MetadataRecord`. What protobuf cannot tell
  * apart (an absent list and an empty one, an absent leader and none) has a message around it there.
+ *
+ * An entry of the log is a `MetadataChange`, a list of them. Each record is decoded on its own, so that a change of
+ * very many partitions is not refused for its size by a limit that is meant for requests.
  */
 const codec = codecOf<wire.MetadataRecord>('naru.internal.v1.MetadataRecord')
+const changeCodec = codecOf<wire.MetadataChange>('naru.internal.v1.MetadataChange')
+
+const CHANGE_VERSION = 0
+
+export function encodeMetadataChange(records: readonly MetadataRecord[]): Buffer {
+  return changeCodec.encode({ version: CHANGE_VERSION, records: records.map(encodeMetadataRecord) })
+}
+
+/** Throws DATA_DIRECTORY_VERSION for one of a later release, and INVALID_REQUEST for bytes that are none. */
+export function decodeMetadataChange(bytes: Uint8Array): MetadataRecord[] {
+  const { version, records } = changeCodec.decode(bytes)
+  if (version <= CHANGE_VERSION) return records.map(decodeMetadataRecord)
+  throw new NaruError(
+    'DATA_DIRECTORY_VERSION',
+    `the metadata log holds a change of version ${version}, which this release of Naru does not know: use the newer release that wrote it`,
+  )
+}
 
 export function encodeMetadataRecord(record: MetadataRecord): Buffer {
   return codec.encode(toWire(record))

@@ -197,7 +197,7 @@ export class RaftStorage {
     if (first.adopt) await this.#adopt(first.adopt)
     const { removeThrough } = first
     if (removeThrough !== undefined) await this.#whenRoom(() => files.removeThrough(removeThrough))
-    if (first.checkpoint) await this.#whenRoom(() => files.checkpoint())
+    if (first.checkpoint) await this.#checkpoint()
   }
 
   async #writeQuorumState(persist: PersistRequest | undefined, entries: readonly LogEntry[]): Promise<void> {
@@ -248,6 +248,15 @@ export class RaftStorage {
     }
   }
 
+  /** Without room the last note stays, which claims less; nobody waits behind it. */
+  async #checkpoint(): Promise<void> {
+    try {
+      await this.#options.files.checkpoint()
+    } catch (thrown) {
+      if (!isShortage(thrown)) throw thrown
+    }
+  }
+
   /** A full disk is waited out: nothing of it was promised to anybody. */
   async #whenRoom(work: () => Promise<void>): Promise<void> {
     for (;;) {
@@ -255,7 +264,7 @@ export class RaftStorage {
         await work()
         return
       } catch (thrown) {
-        if (!(thrown instanceof DiskError) || thrown.code !== 'ENOSPC') throw thrown
+        if (!isShortage(thrown)) throw thrown
         if (this.#isClosed) throw stopping()
         await delay(this.#options.clock, DISK_FULL_RETRY_MS)
       }
@@ -289,6 +298,12 @@ const NOTHING: Pick<PersistRequest, 'hardState' | 'snapshot' | 'entries'> = {
   hardState: undefined,
   snapshot: undefined,
   entries: [],
+}
+
+/** Passes by itself, or when somebody frees space. */
+function isShortage(thrown: unknown): boolean {
+  if (thrown instanceof DiskError) return thrown.code === 'ENOSPC'
+  return thrown instanceof NaruError && thrown.reason === 'DISK_FULL'
 }
 
 function stopping(): NaruError {

@@ -1,10 +1,11 @@
 import { assert } from '../../base/assert.ts'
-import type { Epoch, PartitionId, Uuid } from '../../base/brands.ts'
+import type { NodeId, PartitionId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogEvent } from '../../log/log-core.ts'
 import type { LogDirectory } from '../../log/log-directory.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
+import type { PartitionState } from '../../metadata/metadata-record.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
 import { PartitionLeader } from './partition-leader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
@@ -13,7 +14,9 @@ export interface HostedPartitionOptions {
   readonly topic: string
   readonly topicId: Uuid
   readonly partition: PartitionId
-  readonly leaderEpoch: Epoch
+  readonly nodeId: NodeId
+  /** As the committed metadata have it now. */
+  readonly state: PartitionState
   readonly settings: PartitionSettings
   readonly directory: LogDirectory
   readonly clock: Clock
@@ -28,11 +31,15 @@ const OPEN_RETRY_MS = 1_000
 
 /**
  * A partition that has a replica on this node: its log and, while this node leads it, its leader.
- * opening -> leading -> failed (log offline or damaged) ; any -> closed (topic deleted, node stops).
+ * opening -> standing by <-> leading, as the metadata say; either -> failed (log offline or damaged); any -> closed
+ * (topic deleted, node stops).
+ *
+ * Invariant: there is a leader only while the log is open and sound, and only of the epoch in the metadata.
  */
 export class HostedPartition {
   readonly #options: HostedPartitionOptions
   readonly #name: string
+  #state: PartitionState
   #settings: PartitionSettings
   #log: PartitionLog | undefined
   #leader: PartitionLeader | undefined
@@ -43,6 +50,7 @@ export class HostedPartition {
 
   constructor(options: HostedPartitionOptions) {
     this.#options = options
+    this.#state = options.state
     this.#settings = options.settings
     this.#name = `"${options.topic}" partition ${options.partition}`
     this.#refusal = new NaruError('NODE_STARTING', `${this.#name} is being opened: try again`)
@@ -63,10 +71,16 @@ export class HostedPartition {
     return this.#refusal ?? new NaruError('LEADER_NOT_AVAILABLE', `${this.#name} has no leader here`)
   }
 
+  /** The committed metadata have changed. */
+  updateState(state: PartitionState): void {
+    this.#state = state
+    if (this.#log && !this.#log.failure && !this.#closing) this.#takeRole(this.#log)
+  }
+
   updateSettings(settings: PartitionSettings): void {
     this.#settings = settings
     this.#leader?.updateSettings(settings)
-    void this.#log?.updateConfig(settings.log)
+    if (this.#log) void this.#configure(this.#log)
   }
 
   /** Answers what is parked as failed, then closes the log. Idempotent. */
@@ -89,11 +103,24 @@ export class HostedPartition {
       this.#log = log
       if (this.#closing) return
       if (log.failure) this.#end(log.failure)
-      else this.#lead(log)
+      else this.#takeRole(log)
       // The settings may have changed while the log was opened.
-      await log.updateConfig(this.#settings.log)
+      await this.#configure(log)
     } catch (thrown) {
       this.#onOpenError(NaruError.from(thrown))
+    }
+  }
+
+  /** Until it is done the log works by the settings before; want of room passes. */
+  async #configure(log: PartitionLog): Promise<void> {
+    try {
+      await log.updateConfig(this.#settings.log)
+    } catch (thrown) {
+      if (!(thrown instanceof NaruError)) throw thrown
+      if (this.#closing || log.failure) return
+      this.#options.onError(thrown)
+      this.#retry?.cancel()
+      this.#retry = this.#options.clock.setTimer(OPEN_RETRY_MS, () => void this.#configure(log))
     }
   }
 
@@ -107,9 +134,17 @@ export class HostedPartition {
     })
   }
 
+  #takeRole(log: PartitionLog): void {
+    const { leader, leaderEpoch } = this.#state
+    if (this.#leader?.leaderEpoch === leaderEpoch && leader === this.#options.nodeId) return
+    this.#end(new NaruError('NOT_LEADER', `${this.#name} is not led by this node any more`))
+    if (leader === this.#options.nodeId) this.#lead(log)
+  }
+
   #lead(log: PartitionLog): void {
-    const { topic, topicId, partition, leaderEpoch, clock, reserve } = this.#options
-    assert(this.#leader === undefined, 'a partition is led once')
+    const { topic, topicId, partition, clock, reserve } = this.#options
+    const { leaderEpoch } = this.#state
+    assert(this.#leader === undefined, 'a partition is led once at a time')
     const settings = this.#settings
     this.#leader = new PartitionLeader({
       topic,

@@ -1,5 +1,5 @@
 import type { NodeId, PartitionId, Uuid } from '../../base/brands.ts'
-import { NaruError } from '../../base/errors.ts'
+import { type ErrorDetails, NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogEvent } from '../../log/log-core.ts'
 import type { LogDirectory } from '../../log/log-directory.ts'
@@ -37,6 +37,7 @@ export class ReplicaSet {
   readonly #topics = new Map<Uuid, Map<PartitionId, HostedPartition>>()
   readonly #removals = new Set<Promise<void>>()
   #stopping: NaruError | undefined
+  #image: MetadataImage | undefined
 
   constructor(options: ReplicaSetOptions) {
     this.#options = options
@@ -44,6 +45,7 @@ export class ReplicaSet {
 
   /** Opens all partitions of this node; resolves when each one is led, or known not to be. */
   async open(image: MetadataImage): Promise<void> {
+    this.#image = image
     for (const topic of image.topics.all()) this.#host(topic)
     await Promise.all([...this.#hosted()].map(partition => partition.opened))
   }
@@ -68,7 +70,6 @@ export class ReplicaSet {
     const hosted = this.#topics.get(topic.id)?.get(partition)
     const leader = hosted?.leader
     if (leader) return leader
-    if (hosted) throw hosted.refusal
     const details = { topic: topic.name, partition: String(partition) }
     const state = topic.partition(partition)
     if (!state)
@@ -77,11 +78,8 @@ export class ReplicaSet {
         `topic "${topic.name}" has no partition ${partition}: it has ${topic.partitionCount}, numbered from 0`,
         { details: { ...details, partitionCount: String(topic.partitionCount) } },
       )
-    throw new NaruError(
-      'LEADER_NOT_AVAILABLE',
-      `"${topic.name}" partition ${partition} is not on this node`,
-      { details },
-    )
+    if (state.leader === this.#options.nodeId && hosted) throw hosted.refusal
+    throw this.#ledElsewhere(state, { name: `"${topic.name}" partition ${partition}`, details })
   }
 
   /** Settled when every partition of the topic that this node hosts is led, or known not to be. */
@@ -104,15 +102,27 @@ export class ReplicaSet {
     }
     const settings = partitionSettings(topic, this.#options.settingDefaults)
     for (const [partition, state] of topic.partitions()) {
-      if (partitions.has(partition) || !this.#isHere(state)) continue
-      const { directory, clock, reserve, onEvent, onError } = this.#options
-      const { leaderEpoch } = state
-      const identity = { topic: topic.name, topicId: topic.id, partition, leaderEpoch }
-      partitions.set(
-        partition,
-        new HostedPartition({ ...identity, settings, directory, clock, reserve, onEvent, onError }),
-      )
+      const hosted = partitions.get(partition)
+      if (hosted) hosted.updateState(state)
+      else if (this.#isHere(state)) {
+        const identity = { topic: topic.name, topicId: topic.id, partition }
+        partitions.set(partition, new HostedPartition({ ...this.#options, ...identity, settings, state }))
+      }
     }
+  }
+
+  #ledElsewhere({ leader }: PartitionState, of: { name: string; details: ErrorDetails }): NaruError {
+    const { name, details } = of
+    if (leader === null)
+      return new NaruError(
+        'LEADER_NOT_AVAILABLE',
+        `${name} has no leader now: no node that runs has all of its records`,
+        { details },
+      )
+    const address = this.#image?.nodes.get(leader)?.clientAddress
+    return new NaruError('NOT_LEADER', `${name} is led by node ${leader}${address ? ` (${address})` : ''}`, {
+      details: { ...details, leader_id: String(leader), ...(address && { leader_address: address }) },
+    })
   }
 
   #isHere(state: PartitionState): boolean {

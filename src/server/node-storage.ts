@@ -1,0 +1,133 @@
+import type { NodeId } from '../base/brands.ts'
+import type { Logger } from '../base/logger.ts'
+import { DiskReserve } from '../log/disk-reserve.ts'
+import { LogDirectory } from '../log/log-directory.ts'
+import type { LogDirectoryLimits } from '../log/log-directory-options.ts'
+import type { NodeIdentity } from '../log/node-file.ts'
+import type { Clock } from '../ports/clock.ts'
+import { type Disk, makeDirectoryDurably } from '../ports/disk.ts'
+import type { KeyValueStore } from '../ports/key-value-store.ts'
+import type { Prng } from '../ports/prng.ts'
+import { type DataPaths, dataPaths, identifyDataDirectory } from './data-directory.ts'
+import type { Settings } from './settings.ts'
+
+export interface NodeStorageOptions {
+  readonly settings: Settings
+  readonly logger: Logger
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly prng: Prng
+  readonly openStore: (directory: string) => Promise<KeyValueStore>
+}
+
+interface NodeStorageParts {
+  readonly paths: DataPaths
+  readonly directoryId: string
+  readonly identity: NodeIdentity | undefined
+  readonly store: KeyValueStore
+  readonly directory: LogDirectory
+  readonly reserve: DiskReserve
+}
+
+/**
+ * The data directory of a node, opened: no other process can use it until `close`. Whose it is, is known; what lies in
+ * `raft/` and `topics/` is opened by those it belongs to.
+ */
+export class NodeStorage {
+  readonly nodeId: NodeId
+  readonly paths: DataPaths
+  /** Drawn anew for a directory that is nobody's yet. */
+  readonly directoryId: string
+  /** As node.json has it; undefined for a directory that belongs to no cluster yet. */
+  readonly identity: NodeIdentity | undefined
+  readonly directory: LogDirectory
+  readonly reserve: DiskReserve
+  readonly #store: KeyValueStore
+
+  private constructor(nodeId: NodeId, parts: NodeStorageParts) {
+    this.nodeId = nodeId
+    this.paths = parts.paths
+    this.directoryId = parts.directoryId
+    this.identity = parts.identity
+    this.directory = parts.directory
+    this.reserve = parts.reserve
+    this.#store = parts.store
+  }
+
+  /** Opens or makes the directory. Refuses one that is used, another node's or damaged. */
+  static async open(options: NodeStorageOptions): Promise<NodeStorage> {
+    const { settings, disk, prng } = options
+    const dataDirectory = settings['data.dir']
+    const nodeId = settings['node.id']
+    const paths = dataPaths(dataDirectory)
+    await makeDirectoryDurably(disk, dataDirectory)
+    const found = await identifyDataDirectory(disk, dataDirectory, { nodeId, prng })
+    const store = await options.openStore(paths.state)
+    try {
+      const logs = await openLogs(options)
+      return new NodeStorage(nodeId, { ...found, ...logs, paths, store })
+    } catch (thrown) {
+      await store.close()
+      throw thrown
+    }
+  }
+
+  /** With the epoch under which the node was registered: leaves the mark of a clean stop if all went well. */
+  async close(options: { nodeEpoch?: number }): Promise<void> {
+    this.reserve.stop()
+    try {
+      await this.directory.close(options)
+    } finally {
+      await this.#store.close()
+    }
+  }
+}
+
+async function openLogs(
+  options: NodeStorageOptions,
+): Promise<{ directory: LogDirectory; reserve: DiskReserve }> {
+  const { settings, disk, clock, logger } = options
+  const dataDirectory = settings['data.dir']
+  const onError = (error: unknown) =>
+    logger.error({ err: error }, 'a background task of the logs failed; it is tried again')
+  let reserve: DiskReserve | undefined
+  const directory = await LogDirectory.open({
+    disk,
+    clock,
+    dataDirectory,
+    limits: logLimits(settings),
+    isSpaceLow: () => reserve?.isLow ?? false,
+    onError,
+  })
+  reserve = new DiskReserve({
+    disk,
+    clock,
+    dataDirectory,
+    freeBytesMin: settings['disk.free.min'],
+    onChange: isLow => {
+      reportReserve(logger, settings, isLow)
+      if (isLow) directory.purgeDeleted().catch(onError)
+    },
+    onError: error => logger.error({ err: error }, 'the free space of the disk cannot be told'),
+  })
+  return { directory, reserve }
+}
+
+function logLimits(settings: Settings): Partial<LogDirectoryLimits> {
+  return {
+    syncsInFlightMax: settings['syncs.in.flight.max'],
+    openFilesMax: settings['open.files.max'],
+    tailsTotalBytesMax: settings['tail.bytes.max'],
+    appendPendingBytesMax: settings['append.pending.bytes.max'],
+    retentionIntervalMs: settings['log.retention.check.interval.ms'],
+    producerIdExpirationMs: settings['producer.id.expiration.ms'],
+    scrubBytesPerSecond: settings['scrub.bytes.per.second'],
+  }
+}
+
+function reportReserve(logger: Logger, settings: Settings, isLow: boolean): void {
+  const facts = { dataDirectory: settings['data.dir'], freeBytesMin: settings['disk.free.min'] }
+  if (isLow)
+    logger.warn(facts, 'free disk space is below disk.free.min: records are refused until there is room')
+  else logger.info(facts, 'there is room on the disk again: records are accepted')
+}
