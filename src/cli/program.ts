@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { VERSION } from '../server/version.ts'
+import { addClusterCommands } from './cluster.ts'
 import { addConfigCommands } from './config.ts'
 import { addConsumeCommand } from './consume.ts'
 import { type CliContext, say } from './context.ts'
@@ -42,6 +43,7 @@ function makeProgram(context: CliContext): Command {
   addTopicsCommands(program, context)
   addProduceCommand(program, context)
   addConsumeCommand(program, context)
+  addClusterCommands(program, context)
   addPerfCommands(program, context)
   addLogCommands(program, context)
   addConfigCommands(program, context)

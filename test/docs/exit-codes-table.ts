@@ -6,7 +6,8 @@ const MEANINGS: Readonly<Record<keyof typeof EXIT_CODES, string>> = {
   usage: 'the command line, or what it asks for, is not valid',
   notFound: 'what the command names does not exist: a topic, a partition, a node, a running dev cluster',
   alreadyExists: 'it exists already',
-  tryAgain: 'no connection, no controller, overloaded, disk full, port in use: the same command may succeed later',
+  tryAgain:
+    'no connection, no controller, overloaded, disk full, port in use: the same command may succeed later',
   outcomeUnknown: 'records may or may not have been stored',
   damagedData: 'damaged data were found',
   interrupted: 'ended by a second Ctrl-C',

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { explain } from '../errors.ts'
 import type { DevNodeStatus } from './dev-node.ts'
 
-export const DEV_ACTIONS = ['kill', 'pause', 'resume', 'restart', 'stop'] as const
+const DEV_ACTIONS = ['kill', 'pause', 'resume', 'restart', 'stop'] as const
 export type DevAction = (typeof DEV_ACTIONS)[number]
 
 /** What other terminals may ask of a running `naru dev`. */

@@ -3,6 +3,7 @@ import type { Failure, MessageInit, Position, TopicDescription as WireTopic } fr
 import { Admin as AdminService, Consumer } from '../../wire/methods.ts'
 import type { Connection } from '../connection.ts'
 import { shown } from '../option-check.ts'
+import { clusterDescription, quorumDescription } from './cluster-descriptions.ts'
 import type {
   Admin,
   ClusterDescription,
@@ -14,6 +15,8 @@ import type {
   NewTopic,
   OffsetPosition,
   PartitionDescription,
+  PartitionPlace,
+  QuorumDescription,
   TopicDescription,
   TopicListing,
   TopicSetting,
@@ -130,25 +133,47 @@ export class ClusterAdmin implements Admin {
   }
 
   async describeCluster(): Promise<ClusterDescription> {
-    const cluster = await this.#connection.call(AdminService.describeCluster, {}, { repeatable: true })
-    return {
-      clusterId: cluster.clusterId,
-      controller: cluster.controllerId,
-      nodes: cluster.nodes.map(node => ({
-        nodeId: node.nodeId,
-        address: node.address,
-        rack: node.rack,
-        state: node.state.toLowerCase() as Lowercase<typeof node.state>,
-        version: node.version,
-        isController: node.controller,
-        isVoter: node.voter,
-      })),
-      topics: cluster.topicCount,
-      partitions: cluster.partitionCount,
-      underReplicatedPartitions: cluster.underReplicatedCount,
-      underMinIsrPartitions: cluster.underMinIsrCount,
-      offlinePartitions: cluster.offlineCount,
-    }
+    return clusterDescription(
+      await this.#connection.call(AdminService.describeCluster, {}, { repeatable: true }),
+    )
+  }
+
+  async describeQuorum(options: { readonly timeoutMs?: number } = {}): Promise<QuorumDescription> {
+    return quorumDescription(
+      await this.#connection.call(AdminService.describeQuorum, {}, { ...options, repeatable: true }),
+    )
+  }
+
+  async addVoter(nodeId: number): Promise<readonly number[]> {
+    const options = { timeoutMs: TIMEOUT_MS }
+    return (await this.#connection.call(AdminService.addVoter, { nodeId }, options)).voters
+  }
+
+  async removeVoter(
+    nodeId: number,
+    { directoryId }: { readonly directoryId?: string } = {},
+  ): Promise<readonly number[]> {
+    const request = { nodeId, ...(directoryId !== undefined && { directoryId }) }
+    const options = { timeoutMs: TIMEOUT_MS }
+    return (await this.#connection.call(AdminService.removeVoter, request, options)).voters
+  }
+
+  async drainNode(nodeId: number, options: { readonly timeoutMs?: number } = {}): Promise<PartitionPlace[]> {
+    const timeoutMs = options.timeoutMs ?? DRAIN_TIMEOUT_MS
+    const { remaining } = await this.#connection.call(
+      AdminService.drainNode,
+      { nodeId, timeoutMs },
+      { timeoutMs: timeoutMs + ANSWER_MS },
+    )
+    return remaining.map(({ topic, partition }) => ({ topic, partition }))
+  }
+
+  async removeNode(nodeId: number, options: { readonly force?: boolean } = {}): Promise<void> {
+    await this.#connection.call(
+      AdminService.removeNode,
+      { nodeId, force: options.force ?? false },
+      { timeoutMs: TIMEOUT_MS },
+    )
   }
 
   async listOffsets(
@@ -201,6 +226,8 @@ export class ClusterAdmin implements Admin {
 }
 
 const TIMEOUT_MS = 30_000
+/** As nodes have it where a caller says nothing. */
+const DRAIN_TIMEOUT_MS = 25_000
 /** For the answer of a call that has used up its time on the node. */
 const ANSWER_MS = 2_000
 const PAGE_TOPICS = 1_000

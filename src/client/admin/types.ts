@@ -79,23 +79,67 @@ export interface ClusterDescription {
   readonly clusterId: string
   /** Node id of the controller; undefined: none is known now. */
   readonly controller: number | undefined
+  /** How far the answering node has applied the metadata log. */
+  readonly metadataIndex: number
+  /** Since the answering node last heard from the controller: how old this may be. Undefined: not since its start. */
+  readonly metadataAgeMs: number | undefined
   readonly nodes: readonly ClusterNode[]
   readonly topics: number
   readonly partitions: number
+  /** Fewer in-sync replicas than replicas. */
   readonly underReplicatedPartitions: number
+  /** Fewer in-sync replicas than `min.insync.replicas`. */
   readonly underMinIsrPartitions: number
+  /** No leader that serves. */
   readonly offlinePartitions: number
+  /** The first 100 of these: offline ones, then those below `min.insync.replicas`, then the others. */
+  readonly unhealthy: readonly PartitionPlace[]
+}
+
+export interface PartitionPlace {
+  readonly topic: string
+  readonly partition: number
 }
 
 export interface ClusterNode {
   readonly nodeId: number
   /** `host:port` for clients. */
   readonly address: string
+  /** `host:port` for other nodes. */
+  readonly peerAddress: string
   readonly rack: string
+  /** `fenced`: registered, but not heard or not ready; it leads nothing. */
   readonly state: Lowercase<NodeState>
   readonly version: string
   readonly isController: boolean
   readonly isVoter: boolean
+  /** Partitions that it leads. */
+  readonly leaders: number
+  readonly replicas: number
+  /** How far it has applied the metadata log, as the controller heard; undefined: not heard. */
+  readonly appliedIndex: number | undefined
+}
+
+/** The nodes that keep the metadata: what a majority of the voters has is committed. */
+export interface QuorumDescription {
+  /** Node id; undefined: none is known now. */
+  readonly leader: number | undefined
+  readonly term: number
+  readonly committedIndex: number
+  /** Since the answering node last heard from the leader: 0 if it leads itself. */
+  readonly metadataAgeMs: number | undefined
+  readonly members: readonly QuorumMember[]
+}
+
+export interface QuorumMember {
+  readonly nodeId: number
+  readonly directoryId: string
+  /** Otherwise it follows without a vote. */
+  readonly isVoter: boolean
+  /** How far its log is known to agree; undefined where the answering node cannot know. */
+  readonly matchIndex: number | undefined
+  /** Since its last answer to the leader; undefined: the leader itself, or not known. */
+  readonly lastContactMs: number | undefined
 }
 
 /** A place in a partition; see `StartPosition` of readers. */
@@ -140,6 +184,16 @@ export interface Admin {
   /** Deletes everything before an offset of each partition, or all there is now with `latest`. */
   deleteRecords(name: string, before: Readonly<Record<number, number | 'latest'>>): Promise<DeletedRecords[]>
   describeCluster(): Promise<ClusterDescription>
+  /** Who keeps the metadata. Default timeout: `requestTimeoutMs`. */
+  describeQuorum(options?: { readonly timeoutMs?: number }): Promise<QuorumDescription>
+  /** Gives a node a vote once it has caught up; resolves with the ids of all voters. */
+  addVoter(nodeId: number): Promise<readonly number[]>
+  /** `directoryId`: which of two voters of one node id. Resolves with the ids of all voters. */
+  removeVoter(nodeId: number, options?: { readonly directoryId?: string }): Promise<readonly number[]>
+  /** Hands over what a node leads; resolves with the partitions that no other in-sync replica could take. Default timeout 25 s. */
+  drainNode(nodeId: number, options?: { readonly timeoutMs?: number }): Promise<PartitionPlace[]>
+  /** Forgets a node that is gone for good. `force`: also one that still holds replicas; they are placed anew where possible. */
+  removeNode(nodeId: number, options?: { readonly force?: boolean }): Promise<void>
   /** Offsets of a place in all partitions of a topic, or in those named. */
   listOffsets(
     name: string,
