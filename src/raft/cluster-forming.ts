@@ -52,6 +52,8 @@ export interface FormingRound {
   readonly self: PeerIdentity
   /** By listed address; undefined: no answer. This node may be among them, as it may be reached by its own address. */
   readonly answers: ReadonlyMap<string, PeerIdentity | undefined>
+  /** That greeted this node since the last round: one may have stopped before it could answer. */
+  readonly callers: readonly PeerIdentity[]
 }
 
 /** More voters make each change slower and are hardly ever needed: 5 survive the loss of any 2. */
@@ -90,9 +92,10 @@ function joinIfFormed({ self, answers }: FormingRound): FormingVerdict | undefin
 }
 
 /** Nobody can tell which of two nodes with one id is meant: both of them stop. */
-function refuseSharedId({ self, answers }: FormingRound): FormingVerdict | undefined {
-  for (const peer of answers.values()) if (peer && isNamesake(self, peer)) return refuse(sharedId(self, peer))
-  return undefined
+function refuseSharedId({ self, answers, callers }: FormingRound): FormingVerdict | undefined {
+  const listed = callers.filter(({ address }) => answers.has(address))
+  const namesake = [...answers.values(), ...listed].find(peer => peer && isNamesake(self, peer))
+  return namesake && refuse(sharedId(self, namesake))
 }
 
 function waitForAll({ self, answers }: FormingRound): FormingVerdict | undefined {

@@ -41,6 +41,8 @@ export interface FoundCluster {
  */
 export class ClusterFormer {
   readonly #options: ClusterFormerOptions
+  /** By address, as anybody may call. */
+  #callers = new Map<string, PeerIdentity>()
   #isClosed = false
   #lastReason: string | undefined
   #lastReasonMs = 0
@@ -57,7 +59,9 @@ export class ClusterFormer {
       const { answers, errors } = await this.#greetAll(nonce)
       if (this.#isClosed) throw new NaruError('NODE_DRAINING', 'this node is stopping')
       const identities = new Map([...answers].map(([address, answer]) => [address, identityOf(answer)]))
-      const verdict = judgeRound({ self: this.#options.self(), answers: identities })
+      const callers = [...this.#callers.values()]
+      this.#callers = new Map()
+      const verdict = judgeRound({ self: this.#options.self(), answers: identities, callers })
       if (verdict.kind === 'found') return this.#found(verdict)
       if (verdict.kind === 'join')
         return { clusterId: verdict.clusterId, founding: this.#offered(verdict, answers, nonce) }
@@ -65,6 +69,11 @@ export class ClusterFormer {
       this.#report(verdict, errors)
       await delay(clock, timing.roundMs * (0.5 + prng.fraction()))
     }
+  }
+
+  /** Greeted this node. */
+  onGreeted(caller: PeerIdentity): void {
+    if (this.#options.peers.includes(caller.address)) this.#callers.set(caller.address, caller)
   }
 
   close(): void {

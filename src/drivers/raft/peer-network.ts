@@ -219,6 +219,7 @@ export class PeerNetwork {
   #onGreeted(greeting: Greeting): void {
     const { clusterId, memberId, directoryId, address, members } = greeting
     const own = this.#formation
+    if (own?.clusterId === undefined) this.#former?.onGreeted(greeting)
     if (clusterId === undefined || clusterId !== own?.clusterId || directoryId === own.directoryId) return
     if (memberId !== undefined) this.#directory.greeted({ member: memberId, directoryId, address })
     this.#directory.heardOf(members)
