@@ -1,18 +1,20 @@
 import { assert } from '../base/assert.ts'
 import type { Epoch, Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
+import type { Timer } from '../ports/clock.ts'
 import { DiskError } from '../ports/disk.ts'
 import { baseOffsetAt, lastOffsetAt, leaderEpochAt, maxTimestampAt } from '../records/batch-header.ts'
 import { stampBatch } from '../records/stamp-batch.ts'
 import { batchDefectAt, batchSizeAt } from './batch-check.ts'
 import { SYNC_GROUP_BYTES_MAX } from './log-config.ts'
 import { checkOffsets, type LogCore } from './log-core.ts'
+import { shortage } from './log-failures.ts'
 import type { PendingWrites, WriteGroup } from './pending-writes.ts'
 import { rollSegment } from './segment-roll.ts'
 import type { Flushable, SyncScheduler } from './sync-scheduler.ts'
 
-/** After a full disk: how long until the same write is tried again. */
-const DISK_FULL_RETRY_MS = 1000
+/** After a full disk, or without a free descriptor: how long until the same write is tried again. */
+const SHORTAGE_RETRY_MS = 1000
 /** With write caching: how long written bytes gather before a sync in the background. */
 const BACKGROUND_SYNC_MS = 200
 
@@ -38,8 +40,9 @@ export class LogAppender implements Flushable {
   readonly #pending: PendingWrites
   #syncForced = false
   #writeScheduled = false
-  #syncTimerSet = false
-  #diskFull = false
+  #syncTimer: Timer | undefined
+  /** Why writes wait: the disk is full, or no descriptor is free. */
+  #shortage: NaruError | undefined
 
   constructor(options: { core: LogCore; scheduler: SyncScheduler; urgent: boolean; pending: PendingWrites }) {
     this.#core = options.core
@@ -53,7 +56,7 @@ export class LogAppender implements Flushable {
   }
 
   get hasRoom(): boolean {
-    return !this.#diskFull && this.#pending.hasRoom
+    return this.#shortage === undefined && this.#pending.hasRoom
   }
 
   /** Resolves when an append has a chance again; at once if it has one now, or if the log failed. */
@@ -119,7 +122,7 @@ export class LogAppender implements Flushable {
 
   /** Writes and syncs all that is pending; for the close, and under the lock. */
   async drain(): Promise<void> {
-    while (!this.#core.failure && !this.#diskFull) {
+    while (!this.#core.failure && !this.#shortage) {
       const more = await this.#guarded(() => this.#flushGroup())
       if (!more) return
     }
@@ -127,12 +130,7 @@ export class LogAppender implements Flushable {
 
   #ensureRoom(): void {
     this.#core.ensureServing()
-    if (this.#diskFull) {
-      throw new NaruError(
-        'DISK_FULL',
-        `the disk of the log ${this.#core.name} is full: free some space or add some`,
-      )
-    }
+    if (this.#shortage) throw this.#shortage
     if (!this.#pending.hasRoom) throw this.#pending.overloaded(this.#core.name)
   }
 
@@ -205,14 +203,15 @@ export class LogAppender implements Flushable {
     for (let group = this.#nextGroup(); group.batches.length > 0; group = this.#nextGroup()) {
       await this.#write(group)
     }
-    if (!this.#syncTimerSet && this.#core.syncedEndOffset < this.#core.writtenEndOffset) {
-      this.#syncTimerSet = true
-      this.#core.clock.setTimer(BACKGROUND_SYNC_MS, () => {
-        this.#syncTimerSet = false
-        if (!this.#core.failure && !this.#core.closed) this.#scheduler.request(this, { urgent: this.#urgent })
-      })
-    }
+    if (this.#core.syncedEndOffset < this.#core.writtenEndOffset) this.#syncLater(BACKGROUND_SYNC_MS)
     return false
+  }
+
+  #syncLater(delayMs: number): void {
+    this.#syncTimer ??= this.#core.clock.setTimer(delayMs, () => {
+      this.#syncTimer = undefined
+      if (!this.#core.failure && !this.#core.closed) this.#scheduler.request(this, { urgent: this.#urgent })
+    })
   }
 
   async #flushGroup(): Promise<boolean> {
@@ -221,17 +220,15 @@ export class LogAppender implements Flushable {
     const forced = this.#syncForced
     this.#syncForced = false
     const group = this.#nextGroup()
-    if (group.batches.length > 0) {
-      try {
-        await this.#write(group)
-      } catch (thrown) {
-        this.#syncForced ||= forced
-        throw thrown
+    try {
+      if (group.batches.length > 0) await this.#write(group)
+      if (forced || core.syncedEndOffset < core.writtenEndOffset) {
+        await core.timed(() => core.context.files.use(core.segments.last.path, file => file.sync()))
+        this.#synced(generation, core.writtenEndOffset)
       }
-    }
-    if (forced || core.syncedEndOffset < core.writtenEndOffset) {
-      await core.timed(() => core.context.files.use(core.segments.last.path, file => file.sync()))
-      this.#synced(generation, core.writtenEndOffset)
+    } catch (thrown) {
+      this.#syncForced ||= forced
+      throw thrown
     }
     return this.#pending.sizeBytes > 0
   }
@@ -275,7 +272,6 @@ export class LogAppender implements Flushable {
     core.writtenEndOffset =
       generation === core.generation ? endOffset : Math.min(endOffset, core.logEndOffset)
     core.tail.noteWritten(core.writtenEndOffset)
-    this.#noteDiskFull(false)
     checkOffsets(core)
     if (generation === core.generation) core.reportProgress()
   }
@@ -296,6 +292,7 @@ export class LogAppender implements Flushable {
     if (core.failure || core.closed) return
     const generation = core.generation
     const endOffset = core.writtenEndOffset
+    const forced = this.#syncForced
     this.#syncForced = false
     const { path } = core.segments.last
     try {
@@ -309,16 +306,25 @@ export class LogAppender implements Flushable {
     } catch (thrown) {
       // Gone with a truncation that began meanwhile: nothing failed.
       const gone = thrown instanceof DiskError && thrown.code === 'ENOENT' && generation !== core.generation
-      if (!gone) core.failedDisk(thrown)
+      if (gone || core.closed) return
+      if (!shortage(core.name, thrown)) core.failedDisk(thrown)
+      else {
+        this.#syncForced ||= forced
+        this.#syncLater(SHORTAGE_RETRY_MS)
+      }
     }
   }
 
   async #guarded(work: () => Promise<boolean>): Promise<boolean> {
-    if (this.#core.failure) return false
+    // Asked for before the close, and run after it: the files may have another name by now, or be another topic's.
+    if (this.#core.failure || this.#core.closed) return false
     try {
-      return await work()
+      const more = await work()
+      this.#noteShortage(undefined)
+      return more
     } catch (thrown) {
-      if (thrown instanceof DiskError && thrown.code === 'ENOSPC') this.#noteDiskFull(true)
+      const short = shortage(this.#core.name, thrown, 'none')
+      if (short) this.#noteShortage(short)
       else this.#core.failedDisk(thrown)
       return false
     } finally {
@@ -326,24 +332,27 @@ export class LogAppender implements Flushable {
     }
   }
 
-  /** Nothing pending is acknowledged, nothing is lost: the same group is written again when there is space. */
-  #noteDiskFull(full: boolean): void {
+  /** Nothing pending is acknowledged, nothing is lost: the same group is written again when that can succeed. */
+  #noteShortage(short: NaruError | undefined): void {
     const core = this.#core
-    if (full) {
-      core.clock.setTimer(DISK_FULL_RETRY_MS, () => {
+    if (short) {
+      core.clock.setTimer(SHORTAGE_RETRY_MS, () => {
         if (!core.closed) this.request()
       })
     }
-    if (this.#diskFull === full) return
-    this.#diskFull = full
-    if (!full) {
-      core.emit({ kind: 'diskFullOver', log: core.name })
-      return
-    }
-    const error = new NaruError(
-      'DISK_FULL',
-      `the disk of the log ${core.name} is full; its writes wait for space`,
-    )
-    core.emit({ kind: 'diskFull', log: core.name, error })
+    const before = this.#shortage
+    this.#shortage = short
+    if (before?.reason === short?.reason) return
+    if (before)
+      core.emit({
+        kind: before.reason === 'DISK_FULL' ? 'diskFullOver' : 'noDescriptorsOver',
+        log: core.name,
+      })
+    if (short)
+      core.emit({
+        kind: short.reason === 'DISK_FULL' ? 'diskFull' : 'noDescriptors',
+        log: core.name,
+        error: short,
+      })
   }
 }

@@ -22,8 +22,8 @@ import { SerialQueue } from './serial-queue.ts'
 export type LogEvent =
   | { readonly kind: 'offline'; readonly log: string; readonly error: NaruError }
   | { readonly kind: 'quarantined'; readonly log: string; readonly error: NaruError; readonly defect: Defect }
-  | { readonly kind: 'diskFull'; readonly log: string; readonly error: NaruError }
-  | { readonly kind: 'diskFullOver'; readonly log: string }
+  | { readonly kind: 'diskFull' | 'noDescriptors'; readonly log: string; readonly error: NaruError }
+  | { readonly kind: 'diskFullOver' | 'noDescriptorsOver'; readonly log: string }
   | { readonly kind: 'rolled'; readonly log: string; readonly baseOffset: Offset }
   | {
       readonly kind: 'indexRebuilt'
@@ -123,7 +123,7 @@ export class LogCore {
 
   ensureServing(): void {
     if (this.failure) throw this.failure
-    if (this.closed) throw new NaruError('CLOSED', `the log ${this.name} is closed`)
+    if (this.closed) throw closedLog(this.name)
   }
 
   emit(event: LogEvent): void {
@@ -164,6 +164,8 @@ export class LogCore {
   /** Turns a disk error into an offline log; anything else is a mistake of the code and goes on up. */
   failedDisk(thrown: unknown): NaruError {
     if (!(thrown instanceof DiskError)) throw thrown
+    // Its directory may be renamed by now, as that of a deleted topic: nothing failed.
+    if (this.closed && thrown.code === 'ENOENT') return closedLog(this.name)
     return this.takeOffline(thrown)
   }
 
@@ -281,6 +283,10 @@ export function defectOfMark(directory: string, mark: QuarantineMark): Defect {
     offset: offset ?? 0,
     what: reason,
   }
+}
+
+function closedLog(name: string): NaruError {
+  return new NaruError('CLOSED', `the log ${name} is closed`)
 }
 
 function offlineMark(name: string, cause: DiskError): NaruError {

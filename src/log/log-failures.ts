@@ -12,19 +12,23 @@ export function offlineLog(name: string, cause: unknown): NaruError {
 }
 
 /** A disk error that passes and has harmed nothing (no room, no descriptors); undefined for any other. */
-export function shortage(name: string, thrown: unknown): NaruError | undefined {
+export function shortage(
+  name: string,
+  thrown: unknown,
+  outcome: 'none' | 'unknown' = 'unknown',
+): NaruError | undefined {
   if (!(thrown instanceof DiskError)) return undefined
   if (thrown.code === 'ENOSPC')
     return new NaruError(
       'DISK_FULL',
       `the disk of the log ${name} is full (${thrown.message}): free some space or add some, then try again`,
-      { details: { log: name }, cause: thrown, outcome: 'unknown' },
+      { details: { log: name }, cause: thrown, outcome },
     )
   if (thrown.code !== 'EMFILE') return undefined
   return new NaruError(
     'OVERLOADED',
     `the process has no descriptor left for the log ${name} (${thrown.message}): raise its limit (ulimit -n), or lower open.files.max`,
-    { details: { log: name }, cause: thrown, outcome: 'unknown' },
+    { details: { log: name }, cause: thrown, outcome },
   )
 }
 

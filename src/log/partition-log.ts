@@ -77,6 +77,7 @@ export class PartitionLog {
   readonly #cutter: LogCutter
   #report: OpenReport
   #closedClean = false
+  #newestConfig: LogConfig | undefined
 
   private constructor(core: LogCore, options: PartitionLogOptions, report: OpenReport, sinceWallMs?: number) {
     this.#core = core
@@ -347,10 +348,17 @@ export class PartitionLog {
     if (!this.#core.failure) this.#core.producers.expire(options)
   }
 
+  /** The newest one counts, also where an older call ends later. Rejects where there is no room for its mark. */
   async updateConfig(config: LogConfig): Promise<void> {
     const core = this.#core
+    this.#newestConfig = config
     // The mark comes first: no gap may be on the disk without it.
-    if (config.compacted) await core.gaps.allow()
+    if (config.compacted && !core.gaps.allowed) {
+      await core.lock.run(async () => {
+        if (!core.failure && !core.closed) await orLater(core, () => core.gaps.allow())
+      })
+    }
+    if (this.#newestConfig !== config || core.closed) return
     const cachingEnded = core.config.writeCaching && !config.writeCaching
     core.config = config
     core.context.indexIntervalBytes = config.indexIntervalBytes
@@ -366,7 +374,8 @@ export class PartitionLog {
   async writeEpochs(): Promise<void> {
     const core = this.#core
     await core.lock.run(async () => {
-      if (!core.failure && core.epochs.dirty) await orLater(core, () => writeEpochCheckpoint(core))
+      if (!core.failure && !core.closed && core.epochs.dirty)
+        await orLater(core, () => writeEpochCheckpoint(core))
     })
   }
 

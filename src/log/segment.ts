@@ -218,7 +218,7 @@ export class Segment {
     // While this waited, the segment may have got indexes that its owner knows better.
     if (this.#indexes) return this.#indexes
     this.#indexes = indexes
-    if (!found) await this.writeIndexFiles()
+    if (!found && !this.#context.closed) await this.writeIndexFiles()
     this.#context.indexCache.add(this)
     return indexes
   }

@@ -117,6 +117,85 @@ it('with write caching, a write and a sync that overlap are both over when the l
   expect(log.outstandingSinceMs).toBeUndefined()
 })
 
+describe('no descriptor left is not a failed write', () => {
+  /** A log whose next write has to open its file, and cannot. */
+  async function withoutDescriptors(seed: number, options: Partial<FixtureOptions> = {}) {
+    const machine = new SimMachine(seed)
+    const fixture = await machine.run(async () => {
+      const opened = await openSim(machine, options)
+      append(opened.log)
+      await synced(opened)
+      return opened
+    })
+    await machine.scheduler.runFor(1_000)
+    await machine.run(() => fixture.resources.files.close())
+    machine.image.onOperation = ({ kind }) => (kind === 'open' ? 'EMFILE' : undefined)
+    return { machine, ...fixture }
+  }
+
+  for (const writeCaching of [false, true]) {
+    it(`appends wait for one, others are refused (${writeCaching ? 'with' : 'without'} write caching)`, async () => {
+      const { machine, log, events } = await withoutDescriptors(11, { config: { writeCaching } })
+      append(log)
+      await machine.scheduler.runFor(3_000)
+      expect(log.syncedEndOffset).toBe(1)
+      expect(() => append(log)).toThrow(expect.objectContaining({ reason: 'OVERLOADED', outcome: 'none' }))
+      machine.image.onOperation = undefined
+      await machine.scheduler.runFor(3_000)
+      expect([log.failure, log.syncedEndOffset]).toEqual([undefined, 2])
+      expect(append(log)).toMatchObject({ baseOffset: 2 })
+      const shortages = events.map(event => event.kind)
+      expect(shortages).toEqual(['noDescriptors', 'noDescriptorsOver'])
+    })
+  }
+
+  it('a sync in the background, or one that was asked for, is done later', async () => {
+    const { machine, log } = await withoutDescriptors(12)
+    await log.updateConfig({ ...log.config, writeCaching: true })
+    const generation = log.beginGeneration()
+    await machine.scheduler.runFor(3_000)
+    expect(log.failure).toBeUndefined()
+    machine.image.onOperation = undefined
+    await machine.scheduler.runFor(3_000)
+    expect(log.failure).toBeUndefined()
+    expect(generation).toBe(log.generation)
+    expect(log.syncedEndOffset).toBe(1)
+  })
+})
+
+it('a log whose write comes after its close, and after its directory went away, has not failed', async () => {
+  const { machine, fixture } = await nearlyFull(13, 0)
+  const { log, events, resources } = fixture
+  let release = () => {}
+  const released = new Promise<boolean>(resolve => {
+    release = () => resolve(false)
+  })
+  // Syncs of other logs, before which none of this one's runs.
+  for (let at = 0; at < 8; at++) resources.scheduler.request({ flush: () => released }, { urgent: false })
+  append(log, { valueBytes: 5_000 })
+  await machine.run(async disk => {
+    await log.close()
+    await disk.rename('orders-0', 'away.deleted')
+  })
+  await machine.run(() => log.updateConfig({ ...log.config, compacted: true }))
+  machine.image.capacityBytes = Number.POSITIVE_INFINITY
+  release()
+  await machine.scheduler.runFor(5_000)
+  expect(events.map(event => event.kind)).toEqual(['diskFull'])
+  expect(log.failure).toBeUndefined()
+})
+
+it('a compaction mark without room is refused, and written by the next call', async () => {
+  const { machine, fixture } = await nearlyFull(14, 0)
+  const { log } = fixture
+  const compacted = { ...log.config, compacted: true }
+  await expect(machine.run(() => log.updateConfig(compacted))).rejects.toMatchObject({ reason: 'DISK_FULL' })
+  expect([log.failure, log.config.compacted]).toEqual([undefined, false])
+  machine.image.capacityBytes = Number.POSITIVE_INFINITY
+  await machine.run(() => log.updateConfig(compacted))
+  expect(log.config.compacted).toBe(true)
+})
+
 it('a read without a descriptor fails for now, and says nothing of the log', async () => {
   const machine = new SimMachine(7)
   const { log } = await machine.run(async () => {
