@@ -112,8 +112,8 @@ export class MembershipKeeper {
   }
 
   /**
-   * Takes a voter's vote: it stays as a learner while its node runs it. The leader may remove itself: it hands over
-   * once that is committed.
+   * Takes a voter's vote: it stays as a learner, unless it is not there any more. The leader may remove itself: it
+   * hands over once that is committed.
    */
   async removeVoter(nodeId: NodeId, directoryId?: Uuid, timeoutMs = CHANGE_TIMEOUT_MS): Promise<void> {
     const { quorum, directory } = this.#options
@@ -138,8 +138,7 @@ export class MembershipKeeper {
           'INVALID_REQUEST',
           `node ${nodeId} is the only voter: add another one before it is removed`,
         )
-      const isRunning = voter === quorum.status.self || greeted?.member === voter
-      return { op: isRunning ? 'demote' : 'remove', member: voter }
+      return { op: this.#isSilent(voter) ? 'remove' : 'demote', member: voter }
     })
   }
 
@@ -165,6 +164,12 @@ export class MembershipKeeper {
       }
       await delay(clock, RETRY_MS)
     }
+  }
+
+  #isSilent(member: MemberId): boolean {
+    const { quorum, clock, timing } = this.#options
+    const progress = quorum.status.members.find(other => other.member === member)
+    return progress !== undefined && clock.monotonicMs() - progress.heardMs >= timing.silentMs
   }
 
   #facts(): Parameters<typeof planRepair>[0] {

@@ -42,13 +42,13 @@ export class PeerPresence {
   #isClosed = false
   /** The leadership that was greeted. */
   #greeted: string | undefined
-  #leaderlessSinceMs: number
+  readonly #startMs: number
   #lastSeekMs = Number.NEGATIVE_INFINITY
   #otherIndex = 0
 
   constructor(options: PeerPresenceOptions) {
     this.#options = options
-    this.#leaderlessSinceMs = options.clock.monotonicMs()
+    this.#startMs = options.clock.monotonicMs()
   }
 
   close(): void {
@@ -61,9 +61,8 @@ export class PeerPresence {
     if (this.#isBusy || this.#isClosed) return
     const { leader, term, self } = quorum.status
     const nowMs = clock.monotonicMs()
-    if (leader !== undefined) this.#leaderlessSinceMs = nowMs
     if (leader === self) return
-    if (leader !== undefined && this.#isMember) {
+    if (leader !== undefined && this.#isMember && this.#leaderlessMs < timing.leaderlessMs) {
       const leadership = `${term} ${leader}`
       if (leadership !== this.#greeted) this.#run(this.#greetLeader(leader, leadership))
     } else if (nowMs - this.#lastSeekMs >= timing.leaderlessMs) {
@@ -105,14 +104,21 @@ export class PeerPresence {
     else if (!this.#isClosed) await this.#greetAll()
   }
 
+  /** Since a leader was last heard. One that stopped speaking is still the leader for a learner, which elects nobody. */
+  get #leaderlessMs(): number {
+    const { quorum, clock } = this.#options
+    return clock.monotonicMs() - (quorum.status.leaderHeardMs ?? this.#startMs)
+  }
+
   async #seek(): Promise<void> {
-    const { quorum, clock, timing } = this.#options
+    const { quorum, timing } = this.#options
     const answers = await this.#greetAll()
-    if (this.#isClosed || quorum.status.leader !== undefined) return
+    const { leader, self } = quorum.status
+    if (this.#isClosed || leader === self) return
+    if (this.#isMember && leader !== undefined && this.#leaderlessMs < timing.leaderlessMs) return
     const greetings = [...answers.values()]
-    if (this.#refuseForeign(greetings)) return
-    const isLost = clock.monotonicMs() - this.#leaderlessSinceMs >= timing.lostMs
-    if (this.#isMember && !isLost) return
+    if (quorum.status.leaderHeardMs === undefined && this.#refuseForeign(greetings)) return
+    if (this.#isMember && this.#leaderlessMs < timing.lostMs) return
     for (const [address, greeting] of answers) {
       if (greeting.clusterId !== quorum.clusterId) continue
       if (await this.#join(address)) return

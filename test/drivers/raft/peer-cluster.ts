@@ -4,6 +4,8 @@ import { openRaft } from '../../../src/drivers/raft/open-raft-storage.ts'
 import { PeerNetwork } from '../../../src/drivers/raft/peer-network.ts'
 import type { FormedNode, PeerEvent } from '../../../src/drivers/raft/peer-network-options.ts'
 import { Controller } from '../../../src/metadata/controller.ts'
+import type { MetadataRecord } from '../../../src/metadata/metadata-record.ts'
+import type { NodeImage } from '../../../src/metadata/node-image.ts'
 import { randomUuid } from '../../../src/ports/prng.ts'
 import type { ServiceHandler } from '../../../src/ports/transport.ts'
 import { nodeIdOf } from '../../../src/raft/membership.ts'
@@ -153,6 +155,14 @@ export class PeerCluster {
 
   async until(condition: () => boolean, timeMsMax = 60_000): Promise<void> {
     await this.scheduler.runUntil(condition, { timeMsMax })
+  }
+
+  /** From the metadata, as an operator does it. */
+  async removeNode(nodeId: number): Promise<void> {
+    const quorum = this.leader?.quorum as ControllerDriver
+    const { nodeEpoch, directoryId } = quorum.image.nodes.get(nodeId) as NodeImage
+    const record: MetadataRecord = { type: 'nodeRemoved', version: 0, nodeId, nodeEpoch, directoryId }
+    await this.scheduler.finish(quorum.submit(() => ({ records: [record], response: undefined })))
   }
 
   /** As the leader has it, by node id. */
