@@ -235,6 +235,31 @@ export const ERROR_CODES = {
     'Stop the node, and move or delete the replicas that the message names.',
   ),
   UNKNOWN_NODE: row('NOT_FOUND', false, 'none', 'Use a node that naru cluster nodes lists.'),
+  UNKNOWN_GROUP: row(
+    'NOT_FOUND',
+    false,
+    'none',
+    'Use a group that naru groups list shows; it begins with its first member or commit.',
+  ),
+  UNKNOWN_MEMBER: row(
+    'FAILED_PRECONDITION',
+    false,
+    'none',
+    'The member left or was expelled: join again, and go on from the last commit.',
+  ),
+  MEMBER_FENCED: row(
+    'FAILED_PRECONDITION',
+    false,
+    'none',
+    'Another stream joined under the same member name: give each process a name of its own, or none.',
+  ),
+  PARTITION_NOT_OWNED: row(
+    'FAILED_PRECONDITION',
+    false,
+    'none',
+    'The partition is not (or no longer) of this member: drop its records, another member reads them.',
+  ),
+  GROUP_NOT_EMPTY: row('FAILED_PRECONDITION', false, 'none', 'Stop the members of the group first.'),
   INTERNAL: row(
     'INTERNAL',
     false,

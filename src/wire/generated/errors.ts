@@ -55,6 +55,11 @@ export type ErrorReason =
   | 'NODE_REMOVED'
   | 'NODE_NOT_REMOVABLE'
   | 'UNKNOWN_NODE'
+  | 'UNKNOWN_GROUP'
+  | 'UNKNOWN_MEMBER'
+  | 'MEMBER_FENCED'
+  | 'PARTITION_NOT_OWNED'
+  | 'GROUP_NOT_EMPTY'
 
 export type Outcome = 'UNKNOWN' | 'NONE'
 
