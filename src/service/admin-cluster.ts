@@ -1,4 +1,5 @@
 import type { NodeId } from '../base/brands.ts'
+import { quorumMembers } from '../drivers/controller/quorum-members.ts'
 import type { NodeImage } from '../metadata/node-image.ts'
 import { resolveTopicSettings } from '../metadata/topic-settings.ts'
 import type {
@@ -9,6 +10,7 @@ import type {
   NodeState,
   TopicPartition,
 } from '../wire/messages.ts'
+import { clusterFacts } from './metadata-views.ts'
 import { pageOf } from './pages.ts'
 import type { ServiceNode } from './service-node.ts'
 
@@ -26,9 +28,7 @@ export class AdminCluster {
     const { image } = this.#node.controller
     const health = this.#health()
     return {
-      clusterId: image.clusterId ?? '',
-      controllerId: this.#node.nodeId,
-      metadataIndex: image.appliedEndIndex,
+      ...clusterFacts(this.#node),
       featureLevel: image.featureLevel,
       nodes: this.#describeNodes(image.nodes.all(), health.replicas),
       topicCount: image.topics.count,
@@ -52,9 +52,13 @@ export class AdminCluster {
     nodes: readonly NodeImage[],
     replicas: ReadonlyMap<NodeId, { replicaCount: number; leaderCount: number }>,
   ): NodeDescription[] {
+    const { controller } = this.#node
+    const members = quorumMembers(controller)
     return nodes.map(node => {
-      const { nodeId, clientAddress, peerAddress, rack, nodeEpoch, directoryId } = node
-      const isThis = nodeId === this.#node.nodeId
+      const { nodeId, clientAddress, peerAddress, rack, nodeEpoch, directoryId, release, registeredAtMs } =
+        node
+      const ofNode = members.filter(member => member.nodeId === nodeId)
+      const { appliedIndex } = ofNode.find(member => member.appliedIndex !== undefined) ?? {}
       return {
         nodeId,
         address: clientAddress,
@@ -63,14 +67,13 @@ export class AdminCluster {
         state: stateOf(node),
         nodeEpoch,
         directoryId,
-        version: isThis ? this.#node.version : '',
-        // The quorum of this release is the one node.
-        voter: isThis,
-        controller: isThis,
+        version: release,
+        voter: ofNode.some(member => member.isVoter),
+        controller: nodeId === controller.leaderId,
         replicaCount: replicas.get(nodeId)?.replicaCount ?? 0,
         leaderCount: replicas.get(nodeId)?.leaderCount ?? 0,
-        registeredAtMs: 0,
-        ...(isThis && { appliedIndex: this.#node.controller.image.appliedEndIndex }),
+        registeredAtMs,
+        ...(appliedIndex !== undefined && { appliedIndex }),
       }
     })
   }

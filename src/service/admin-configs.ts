@@ -1,5 +1,4 @@
 import { NaruError } from '../base/errors.ts'
-import { Controller } from '../metadata/controller.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import {
   defaultSetting,
@@ -17,9 +16,10 @@ import type {
   Setting,
   SettingSource,
 } from '../wire/messages.ts'
+import { changeMetadata } from './metadata-changes.ts'
 import { countWithin } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { findTopic } from './topic-lookup.ts'
+import { doubtAbout, findTopic, isDenial } from './topic-lookup.ts'
 
 const TOPICS_MAX = 100
 
@@ -31,22 +31,23 @@ export class AdminConfigs {
     this.#node = node
   }
 
-  describe(request: DescribeConfigsRequest): { configs: ConfigDescription[] } {
+  async describe(request: DescribeConfigsRequest): Promise<{ configs: ConfigDescription[] }> {
     countWithin(request.topics.length, { name: 'topics', max: TOPICS_MAX })
     if (request.topics.length === 0) throw noClusterSettings('topics is empty')
-    return { configs: request.topics.map(name => this.#describe(name)) }
+    const doubt = await doubtAbout(this.#node, request.topics)
+    return { configs: request.topics.map(name => this.#describe(name, doubt)) }
   }
 
+  /** On the controller. */
   async alter(request: AlterConfigsRequest): Promise<{ results: ConfigResult[] }> {
     const { changes, validateOnly } = request
     countWithin(changes.length, { name: 'changes', min: 1, max: TOPICS_MAX })
-    const { controller, controllerOptions } = this.#node
     const topicChanges = changes.map(({ topic, set, unset }) => {
       if (topic === undefined) throw noClusterSettings('a change names no topic')
       return { name: topic, set, remove: unset }
     })
-    const results = await controller.submit(newest =>
-      new Controller(newest, controllerOptions).settings.alter({ changes: topicChanges, validateOnly }),
+    const results = await changeMetadata(this.#node, controller =>
+      controller.settings.alter({ changes: topicChanges, validateOnly }),
     )
     return {
       results: results.map(result => ({
@@ -57,14 +58,15 @@ export class AdminConfigs {
     }
   }
 
-  #describe(name: string): ConfigDescription {
+  #describe(name: string, doubt: NaruError | undefined): ConfigDescription {
     try {
       const topic = findTopic(this.#node, name, undefined)
       const settings = describeTopicSettings(topic, this.#node.controllerOptions.topicDefaults ?? {})
       return { topic: name, settings }
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown
-      return { topic: name, settings: [], failure: errorToFailure(thrown) }
+      const error = isDenial(thrown) ? (doubt ?? thrown) : thrown
+      return { topic: name, settings: [], failure: errorToFailure(error) }
     }
   }
 }

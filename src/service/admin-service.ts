@@ -1,55 +1,81 @@
 import { Admin } from '../wire/methods.ts'
 import { AdminCluster } from './admin-cluster.ts'
 import { AdminConfigs } from './admin-configs.ts'
+import { AdminNodes, drainTimeoutMs } from './admin-nodes.ts'
+import { AdminQuorum } from './admin-quorum.ts'
 import { AdminTopics } from './admin-topics.ts'
 import { ConcurrencyLimit } from './concurrency-limit.ts'
 import { deleteRecords } from './delete-records.ts'
 import { type HandlerEntry, notImplemented, unary } from './handlers.ts'
+import { timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
 
 /** Deletions of records that run at a time; each rewrites a checkpoint. */
 const DELETIONS_MAX = 16
 const DELETIONS_WAITING_MAX = 10_000
 
+/** A voter that is added must catch up first, and a leader that is removed hands over first. */
+const QUORUM_CHANGE_MS = 25_000
+/** How long the controller is looked for before a node tells what it knows of the quorum itself. */
+const QUORUM_VIEW_MS = 2_000
+
 /** naru.v1.Admin */
 export function adminService(node: ServiceNode): HandlerEntry[] {
+  return [...topicCalls(node), ...clusterCalls(node), ...notImplementedYet()]
+}
+
+function topicCalls(node: ServiceNode): HandlerEntry[] {
+  const { controllerCalls: calls } = node
   const topics = new AdminTopics(node)
   const configs = new AdminConfigs(node)
-  const cluster = new AdminCluster(node)
   const deletions = new ConcurrencyLimit({
     what: 'deletions of records',
     runningMax: DELETIONS_MAX,
     waitingMax: DELETIONS_WAITING_MAX,
   })
+  const timeoutMs = (request: { readonly timeoutMs?: number }) => timeoutMsOf(request.timeoutMs)
   return [
-    unary(Admin.createTopics, request => topics.create(request)),
-    unary(Admin.deleteTopics, request => topics.delete(request)),
+    calls.entry(Admin.createTopics, (request, leftMs) => topics.create(request, leftMs), { timeoutMs }),
+    calls.entry(Admin.deleteTopics, request => topics.delete(request), { timeoutMs }),
+    calls.entry(Admin.addPartitions, (request, leftMs) => topics.addPartitions(request, leftMs), {
+      timeoutMs,
+    }),
+    calls.entry(Admin.alterConfigs, request => configs.alter(request)),
     unary(Admin.listTopics, request => topics.list(request)),
     unary(Admin.describeTopics, request => topics.describe(request)),
-    unary(Admin.addPartitions, request => topics.addPartitions(request)),
     unary(Admin.describeConfigs, request => configs.describe(request)),
-    unary(Admin.alterConfigs, request => configs.alter(request)),
     unary(Admin.deleteRecords, request => deleteRecords(node, deletions, request)),
+  ]
+}
+
+function clusterCalls(node: ServiceNode): HandlerEntry[] {
+  const { controllerCalls: calls } = node
+  const cluster = new AdminCluster(node)
+  const quorum = new AdminQuorum(node)
+  const nodes = new AdminNodes(node)
+  const changeMs = { timeoutMs: () => QUORUM_CHANGE_MS }
+  return [
     unary(Admin.describeCluster, () => cluster.describe()),
     unary(Admin.listNodes, request => cluster.listNodes(request)),
-    ...notImplementedYet(),
+    calls.readEntry(Admin.describeQuorum, () => quorum.describe(), { withinMs: QUORUM_VIEW_MS }),
+    calls.entry(Admin.addVoter, request => quorum.addVoter(request), changeMs),
+    calls.entry(Admin.removeVoter, request => quorum.removeVoter(request), changeMs),
+    calls.entry(Admin.drainNode, (request, leftMs) => nodes.drain(request, leftMs), {
+      timeoutMs: drainTimeoutMs,
+    }),
+    calls.entry(Admin.removeNode, request => nodes.remove(request)),
   ]
 }
 
 function notImplementedYet(): HandlerEntry[] {
   return [
-    ...notImplemented('clusters of several nodes', [
+    ...notImplemented('moves of partitions between nodes', [
       Admin.changeReplicationFactor,
-      Admin.describeQuorum,
-      Admin.addVoter,
-      Admin.removeVoter,
-      Admin.drainNode,
       Admin.reassignPartitions,
       Admin.listReassignments,
       Admin.cancelReassignments,
       Admin.electLeaders,
       Admin.rebalance,
-      Admin.removeNode,
     ]),
     ...notImplemented('users and access rules', [
       Admin.putUser,

@@ -1,6 +1,4 @@
-import type { PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import { Controller } from '../metadata/controller.ts'
 import { isActive } from '../metadata/node-image.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
@@ -22,11 +20,12 @@ import type {
   TopicResult,
 } from '../wire/messages.ts'
 import { describeTopicSettings } from './admin-configs.ts'
+import { changeMetadata } from './metadata-changes.ts'
 import { pageOf, readToken, writeToken } from './pages.ts'
+import { partitionsNotServing } from './partition-serving.ts'
 import { countWithin, integerWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { settledWithin } from './settled-within.ts'
-import { findTopic } from './topic-lookup.ts'
+import { doubtAbout, findTopic, isDenial } from './topic-lookup.ts'
 
 const TOPICS_MAX = 100
 
@@ -38,17 +37,15 @@ export class AdminTopics {
     this.#node = node
   }
 
-  async create(request: CreateTopicsRequest): Promise<{ results: CreateTopicResult[] }> {
+  /** On the controller, as all that changes something; the answer comes within `leftMs` in any case. */
+  async create(request: CreateTopicsRequest, leftMs: number): Promise<{ results: CreateTopicResult[] }> {
     countWithin(request.topics.length, { name: 'topics', min: 1, max: TOPICS_MAX })
-    const timeoutMs = timeoutMsOf(request.timeoutMs)
-    const deadlineMs = this.#node.clock.monotonicMs() + timeoutMs
-    const { controller, controllerOptions, prng } = this.#node
+    const deadlineMs = this.#deadlineMs(request, leftMs)
     const { validateOnly } = request
     const topics = request.topics.map(newTopic)
-    const created = await controller.submit(newest =>
-      new Controller(newest, controllerOptions).topics.create({ topics, validateOnly }, () =>
-        randomUuid(prng),
-      ),
+    const nextTopicId = () => randomUuid(this.#node.prng)
+    const created = await changeMetadata(this.#node, controller =>
+      controller.topics.create({ topics, validateOnly }, nextTopicId),
     )
     const results = created.map(async (result): Promise<CreateTopicResult> => {
       const none = { topicId: '', partitions: 0, replicationFactor: 0, notServing: [], warnings: [] }
@@ -56,7 +53,8 @@ export class AdminTopics {
       const { name: topic, topicId, partitionCount: partitions, replicationFactor } = result
       const made = { ...none, topic, partitions, replicationFactor }
       if (validateOnly) return made
-      return { ...made, topicId, notServing: await this.#notServing(topicId, deadlineMs) }
+      const notServing = await partitionsNotServing(this.#node, topicId, deadlineMs)
+      return { ...made, topicId, notServing }
     })
     return { results: await Promise.all(results) }
   }
@@ -69,13 +67,12 @@ export class AdminTopics {
       throw invalidRequest(
         `topic_ids: ${topicIds.length} for ${topics.length} topics; give one per topic, or none`,
       )
-    const { controller, controllerOptions } = this.#node
     const named = topics.map((name, index) => {
       const topicId = topicIds[index]
       return { name, ...(topicId !== undefined && { topicId }) }
     })
-    const deleted = await controller.submit(newest =>
-      new Controller(newest, controllerOptions).topics.delete({ topics: named }),
+    const deleted = await changeMetadata(this.#node, controller =>
+      controller.topics.delete({ topics: named }),
     )
     return { results: deleted.map(result => this.#topicResult(result)) }
   }
@@ -102,14 +99,15 @@ export class AdminTopics {
   }
 
   /** Pages count partitions, since a topic may have thousands. */
-  describe(request: DescribeTopicsRequest): DescribeTopicsResponse {
+  async describe(request: DescribeTopicsRequest): Promise<DescribeTopicsResponse> {
     countWithin(request.topics.length, { name: 'topics', min: 1, max: TOPICS_MAX })
     const size = integerWithin(request.pageSize, { name: 'page_size', min: 1, max: 10_000, default: 2_000 })
     let [index, from] = describeToken(request.pageToken, request.topics.length)
+    const doubt = await doubtAbout(this.#node, request.topics)
     const topics: TopicDescription[] = []
     let left = size
     for (; index < request.topics.length && left > 0; index++, from = 0) {
-      const described = this.#describe(request.topics[index] as string, { from, count: left })
+      const described = this.#describe(request.topics[index] as string, { from, count: left, doubt })
       topics.push(described)
       // What is not there is an item too, or its message would not be counted.
       left -= Math.max(1, described.partitions.length)
@@ -120,14 +118,12 @@ export class AdminTopics {
     return { topics, nextPageToken: isLast ? '' : writeToken(`${index}/0`) }
   }
 
-  async addPartitions(request: AddPartitionsRequest): Promise<AddPartitionsResponse> {
+  async addPartitions(request: AddPartitionsRequest, leftMs: number): Promise<AddPartitionsResponse> {
     const { topic: name, topicId, partitionCount, validateOnly } = request
-    const deadlineMs = this.#node.clock.monotonicMs() + timeoutMsOf(request.timeoutMs)
-    const { controller, controllerOptions } = this.#node
-    findTopic(this.#node, name, topicId)
+    const deadlineMs = this.#deadlineMs(request, leftMs)
     const assignments = request.assignments.map(list => list.nodeIds)
-    await controller.submit(newest =>
-      new Controller(newest, controllerOptions).topics.addPartitions({
+    await changeMetadata(this.#node, controller =>
+      controller.topics.addPartitions({
         name,
         partitionCount,
         validateOnly,
@@ -137,17 +133,11 @@ export class AdminTopics {
     )
     if (validateOnly) return { partitionCount, notServing: [] }
     const topic = findTopic(this.#node, name, topicId)
-    return { partitionCount, notServing: await this.#notServing(topic.id, deadlineMs) }
+    return { partitionCount, notServing: await partitionsNotServing(this.#node, topic.id, deadlineMs) }
   }
 
-  /** Partitions without a serving leader once all are there, or at the deadline. */
-  async #notServing(topicId: Uuid, deadlineMs: number): Promise<PartitionId[]> {
-    const { clock, replicas, controller } = this.#node
-    await settledWithin(clock, replicas.whenOpened(topicId), Math.max(0, deadlineMs - clock.monotonicMs()))
-    const count = controller.image.topics.byId(topicId)?.partitionCount ?? 0
-    return Array.from({ length: count }, (_, partition) => partition).filter(
-      partition => replicas.leader(topicId, partition) === undefined,
-    )
+  #deadlineMs(request: { readonly timeoutMs?: number }, leftMs: number): number {
+    return this.#node.clock.monotonicMs() + Math.min(timeoutMsOf(request.timeoutMs), leftMs)
   }
 
   #topicResult(
@@ -157,7 +147,10 @@ export class AdminTopics {
     return { topic: result.name, failure: errorToFailure(result.error) }
   }
 
-  #describe(name: string, range: { from: number; count: number }): TopicDescription {
+  #describe(
+    name: string,
+    range: { from: number; count: number; doubt: NaruError | undefined },
+  ): TopicDescription {
     try {
       const topic = findTopic(this.#node, name, undefined)
       return {
@@ -171,7 +164,8 @@ export class AdminTopics {
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown
       const nothing = { topicId: '', internal: false, partitionCount: 0, partitions: [], settings: [] }
-      return { topic: name, ...nothing, failure: errorToFailure(thrown) }
+      const error = isDenial(thrown) ? (range.doubt ?? thrown) : thrown
+      return { topic: name, ...nothing, failure: errorToFailure(error) }
     }
   }
 

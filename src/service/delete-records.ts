@@ -7,7 +7,7 @@ import { checkPosition, findPosition } from './positions.ts'
 import { countWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
-import { awaitLeader, findTopic } from './topic-lookup.ts'
+import { awaitLeader, findTopic, lookTwice } from './topic-lookup.ts'
 
 const PARTITIONS_MAX = 1_000
 
@@ -46,7 +46,7 @@ async function deleteBefore(node: ServiceNode, asked: DeleteRecordsPartition): P
   if (!isSet) throw invalidRequest('before is not set: say before which offset, time or place the records go')
   if (isInternalTopic(asked.topic))
     throw invalidRequest(`topic "${asked.topic}" is kept by Naru itself: its records cannot be deleted`)
-  const topic = findTopic(node, asked.topic, asked.topicId)
+  const topic = await lookTwice(node, isLast => findTopic(node, asked.topic, asked.topicId, isLast))
   const leader = await awaitLeader(node, { topic, partition: asked.partition })
   const { offset } = await findPosition(leader, before, 'EARLIEST')
   return leader.deleteRecordsBefore(offset)

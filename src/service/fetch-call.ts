@@ -18,7 +18,7 @@ import { checkPosition, findPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, integerWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, findTopic } from './topic-lookup.ts'
+import { awaitLeader, findTopic, lookTwice } from './topic-lookup.ts'
 
 const FETCH_PARTITIONS_MAX = 1_000
 /** Names and numbers of one partition in the answer, without the name of the topic. */
@@ -108,7 +108,8 @@ export class FetchCall {
     }
     try {
       checkPosition(request.start, 'start')
-      const topic = findTopic(this.#node, request.topic, request.topicId)
+      const { topic: name, topicId } = request
+      const topic = await lookTwice(this.#node, isLast => findTopic(this.#node, name, topicId, isLast))
       const leader = await awaitLeader(this.#node, { topic, partition: request.partition })
       checkEpoch(leader, request.leaderEpoch)
       const { offset } = await this.#memory.lookups.run(() => findPosition(leader, request.start, 'EARLIEST'))

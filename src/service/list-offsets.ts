@@ -6,7 +6,7 @@ import { checkPosition, findPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, findTopic } from './topic-lookup.ts'
+import { awaitLeader, doubtAbout, findTopic, lookTwice } from './topic-lookup.ts'
 
 const ENTRIES_MAX = 1_000
 const PARTITIONS_MAX = 10_000
@@ -19,6 +19,11 @@ export async function listOffsets(
 ): Promise<{ offsets: ListedOffset[] }> {
   countWithin(request.partitions.length, { name: 'partitions', min: 1, max: ENTRIES_MAX })
   const failures = new BoundedFailures()
+  // Before the partitions of a topic are counted; whoever is in doubt still says so of each topic.
+  await doubtAbout(
+    node,
+    request.partitions.map(entry => entry.topic),
+  )
   const count = request.partitions.reduce((sum, entry) => sum + countOf(node, entry), 0)
   if (count > PARTITIONS_MAX)
     throw invalidRequest(`partitions: ${count} in all, at most ${PARTITIONS_MAX}: split the request`)
@@ -56,7 +61,7 @@ async function find(
   partition: PartitionId,
 ): Promise<Pick<ListedOffset, 'offset' | 'timestampMs' | 'leaderEpoch'>> {
   checkPosition(entry.position, 'position')
-  const topic = findTopic(node, entry.topic, entry.topicId)
+  const topic = await lookTwice(node, isLast => findTopic(node, entry.topic, entry.topicId, isLast))
   const leader = await awaitLeader(node, { topic, partition })
   const found = await findPosition(leader, entry.position, 'LATEST')
   if (entry.position?.offset !== undefined) requireReadable(leader, found.offset)

@@ -19,12 +19,13 @@ export interface MetadataWatcher {
 
 /**
  * The metadata as frames of Watch. A change is encoded once, however many watch, and not at all if nobody does;
- * so is the whole picture, which is kept until the next change.
+ * so are the topics of the whole picture, which are kept until the next change. A new controller changes no metadata:
+ * it is told with the next frame, a heartbeat if nothing else.
  */
 export class MetadataFeed {
   readonly #node: ServiceNode
   readonly #watchers = new Set<MetadataWatcher>()
-  #picture: { readonly metadataIndex: number; readonly frames: readonly Buffer[] } | undefined
+  #topics: { readonly metadataIndex: number; readonly frames: readonly Buffer[] } | undefined
   #unsubscribe: (() => void) | undefined
   #timer: Timer | undefined
   #lastFrameMs = 0
@@ -55,7 +56,7 @@ export class MetadataFeed {
   #stop(): void {
     this.#unsubscribe?.()
     this.#timer?.cancel()
-    this.#picture = undefined
+    this.#topics = undefined
   }
 
   #arm(delayMs: number): void {
@@ -95,7 +96,14 @@ export class MetadataFeed {
 
   #pictureFrames(): readonly Buffer[] {
     const { image } = this.#node.controller
-    if (this.#picture?.metadataIndex === image.appliedEndIndex) return this.#picture.frames
+    if (this.#topics?.metadataIndex !== image.appliedEndIndex)
+      this.#topics = { metadataIndex: image.appliedEndIndex, frames: this.#topicFrames() }
+    const nodes = image.nodes.all().map(nodeEndpoint)
+    return [...this.#topics.frames, this.#encode({ nodes, complete: true })]
+  }
+
+  #topicFrames(): Buffer[] {
+    const { image } = this.#node.controller
     const frames: Buffer[] = []
     let topics: TopicMetadata[] = []
     let bytes = 0
@@ -109,14 +117,12 @@ export class MetadataFeed {
       topics.push(topicMetadata(this.#node, topic))
       bytes += topicBytes
     }
-    frames.push(this.#encode({ topics, nodes: image.nodes.all().map(nodeEndpoint), complete: true }))
-    this.#picture = { metadataIndex: image.appliedEndIndex, frames }
+    if (topics.length > 0) frames.push(this.#encode({ topics }))
     return frames
   }
 
   #encode(frame: MessageInit<MetadataWatchResponse>): Buffer {
-    // The only node of its cluster is its controller: it has heard from it just now.
-    return Metadata.watch.response.encode({ ...clusterFacts(this.#node), ...frame, ageMs: 0 })
+    return Metadata.watch.response.encode({ ...clusterFacts(this.#node), ...frame })
   }
 }
 

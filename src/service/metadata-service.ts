@@ -8,6 +8,7 @@ import { MetadataWatch } from './metadata-watch.ts'
 import { PAGE_SIZE_MAX, pageOf } from './pages.ts'
 import { countWithin } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
+import { doubtAbout } from './topic-lookup.ts'
 
 /** naru.v1.Metadata */
 export function metadataService(node: ServiceNode): HandlerEntry[] {
@@ -20,19 +21,20 @@ export function metadataService(node: ServiceNode): HandlerEntry[] {
   ]
 }
 
-function get(node: ServiceNode, request: MetadataGetRequest): MetadataGetResponse {
+async function get(node: ServiceNode, request: MetadataGetRequest): Promise<MetadataGetResponse> {
   const { image } = node.controller
   countWithin(request.topics.length, { name: 'topics', max: PAGE_SIZE_MAX })
   const isPage = request.topics.length === 0
   const page = isPage
     ? pageOf(image.topics.names(), name => name, request)
     : { items: request.topics, nextPageToken: '' }
+  const doubt = await doubtAbout(node, page.items)
   const topics: TopicView[] = []
   const unknownTopics: string[] = []
   for (const name of new Set(page.items)) {
     const topic = image.topics.byName(name)
-    if (topic === undefined) unknownTopics.push(name)
-    else topics.push(topic)
+    if (topic !== undefined) topics.push(topic)
+    else if (doubt === undefined) unknownTopics.push(name)
   }
   return {
     ...clusterFacts(node),

@@ -1,4 +1,3 @@
-import type { MetadataImage } from '../metadata/metadata-image.ts'
 import type { NodeImage } from '../metadata/node-image.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
@@ -31,11 +30,17 @@ export function topicMetadata(node: ServiceNode, topic: TopicView): TopicMetadat
 }
 
 /** What stands in every answer and frame. */
-export function clusterFacts(node: ServiceNode): {
+export function clusterFacts({ controller }: ServiceNode): {
   clusterId: string
   metadataIndex: number
-  controllerId: number
+  controllerId?: number
+  ageMs?: number
 } {
-  const { image }: { image: MetadataImage } = node.controller
-  return { clusterId: image.clusterId ?? '', metadataIndex: image.appliedEndIndex, controllerId: node.nodeId }
+  const { clusterId, image, leaderId, metadataAgeMs } = controller
+  return {
+    clusterId,
+    metadataIndex: image.appliedEndIndex,
+    ...(leaderId !== undefined && { controllerId: leaderId }),
+    ...(metadataAgeMs !== undefined && { ageMs: Math.round(metadataAgeMs) }),
+  }
 }

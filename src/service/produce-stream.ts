@@ -40,7 +40,7 @@ export class ProduceStream {
   readonly #topics: ProduceTopics
   readonly #node: ServiceNode
   readonly #entries: ProduceEntries
-  /** Entries of topics that are being created, by topic name, in order. */
+  /** Entries of topics that are being created or looked for, by topic name, in order. */
   readonly #awaitingTopic = new Map<string, WaitingEntry[]>()
   #options: { readonly acks: Acks; readonly timeoutMs: number } | undefined
   #lastSeq = Number.NEGATIVE_INFINITY
@@ -123,7 +123,7 @@ export class ProduceStream {
     return this.#options
   }
 
-  #dispatch(waiting: WaitingEntry): void {
+  #dispatch(waiting: WaitingEntry, isSettled = false): void {
     const { entry } = waiting
     const line = this.#awaitingTopic.get(entry.topic)
     if (line !== undefined) {
@@ -132,11 +132,9 @@ export class ProduceStream {
     }
     try {
       checkEntry(entry)
-      const topic = this.#topics.find(entry)
-      if (topic === undefined) {
-        this.#topics.checkForNewTopic(entry)
-        this.#awaitTopic(waiting)
-      } else this.#write(waiting, topic)
+      const topic = this.#topics.find(entry, isSettled)
+      if (topic === undefined) this.#awaitTopic(waiting)
+      else this.#write(waiting, topic)
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown
       this.#answer(waiting, failedResults(entry, thrown))
@@ -149,7 +147,7 @@ export class ProduceStream {
     this.#entries.write({ topic, entry, acks, timeoutMs, messageBytes: frame.bytes, answer })
   }
 
-  /** Entries of this topic line up behind the first one, which has it made. */
+  /** Entries of this topic line up behind the first one, which has it made or looked for. */
   #awaitTopic(first: WaitingEntry): void {
     const { topic } = first.entry
     const line = [first]
@@ -159,12 +157,12 @@ export class ProduceStream {
       if (this.#isClosed) return
       if (warning !== undefined) this.#warnings.push(warning)
       for (const waiting of line) {
-        if (error === undefined) this.#dispatch(waiting)
+        if (error === undefined) this.#dispatch(waiting, true)
         else this.#answer(waiting, failedResults(waiting.entry, error))
       }
       this.#pauseOrResume()
     }
-    this.#topics.create(topic, first.timeoutMs).then(
+    this.#topics.settle(first.entry, first.timeoutMs).then(
       warning => goOn(warning, undefined),
       thrown => goOn(undefined, NaruError.from(thrown)),
     )

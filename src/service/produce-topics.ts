@@ -6,7 +6,7 @@ import type { ProduceEntry } from '../wire/messages.ts'
 import { ByteBudget } from './byte-budget.ts'
 import type { ServiceNode } from './service-node.ts'
 import { TopicCreation } from './topic-creation.ts'
-import { findTopic, unknownPartition } from './topic-lookup.ts'
+import { findTopic, isDenial, unknownPartition } from './topic-lookup.ts'
 
 /** Produce requests of the whole node that are not answered yet; beyond, they are shed with OVERLOADED. */
 const PRODUCE_BYTES_IN_FLIGHT_MAX = 256 * 1024 * 1024
@@ -39,25 +39,49 @@ export class ProduceTopics {
     this.#inFlight.giveBack(bytes)
   }
 
-  /** undefined: it does not exist and `create` may make it. Throws UNKNOWN_TOPIC where that is not so. */
-  find(entry: Pick<ProduceEntry, 'topic' | 'topicId'>): TopicView | undefined {
-    const { image } = this.#node.controller
-    const { topic, topicId } = entry
-    const isMissing = image.topics.byName(topic) === undefined
-    if (isMissing && topicId === undefined && topic !== '' && this.#creation.isEnabled) return undefined
-    return findTopic(this.#node, topic, topicId)
+  /**
+   * undefined: it, or the partition, is not known here; look again, with `isSettled`, after `settle`. Throws where that
+   * would bring nothing: the topic does not exist, or not even one that is made for the entry would take it.
+   */
+  find(entry: WantedTopic, isSettled = false): TopicView | undefined {
+    if (this.#mayCreate(entry)) {
+      this.#checkForNewTopic(entry)
+      return undefined
+    }
+    const { topic, topicId, partition } = entry
+    try {
+      const found = findTopic(this.#node, topic, topicId, isSettled)
+      // That a partition does not exist is for whoever writes to it to say.
+      if (isSettled || partition === undefined || found.partition(partition) !== undefined) return found
+    } catch (thrown) {
+      if (isSettled || !isDenial(thrown)) throw thrown
+    }
+    return undefined
   }
 
-  /** Throws if the entry would be refused even by a topic that was made for it: bad input changes nothing. */
-  checkForNewTopic({ topic, partition, batch }: Pick<ProduceEntry, 'topic' | 'partition' | 'batch'>): void {
+  /**
+   * Makes the topic if it may be made, else makes sure that this node knows all there are (rule A9). Resolves with a
+   * warning for the answer if the topic was made by this.
+   */
+  async settle(entry: WantedTopic, timeoutMs: number): Promise<string | undefined> {
+    if (this.#mayCreate(entry)) return this.#creation.create(entry.topic, timeoutMs)
+    const place = entry.partition === undefined ? '' : ` or its partition ${entry.partition}`
+    await this.#node.freshMetadata.confirm(`whether topic "${entry.topic}"${place} exists`, timeoutMs)
+    return undefined
+  }
+
+  #mayCreate({ topic, topicId }: WantedTopic): boolean {
+    if (topicId !== undefined || topic === '' || !this.#creation.isEnabled) return false
+    return this.#node.controller.image.topics.byName(topic) === undefined
+  }
+
+  /** Bad input changes nothing. */
+  #checkForNewTopic({ topic, partition, batch }: WantedTopic): void {
     const { partitionCount } = this.#creation
     if (partition !== undefined && (partition < 0 || partition >= partitionCount))
       throw unknownPartition({ topic, partition, partitionCount })
     if (batch !== undefined) validateClientBatch(batch, 0, { maxMessageBytes: BATCH_BYTES_MAX })
   }
-
-  /** Resolves with a warning for the answer if the topic was made by this. */
-  create(topic: string, timeoutMs: number): Promise<string | undefined> {
-    return this.#creation.create(topic, timeoutMs)
-  }
 }
+
+type WantedTopic = Pick<ProduceEntry, 'topic' | 'topicId' | 'partition' | 'batch'>

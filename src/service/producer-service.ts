@@ -48,7 +48,7 @@ async function produce(
   const timeoutMs = timeoutMsOf(request.timeoutMs)
   const entries = entriesOf(request)
   for (const entry of entries) checkEntry(entry)
-  const { topic, warnings } = await findOrCreate(node, topics, { request, entries, timeoutMs })
+  const { topic, warnings } = await findOrCreate(topics, { request, entries, timeoutMs })
   // The partition that the whole call names: without it nothing can be written, which the status then says.
   if (request.partition !== undefined)
     await awaitLeader(node, { topic, partition: request.partition, timeoutMs })
@@ -85,17 +85,16 @@ function entriesOf(request: ProduceRequest): ProduceEntry[] {
 }
 
 async function findOrCreate(
-  node: ServiceNode,
   topics: ProduceTopics,
   of: { request: ProduceRequest; entries: readonly ProduceEntry[]; timeoutMs: number },
 ): Promise<{ topic: TopicView; warnings: string[] }> {
-  const found = topics.find(of.request)
-  if (found !== undefined) return { topic: found, warnings: [] }
-  for (const entry of of.entries) topics.checkForNewTopic(entry)
-  const warning = await topics.create(of.request.topic, of.timeoutMs)
+  const wanted = of.entries.length > 0 ? of.entries : [of.request]
+  const found = wanted.map(entry => ({ entry, topic: topics.find(entry) }))
+  const missing = found.find(({ topic }) => topic === undefined)
+  const warning = missing && (await topics.settle(missing.entry, of.timeoutMs))
   // It may be deleted again by now.
-  const topic = node.controller.image.topics.byName(of.request.topic) ?? topics.find(of.request)
-  if (topic === undefined) return findOrCreate(node, topics, of)
+  const topic = topics.find(of.request, true)
+  if (topic === undefined) return findOrCreate(topics, of)
   return { topic, warnings: warning === undefined ? [] : [warning] }
 }
 

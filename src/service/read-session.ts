@@ -16,7 +16,7 @@ import { type Notice, ReadFrame } from './read-frame.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, integerWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, findTopic, requirePartition } from './topic-lookup.ts'
+import { awaitLeader, confirmDenial, findTopic, isDenial, requirePartition } from './topic-lookup.ts'
 
 /** Partitions of one stream: more belong on several. */
 const READ_PARTITIONS_MAX = 10_000
@@ -42,6 +42,8 @@ export class ReadSession {
   #cursorCount = 0
   /** Topics of which all partitions are read, also those to come. */
   readonly #wholeTopics = new Map<Uuid, WholeTopic>()
+  /** Of what this node does not know, until it knows all there is. */
+  readonly #inDoubt = new Set<ReadPartition>()
   /** In turn: who was served goes to the end. */
   readonly #ready = new Set<ReadCursor>()
   readonly #notices = new PendingNotices()
@@ -111,11 +113,11 @@ export class ReadSession {
     if (credit !== undefined) this.#credit.add(credit)
   }
 
-  #add(added: ReadPartition): void {
+  #add(added: ReadPartition, isSettled = false): void {
     try {
       checkPosition(added.start, 'start')
       checkStop(added.stop)
-      const topic = findTopic(this.#node, added.topic, added.topicId)
+      const topic = findTopic(this.#node, added.topic, added.topicId, isSettled)
       if (added.partition !== undefined) {
         requirePartition(topic, added.partition)
         this.#begin(topic, added.partition, added)
@@ -123,8 +125,24 @@ export class ReadSession {
       }
       this.#beginTopic(topic, added)
     } catch (thrown) {
-      this.#notice(failed(added.topic, added.partition ?? 0, thrown))
+      if (isDenial(thrown) && !isSettled) void this.#settle(added, thrown)
+      else this.#notice(failed(added.topic, added.partition ?? 0, thrown))
     }
+  }
+
+  /** Rule A9: nothing is said not to exist before this node knows all there is. */
+  async #settle(added: ReadPartition, denial: NaruError): Promise<void> {
+    if (this.#cursorCount + this.#inDoubt.size >= READ_PARTITIONS_MAX) {
+      this.#notice(failed(added.topic, added.partition ?? 0, tooManyPartitions()))
+      return
+    }
+    this.#inDoubt.add(added)
+    const doubt = await confirmDenial(this.#node, denial).catch((thrown: unknown) => thrown)
+    // Otherwise it was removed again, or the stream is over.
+    if (!this.#inDoubt.delete(added) || this.#isClosed) return
+    if (doubt === undefined) this.#add(added, true)
+    else this.#notice(failed(added.topic, added.partition ?? 0, doubt))
+    this.#schedule()
   }
 
   /** What holds for all of the topic is said once, not of each partition. */
@@ -193,6 +211,9 @@ export class ReadSession {
 
   #remove(selector: TopicSelector): void {
     const { topic: name, partition } = selector
+    for (const added of this.#inDoubt)
+      if (added.topic === name && (partition === undefined || added.partition === partition))
+        this.#inDoubt.delete(added)
     // The partitions of a topic that is deleted end by themselves.
     const topicId = this.#node.controller.image.topics.byName(name)?.id
     const cursors = topicId === undefined ? undefined : this.#cursors.get(topicId)
@@ -377,7 +398,8 @@ export class ReadSession {
   }
 
   #endIfDone(): void {
-    const isDone = this.#isHalfClosed && this.#cursorCount === 0 && this.#wholeTopics.size === 0
+    const isEmpty = this.#cursorCount + this.#wholeTopics.size + this.#inDoubt.size === 0
+    const isDone = this.#isHalfClosed && isEmpty
     if (isDone && this.#notices.count === 0 && !this.#isClosed) this.#stream.end()
   }
 

@@ -16,6 +16,8 @@ export interface ServiceCluster {
   addVoter(nodeId: NodeId): Promise<void>
   /** As `addVoter`; the directory is needed only where the node has two voter identities. */
   removeVoter(nodeId: NodeId, directoryId?: Uuid): Promise<void>
-  /** What a member last told the controller of itself (`MemberStatus.attachment`): how far it has applied. */
-  appliedIndexOf(attachment: Uint8Array): MetadataIndex | undefined
+  /** On the controller: gives the leadership of the quorum to another voter, if one can take it. */
+  handOver(): Promise<void>
+  /** The node has a session with this node, the controller. Where this node is not the controller: true. */
+  isSessionAlive(nodeId: NodeId): boolean
 }

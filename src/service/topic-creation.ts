@@ -1,12 +1,13 @@
 import { NaruError } from '../base/errors.ts'
-import type { MetadataImage } from '../metadata/metadata-image.ts'
-import { TopicControl } from '../metadata/topic-control.ts'
-import { randomUuid } from '../ports/prng.ts'
+import { failureToError } from '../wire/failure.ts'
+import { Admin } from '../wire/methods.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
 
 /** Topics that are being made because somebody produces to them; beyond, produces to new topics are shed. */
 const AUTO_CREATIONS_MAX = 1_000
+/** A creation goes on for those who ask again, longer than each of them may wait. */
+const CREATION_TIMEOUT_MS = 30_000
 
 /**
  * Makes topics that do not exist when somebody produces to them (`auto.create.topics.enable`). One creation
@@ -50,21 +51,41 @@ export class TopicCreation {
     )
   }
 
+  /** As anybody would make it, with the defaults; that it has been made meanwhile is as good. */
   async #create(name: string): Promise<string | undefined> {
-    const { controller, controllerOptions, prng, replicas, logger } = this.#node
-    const [result] = await controller.submit((newest: MetadataImage) =>
-      new TopicControl(newest, controllerOptions).autoCreate([name], () => randomUuid(prng)),
-    )
+    const { controllerCalls, logger } = this.#node
+    const { results } = await controllerCalls
+      .call(
+        Admin.createTopics,
+        { topics: [{ topic: name }], timeoutMs: CREATION_TIMEOUT_MS },
+        { timeoutMs: CREATION_TIMEOUT_MS, repeatable: true },
+      )
+      .catch((thrown: unknown) => {
+        throw notCreated(name, NaruError.from(thrown))
+      })
+    const [result] = results
     if (result === undefined) throw new NaruError('INTERNAL', `no result of creating topic "${name}"`)
-    if (!result.ok) throw result.error
-    await replicas.whenOpened(result.topicId)
-    if (!result.isNew) return undefined
-    const topic = controller.image.topics.byId(result.topicId)
+    if (result.failure !== undefined) {
+      const exists = this.#node.controller.image.topics.byName(name) !== undefined
+      if (exists && result.failure.reason === 'TOPIC_ALREADY_EXISTS') return undefined
+      throw failureToError(result.failure)
+    }
+    const { topicId, partitions, replicationFactor } = result
     const warning =
-      `topic "${name}" did not exist and was created with ${topic?.partitionCount ?? 0} partitions and ` +
-      `replication factor ${topic?.replicationFactor ?? 0} (create topics yourself to choose: naru topics create; ` +
+      `topic "${name}" did not exist and was created with ${partitions} partitions and ` +
+      `replication factor ${replicationFactor} (create topics yourself to choose: naru topics create; ` +
       'auto.create.topics.enable=false turns this off)'
-    logger.warn({ topic: name, topicId: result.topicId }, warning)
+    logger.warn({ topic: name, topicId }, warning)
     return warning
   }
+}
+
+/** Whatever became of the topic, nothing was written to it. */
+function notCreated(topic: string, cause: NaruError): NaruError {
+  if (cause.outcome === 'none' || !cause.retriable) return cause
+  return new NaruError(
+    'LEADER_NOT_AVAILABLE',
+    `topic "${topic}" did not exist, and whether it was created is not known: ${cause.message} (try again)`,
+    { cause, details: { topic } },
+  )
 }

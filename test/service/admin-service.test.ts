@@ -207,7 +207,7 @@ describe('the cluster', () => {
     await node.createTopic('logs', 3)
     const cluster = await node.call(Admin.describeCluster, {})
     expect(cluster).toMatchObject({
-      clusterId: node.broker.identity.clusterId,
+      clusterId: node.broker.identity?.clusterId,
       controllerId: 0,
       topicCount: 1,
       partitionCount: 3,
@@ -228,9 +228,9 @@ describe('the cluster', () => {
   })
 
   it('says what this release lacks', async () => {
-    const drain = await node.refusal(Admin.drainNode, {})
-    expect(drain.message).toBe(
-      '/naru.v1.Admin/DrainNode: this release of Naru has no clusters of several nodes',
+    const rebalance = await node.refusal(Admin.rebalance, {})
+    expect(rebalance.message).toBe(
+      '/naru.v1.Admin/Rebalance: this release of Naru has no moves of partitions between nodes',
     )
     const group = await node.refusal(Groups.describeGroup, { group: 'g' })
     expect(group.reason).toBe('NOT_IMPLEMENTED')
