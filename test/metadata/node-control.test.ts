@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { formCluster } from '../../src/metadata/controller.ts'
+import type { NodeRegistration } from '../../src/metadata/node-registration.ts'
 import { contents, errorOf, MetadataContext, registration, WALL_MS } from './metadata-context.ts'
 
 describe('registering a node', () => {
@@ -167,5 +168,100 @@ describe('forming a cluster', () => {
       records: [],
       response: { clusterId: 'cluster' },
     })
+  })
+})
+
+describe('what a node still has when it comes back', () => {
+  const inElr = 'leader=2 isr=2 elr=1 epoch=1/1'
+  const gone = 'leader=2 isr=2 elr= epoch=1/1'
+  /** Node 1 of partition [1, 2], minimum 2, comes back with the same directory. */
+  const comeBack = (
+    settings: Record<string, string>,
+    more: Partial<NodeRegistration>,
+    nodes: number[] = [1, 2],
+  ): string => {
+    const context = new MetadataContext().addNodes(2)
+    context.create({ name: 'logs', assignments: [nodes], settings })
+    const fields = { ...registration(1, { incarnation: 'next' }), ...more }
+    context.run(context.controller.nodes.register(fields, { isSessionAlive: true, wallMs: WALL_MS }))
+    return context.show('logs')
+  }
+  const two = { 'min.insync.replicas': '2' }
+
+  it('is all that it acknowledged', () => {
+    expect(comeBack(two, {})).toBe(inElr)
+  })
+
+  it('lacks partitions whose directories are gone, as if that part of the disk were new (A1)', () => {
+    expect(comeBack(two, { missingPartitions: [{ topicId: 'topic-id-1', partition: 0 }] })).toBe(gone)
+    expect(comeBack(two, { missingPartitions: [{ topicId: 'topic-id-1', partition: 1 }] })).toBe(inElr)
+  })
+
+  it('may lack what was acknowledged on page caches, unless it stopped in good order (C10)', () => {
+    const cached = { ...two, 'write.caching': 'true' }
+    expect(comeBack(cached, {})).toBe(gone)
+    expect(comeBack(cached, { cleanStopEpoch: 1 })).toBe(inElr)
+    expect(comeBack(cached, { cleanStopEpoch: 7 })).toBe(gone)
+  })
+
+  it('is all that there is of a partition with one replica', () => {
+    expect(comeBack({ 'write.caching': 'true' }, {}, [1])).toBe('leader=null isr= elr=1 epoch=1/1')
+  })
+})
+
+describe('a process that was replaced', () => {
+  it('does not get its place back', () => {
+    const context = new MetadataContext().addNodes(1)
+    context.register(1, { incarnation: 'next' })
+    const before = { ...registration(1), nodeEpoch: 1 }
+    const { nodes } = context.controller
+    expect(errorOf(() => nodes.register(before, { isSessionAlive: true, wallMs: WALL_MS }))).toBe(
+      'STALE_NODE_EPOCH: node 1 was taken over by another process (epoch 2, at host-1:7452): this one, of epoch 1, must stop',
+    )
+  })
+})
+
+describe('fencing several nodes', () => {
+  it('elects none of them, and leaves those that registered anew alone', () => {
+    const context = new MetadataContext().addNodes(3)
+    context.create({ name: 'logs', assignments: [[1, 2, 3]] })
+    context.register(3, { incarnation: 'next' })
+    context.run(context.controller.nodes.unfence(context.epochOf(3)))
+    const gone = [context.epochOf(1), context.epochOf(2), { nodeId: 3, nodeEpoch: 1 }]
+    context.run(context.controller.nodes.fenceAll(gone))
+    // One change of the leader, and none of them in between.
+    expect(context.show('logs')).toBe('leader=null isr= elr=1,2 epoch=1/2')
+    expect(context.image.nodes.get(3)?.isFenced).toBe(false)
+    expect(context.controller.nodes.fenceAll(gone).records).toEqual([])
+  })
+})
+
+describe('draining a node', () => {
+  it('moves what it leads to others in sync, and leaves it in its ISRs', () => {
+    const context = new MetadataContext().addNodes(3)
+    context.create({ name: 'shared', assignments: [[1, 2, 3]] })
+    context.create({ name: 'alone', assignments: [[1], [2]] })
+    const drain = () => context.run(context.controller.nodes.drain(context.epochOf(1)))
+    const remaining = [{ topic: 'alone', topicId: 'topic-id-2', partition: 0 }]
+    expect(drain()).toEqual({ remaining })
+    expect(context.image.nodes.get(1)).toMatchObject({ isDraining: true, isFenced: false })
+    expect(context.show('shared')).toBe('leader=2 isr=1,2,3 elr= epoch=1/1')
+    expect(context.show('alone')).toBe('leader=1 isr=1 elr= epoch=0/0')
+    expect(context.show('alone', 1)).toBe('leader=2 isr=2 elr= epoch=0/0')
+    expect(context.controller.nodes.drain(context.epochOf(1)).records).toEqual([])
+  })
+
+  it('gives it no leadership until it registers again', () => {
+    const context = new MetadataContext().addNodes(2)
+    context.create({ name: 'logs', assignments: [[1, 2]] })
+    context.run(context.controller.nodes.drain(context.epochOf(1)))
+    context.run(context.controller.nodes.fence(context.epochOf(2)))
+    expect(context.show('logs')).toBe('leader=null isr=1 elr= epoch=2/2')
+    context.run(context.controller.nodes.fence(context.epochOf(1)))
+    context.run(context.controller.nodes.unfence(context.epochOf(1)))
+    expect(context.show('logs')).toBe('leader=null isr= elr=1 epoch=2/3')
+    context.register(1, { incarnation: 'next' })
+    context.run(context.controller.nodes.unfence(context.epochOf(1)))
+    expect(context.show('logs')).toBe('leader=1 isr=1 elr= epoch=3/4')
   })
 })

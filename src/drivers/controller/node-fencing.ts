@@ -73,9 +73,12 @@ export class NodeFencing {
   }
 
   async #fence(nodes: readonly NodeRef[]): Promise<void> {
-    const { fence, onFenced, sessions, logger } = this.#options
+    const { fence, onFenced, sessions, logger, quorum } = this.#options
+    // Those that are fenced already only lose their session: they were about to take part.
+    const active = nodes.filter(({ nodeId }) => quorum.image.nodes.get(nodeId)?.isFenced === false)
     const facts = { nodes: nodes.map(node => node.nodeId) }
-    logger.warn(facts, 'nodes are not heard any more: they are fenced, and others lead what they led')
+    if (active.length > 0)
+      logger.warn(facts, 'nodes are not heard any more: they are fenced, and others lead what they led')
     try {
       await fence(nodes)
     } catch (thrown) {
