@@ -6,8 +6,8 @@ export interface ControllerOptions {
   readonly nodesListed: number
   /** `num.partitions`: of topics made without a number. */
   readonly defaultPartitions: number
-  /** `default.replication.factor`. undefined: min(3, nodes listed or registered, alive or not). */
-  readonly defaultReplicationFactor?: number
+  /** `default.replication.factor`, 3 if absent: never more than there are nodes, listed or registered, alive or not. */
+  readonly defaultReplicationFactorMax?: number
   /** Settings of all topics that do not override them. */
   readonly topicDefaults?: Partial<TopicSettings>
   readonly limits?: Partial<ControllerLimits>

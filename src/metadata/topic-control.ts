@@ -157,7 +157,7 @@ export class TopicControl {
   /** Counting nodes that are down: else what is made while a cluster starts would have one replica for ever. */
   #defaultReplicationFactor(): number {
     const nodeCount = Math.max(this.#options.nodesListed, this.#image.nodes.count)
-    return this.#options.defaultReplicationFactor ?? Math.min(3, nodeCount)
+    return Math.min(this.#options.defaultReplicationFactorMax ?? 3, nodeCount)
   }
 
   #partitionRecords(of: {

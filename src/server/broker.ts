@@ -3,20 +3,22 @@ import type { Epoch } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { ControllerDriver } from '../drivers/controller/controller-driver.ts'
+import { ControllerService } from '../drivers/controller/controller-service.ts'
+import type { MetadataQuorum } from '../drivers/controller/metadata-quorum.ts'
+import { NodeAgent } from '../drivers/controller/node-agent.ts'
 import { ProducerIds } from '../drivers/controller/producer-ids.ts'
-import { formatRaft } from '../drivers/raft/open-raft-storage.ts'
+import { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import { ReplicaSet } from '../drivers/replicas/replica-set.ts'
-import { type NodeIdentity, writeNodeFile } from '../log/node-file.ts'
-import { Controller } from '../metadata/controller.ts'
+import type { NodeIdentity } from '../log/node-file.ts'
 import type { ControllerOptions } from '../metadata/controller-options.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Disk } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
 import { type Prng, randomUuid } from '../ports/prng.ts'
 import type { ServiceHandlers, Transport } from '../ports/transport.ts'
-import { memberId } from '../raft/membership.ts'
+import { nodeServices } from '../service/node-services.ts'
 import { RateLimit } from '../service/rate-limit.ts'
-import { serviceHandlers } from '../service/service-handlers.ts'
+import { ClusterAccess } from './cluster-access.ts'
 import { Faults } from './faults.ts'
 import { HandlerGate } from './handler-gate.ts'
 import { Life } from './life.ts'
@@ -29,6 +31,9 @@ import { VERSION } from './version.ts'
 
 /** A millisecond each, of every hundred: a flood of wrong names must not keep the node busy. */
 const SUGGESTIONS_MAX = 20
+/** For the controller's answer; where there is none, others find out by themselves. */
+const DRAIN_TIMEOUT_MS = 2000
+const LEAVE_TIMEOUT_MS = 1000
 
 export interface BrokerPorts {
   readonly disk: Disk
@@ -69,7 +74,10 @@ export class Broker {
   #starting: Promise<void> | undefined
   #closing: Promise<void> | undefined
   #identity: NodeIdentity | undefined
-  #nodeEpoch: Epoch | undefined
+  #quorum: ControllerDriver | undefined
+  #agent: NodeAgent | undefined
+  /** Of the registration under which the partitions were opened. */
+  #openedEpoch: Epoch | undefined
 
   constructor(options: BrokerOptions) {
     this.#options = options
@@ -97,6 +105,11 @@ export class Broker {
     return this.#identity
   }
 
+  /** The metadata, once they come. */
+  get quorum(): MetadataQuorum | undefined {
+    return this.#quorum
+  }
+
   /** Only a restart can help. */
   get failure(): NaruError | undefined {
     return this.#faults.failure
@@ -119,6 +132,23 @@ export class Broker {
     }
   }
 
+  /** Before a stop: leaderships of this node go to other nodes, as far as those can take them. */
+  async drain(): Promise<void> {
+    if (!this.#agent || this.refusal) return
+    const { logger } = this.#options
+    try {
+      const { remaining } = await this.#agent.drain(DRAIN_TIMEOUT_MS)
+      if (remaining.length > 0)
+        logger.warn(
+          { partitions: remaining.length, first: remaining[0] },
+          'partitions have no leader while this node is down: no other replica of them is in sync',
+        )
+    } catch (thrown) {
+      const { reason, message } = NaruError.from(thrown)
+      logger.warn({ reason }, `the leaderships of this node could not be handed over: ${message}`)
+    }
+  }
+
   /** From now on new calls are refused; parked ones still get their answers. */
   startDraining(): void {
     this.#life.end(draining())
@@ -138,94 +168,101 @@ export class Broker {
 
   async #start(addresses: BrokerAddresses): Promise<void> {
     const storage = await this.#life.open(NodeStorage.open(this.#options), opened =>
-      opened.close(this.#nodeEpoch === undefined ? {} : { nodeEpoch: this.#nodeEpoch }),
+      opened.close(this.#openedEpoch === undefined ? {} : { nodeEpoch: this.#openedEpoch }),
     )
-    const quorum = await this.#joinQuorum(storage)
     await this.#life.open(storage.reserve.start())
-    await this.#serve(addresses, { storage, quorum })
+    const peers = this.#makePeers(storage)
+    const quorum = await this.#joinQuorum(storage, { peers, address: addresses.peer })
+    const parts = this.#takePart({ storage, peers, quorum, addresses })
+    await this.#life.awaitOthers(parts.agent.start())
+    this.#serve({ ...parts, peers, quorum })
   }
 
-  async #joinQuorum(storage: NodeStorage): Promise<ControllerDriver> {
-    const { disk, clock, prng, transport, logger } = this.#options
-    const resources = storage.directory.resources
-    const identity = storage.identity ?? (await this.#life.open(this.#formAlone(storage)))
+  #makePeers({ nodeId, paths }: NodeStorage): PeerNetwork {
+    const { settings, logger } = this.#options
+    const peers = new PeerNetwork({
+      ...this.#options,
+      nodeId,
+      dataDirectory: settings['data.dir'],
+      raftDirectory: paths.raft,
+      peers: settings['cluster.peers'],
+      onEvent: ({ level, message, facts }) => logger[level](facts, message),
+      onRefused: error => this.#faults.fail(error),
+    })
+    this.#life.onClose(() => peers.close())
+    this.#peers.install(peers.handlers)
+    return peers
+  }
+
+  /** Finds or makes the cluster, however long the others take; from then on the metadata come. */
+  async #joinQuorum(
+    { paths, directory }: NodeStorage,
+    { peers, address }: { peers: PeerNetwork; address: string },
+  ): Promise<ControllerDriver> {
+    const { identity, campaignAtOnce } = await this.#life.awaitOthers(peers.formOrJoin(address))
     this.#identity = identity
     const opening = openQuorum({
+      ...this.#options,
       identity,
-      campaignAtOnce: storage.identity === undefined,
-      directory: storage.paths.raft,
-      resources,
-      addressOf: () => undefined,
-      disk,
-      clock,
-      prng,
-      transport,
-      logger,
+      campaignAtOnce,
+      directory: paths.raft,
+      resources: directory.resources,
+      addressOf: member => peers.addressOf(member),
       faults: this.#faults,
     })
     const quorum = await this.#life.open(opening, opened => opened.close())
+    this.#quorum = quorum
     this.#peers.install(quorum.handlers)
+    peers.attachQuorum(quorum)
     return quorum
   }
 
-  async #formAlone(storage: NodeStorage): Promise<NodeIdentity> {
-    const { disk, prng, settings } = this.#options
-    const { nodeId, directoryId, paths, directory } = storage
-    const self = memberId(nodeId, directoryId)
-    const membership = { voters: [self], learners: [] }
-    await formatRaft({ resources: directory.resources, directory: paths.raft }, { self, membership })
-    const identity = { clusterId: randomUuid(prng), nodeId, directoryId }
-    await writeNodeFile(disk, settings['data.dir'], identity)
-    return identity
-  }
-
-  /** Registers this process, opens its partitions, and lets clients in. */
-  async #serve(
-    addresses: BrokerAddresses,
-    { storage, quorum }: { storage: NodeStorage; quorum: ControllerDriver },
-  ): Promise<void> {
-    const { settings, prng, logger, clock } = this.#options
-    const startedMs = clock.monotonicMs()
-    await this.#life.awaitOthers(
-      new Promise<void>(resolve => quorum.onLeadership({ onLeading: () => resolve(), onResigned() {} })),
-    )
-    const { clusterId, nodeId, directoryId } = this.#identity as NodeIdentity
-    const options = controllerOptions(settings)
-    const registration = {
-      clusterId,
-      nodeId,
-      directoryId,
-      incarnation: randomUuid(prng),
-      rack: settings.rack,
-      release: VERSION,
-      clientAddress: addresses.client,
-      peerAddress: addresses.peer,
-    }
-    const { nodeEpoch } = await this.#life.awaitOthers(
-      quorum.submit(newest =>
-        new Controller(newest, options).nodes.register(registration, {
-          isSessionAlive: false,
-          wallMs: clock.wallMs(),
-        }),
-      ),
-    )
-    this.#nodeEpoch = nodeEpoch
-    // Epochs of a node rise by one: the one before is that of the life that may have left the mark.
-    storage.directory.checkCleanStop({ nodeEpoch: nodeEpoch - 1 })
+  /** What registers this process with the controller and opens its partitions; and what it is as the controller. */
+  #takePart(of: {
+    storage: NodeStorage
+    peers: PeerNetwork
+    quorum: ControllerDriver
+    addresses: BrokerAddresses
+  }): { agent: NodeAgent; controller: ControllerService; replicas: ReplicaSet } {
+    const { storage, peers, quorum, addresses } = of
+    const { settings, prng } = this.#options
+    const incarnation = randomUuid(prng)
     const replicas = this.#makeReplicas(storage)
-    quorum.subscribe((delta, image) => replicas.onMetadata(delta, image))
-    await this.#life.open(replicas.open(quorum.image))
-    await this.#life.awaitOthers(
-      quorum.submit(newest => new Controller(newest, options).nodes.unfence({ nodeId, nodeEpoch })),
-    )
-    this.#clients.install(this.#makeServices({ quorum, replicas, options }))
-    reportRecovery(logger, storage.directory, clock.monotonicMs() - startedMs)
-    this.#isServing = true
+    const controller = new ControllerService({
+      ...this.#options,
+      quorum,
+      controllerOptions: controllerOptions(settings),
+      incarnation,
+      whenPartitionsOpen: () => replicas.whenAllOpened(),
+    })
+    this.#life.onClose(() => controller.close())
+    this.#peers.install(controller.handlers)
+    const agent = new NodeAgent({
+      ...this.#options,
+      quorum,
+      registration: {
+        directoryId: (this.#identity as NodeIdentity).directoryId,
+        incarnation,
+        rack: settings.rack,
+        clientAddress: addresses.client,
+        peerAddress: addresses.peer,
+        release: VERSION,
+        cleanStopEpoch: storage.directory.cleanStopNodeEpoch,
+      },
+      addressOfNode: nodeId => peers.addressOfNode(nodeId),
+      controllerHandlers: controller.handlers,
+      openPartitions: nodeEpoch => this.#openPartitions(nodeEpoch, { storage, quorum, replicas }),
+      onEnded: error => this.#faults.fail(error),
+    })
+    this.#agent = agent
+    this.#life.onClose(() => this.#leave(agent))
+    this.#life.onClose(() => replicas.close(draining()))
+    return { agent, controller, replicas }
   }
 
   #makeReplicas({ nodeId, directory, reserve }: NodeStorage): ReplicaSet {
     const { settings, clock, logger } = this.#options
-    const replicas = new ReplicaSet({
+    return new ReplicaSet({
       nodeId,
       directory,
       clock,
@@ -234,49 +271,69 @@ export class Broker {
       onEvent: event => this.#faults.onLogEvent(event),
       onError: error => logger.error({ reason: error.reason }, error.message),
     })
-    this.#life.onClose(() => replicas.close(draining()))
-    return replicas
   }
 
-  #makeServices(parts: {
-    quorum: ControllerDriver
+  async #openPartitions(
+    nodeEpoch: Epoch,
+    of: { storage: NodeStorage; quorum: ControllerDriver; replicas: ReplicaSet },
+  ): Promise<void> {
+    const { clock, logger } = this.#options
+    const { storage, quorum, replicas } = of
+    const startedMs = clock.monotonicMs()
+    // Epochs of a node rise by one: the one before is that of the life that may have left the mark.
+    storage.directory.checkCleanStop({ nodeEpoch: nodeEpoch - 1 })
+    this.#openedEpoch = nodeEpoch
+    quorum.subscribe((delta, image) => replicas.onMetadata(delta, image))
+    await replicas.open(quorum.image)
+    reportRecovery(logger, storage.directory, clock.monotonicMs() - startedMs)
+  }
+
+  #serve(parts: {
+    agent: NodeAgent
+    controller: ControllerService
     replicas: ReplicaSet
-    options: ControllerOptions
-  }): ServiceHandlers {
-    const { settings, clock, prng, logger } = this.#options
-    const { quorum, replicas, options } = parts
-    return serviceHandlers({
+    peers: PeerNetwork
+    quorum: ControllerDriver
+  }): void {
+    const { settings, clock, transport } = this.#options
+    const { agent, replicas, quorum } = parts
+    const cluster = new ClusterAccess({ ...parts, transport })
+    const services = nodeServices({
+      ...this.#options,
       nodeId: quorum.nodeId,
       version: VERSION,
-      clock,
-      prng,
-      logger,
       controller: quorum,
-      controllerOptions: options,
+      cluster,
+      controllerOptions: controllerOptions(settings),
       replicas,
-      producerIds: new ProducerIds({ allocate: () => this.#allocateProducerIds(quorum, options) }),
+      producerIds: new ProducerIds({ allocate: () => agent.allocateProducerIds() }),
       suggestions: new RateLimit(clock, { max: SUGGESTIONS_MAX, windowMs: 100 }),
       autoCreateTopics: settings['auto.create.topics.enable'],
       produceBytesInFlightMax: settings['request.bytes.in.flight.max'],
     })
+    this.#life.onClose(() => services.close())
+    this.#life.onClose(() => cluster.close())
+    this.#peers.install(services.peerHandlers)
+    this.#clients.install(services.handlers)
+    this.#isServing = true
   }
 
-  async #allocateProducerIds(quorum: ControllerDriver, options: ControllerOptions) {
-    const { nodeId } = quorum
-    const nodeEpoch = this.#nodeEpoch
-    assert(nodeEpoch !== undefined, 'producer ids are handed out by a registered node')
-    const block = await quorum.submit(newest =>
-      new Controller(newest, options).allocateProducerIds({ nodeId, nodeEpoch }),
-    )
-    return { first: block.firstProducerId, count: block.count }
+  /** Nobody waits for the end of this node's session then. Without a controller to tell, they do. */
+  async #leave(agent: NodeAgent): Promise<void> {
+    try {
+      await agent.leave(LEAVE_TIMEOUT_MS)
+    } catch (thrown) {
+      const { reason, message } = NaruError.from(thrown)
+      this.#options.logger.warn({ reason }, `the controller was not told of the stop: ${message}`)
+    }
   }
 }
 
 function controllerOptions(settings: Settings): ControllerOptions {
   return {
-    nodesListed: 1,
+    nodesListed: Math.max(1, settings['cluster.peers'].length),
     defaultPartitions: settings['num.partitions'],
-    defaultReplicationFactor: Math.min(settings['default.replication.factor'], 1),
+    defaultReplicationFactorMax: settings['default.replication.factor'],
     topicDefaults: topicDefaults(settings),
   }
 }

@@ -91,6 +91,7 @@ export class Node {
   }
 
   async #stop(): Promise<void> {
+    await this.#broker.drain()
     this.#broker.startDraining()
     this.#health.changed()
     await this.#clients.drain({ timeoutMs: this.#options.settings['drain.timeout.ms'] })

@@ -1,5 +1,7 @@
 import { NaruError } from '../../src/base/errors.ts'
 import type { Logger } from '../../src/base/logger.ts'
+import type { MetadataQuorum } from '../../src/drivers/controller/metadata-quorum.ts'
+import type { MetadataImage } from '../../src/metadata/metadata-image.ts'
 import { BatchBuilder } from '../../src/records/batch-builder.ts'
 import { decodeBatch } from '../../src/records/decode-batch.ts'
 import { Broker, type BrokerAddresses } from '../../src/server/broker.ts'
@@ -74,6 +76,16 @@ export class SimBroker {
 
   start(): Promise<void> {
     return this.broker.start(this.#addresses)
+  }
+
+  /** The node's part of the quorum, once it has one. */
+  get quorum(): MetadataQuorum | undefined {
+    return this.broker.quorum
+  }
+
+  get image(): MetadataImage {
+    if (!this.broker.quorum) throw new Error('the node has no metadata yet')
+    return this.broker.quorum.image
   }
 
   async call<Request, Response>(

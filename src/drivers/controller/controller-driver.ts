@@ -188,6 +188,19 @@ export class ControllerDriver implements MetadataQuorum {
     await isOver
   }
 
+  /** To whoever is closest behind, if this node leads and anybody can take it: nobody waits for an election timeout. */
+  async handOver(): Promise<void> {
+    const { membership, members, isReady } = this.#raft.status
+    if (this.#failure || !isReady) return
+    const heardSinceMs = this.#clock.monotonicMs() - HEIR_SILENT_MS_MAX
+    const heirs = members.filter(
+      ({ member, state, heardMs }) =>
+        membership.voters.includes(member) && state === 'replicate' && heardMs >= heardSinceMs,
+    )
+    const [heir] = heirs.sort((a, b) => b.matchIndex - a.matchIndex)
+    if (heir) await this.transfer(heir.member)
+  }
+
   attach(attachment: Uint8Array): void {
     this.#raft.attach(attachment)
   }
@@ -209,23 +222,10 @@ export class ControllerDriver implements MetadataQuorum {
       })
       await Promise.race([isIdle, delay(this.#clock, LAST_COMMITS_TIMEOUT_MS)])
     }
-    await this.#handOver()
+    await this.handOver()
     await this.#raft.close()
     this.#applied.close(this.#end)
     this.#endTransfers()
-  }
-
-  /** To whoever is closest behind: nobody then waits for an election timeout. */
-  async #handOver(): Promise<void> {
-    const { membership, members, isReady } = this.#raft.status
-    if (this.#failure || !isReady) return
-    const heardSinceMs = this.#clock.monotonicMs() - HEIR_SILENT_MS_MAX
-    const heirs = members.filter(
-      ({ member, state, heardMs }) =>
-        membership.voters.includes(member) && state === 'replicate' && heardMs >= heardSinceMs,
-    )
-    const [heir] = heirs.sort((a, b) => b.matchIndex - a.matchIndex)
-    if (heir) await this.transfer(heir.member)
   }
 
   #append(records: readonly MetadataRecord[]): MetadataIndex {

@@ -82,6 +82,11 @@ export class ReplicaSet {
     throw this.#ledElsewhere(state, { name: `"${topic.name}" partition ${partition}`, details })
   }
 
+  /** Settled when every partition that this node hosts now is open, or known not to be. */
+  async whenAllOpened(): Promise<void> {
+    await Promise.all([...this.#hosted()].map(partition => partition.opened))
+  }
+
   /** Settled when every partition of the topic that this node hosts is led, or known not to be. */
   async whenOpened(topicId: Uuid): Promise<void> {
     await Promise.all([...(this.#topics.get(topicId)?.values() ?? [])].map(partition => partition.opened))
