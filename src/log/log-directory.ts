@@ -416,6 +416,8 @@ export class LogDirectory {
       await work()
     } catch (thrown) {
       if (!(thrown instanceof NaruError || thrown instanceof DiskError)) throw thrown
+      // A log that was closed meanwhile, as that of a deleted topic, has no use for the work.
+      if (thrown instanceof NaruError && thrown.reason === 'CLOSED') return
       this.#options.onError(thrown)
     }
   }

@@ -1,3 +1,5 @@
+import { isatty } from 'node:tty'
+import type { Logger } from 'pino'
 import pino from 'pino'
 import { Node } from './node.ts'
 import type { Settings } from './settings.ts'
@@ -6,6 +8,8 @@ import type { Settings } from './settings.ts'
 const EXIT_BUG = 70
 const EXIT_DISK_FAILED = 74
 const EXIT_LEFT_ALONE = 75
+/** Lines that wait while the disk below the log is full; what comes then is dropped. */
+const LOG_PENDING_BYTES_MAX = 1024 * 1024
 /** Beyond the drain, for the sync of the files. */
 const LEFT_ALONE_STOP_MS = 10_000
 
@@ -15,11 +19,10 @@ const LEFT_ALONE_STOP_MS = 10_000
  * started with a channel to its parent (`naru dev`) also stops when that channel closes: nobody is left to stop it.
  */
 export async function runNode(settings: Settings): Promise<void> {
-  const logger = pino(
-    { level: settings['log.level'], base: { node: settings['node.id'] } },
-    pino.destination({ dest: 2, sync: true }),
-  )
+  const logger = openLog(settings)
+  const ending = tellHowItEnds(logger)
   const die = (err: unknown) => {
+    ending.isTold = true
     logger.fatal(
       { err },
       'an unexpected error: the node stops at once. This is a bug of Naru, please report it',
@@ -29,34 +32,63 @@ export async function runNode(settings: Settings): Promise<void> {
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
   // From here on, so that a signal that comes during the start or right after it is an orderly stop, too.
-  const stopped = Promise.race([stopSignal(), parentGone(settings['drain.timeout.ms'] + LEFT_ALONE_STOP_MS)])
+  const stopped = Promise.race([
+    stopSignal(logger),
+    parentGone(settings['drain.timeout.ms'] + LEFT_ALONE_STOP_MS),
+  ])
   const node = new Node({
     settings,
     logger,
     onFailed: error => {
+      ending.isTold = true
       logger.fatal({ reason: error.reason }, `${error.message} The node stops.`)
       process.exit(EXIT_DISK_FAILED)
     },
   })
   const started = node.start()
+  // Why a start failed is told by who asked for it.
+  started.catch(() => {
+    ending.isTold = true
+  })
   // A start may have to wait for others; a stop that comes meanwhile makes it fail.
   const isUp = await Promise.race([started.then(() => true), stopped.then(() => false)])
   if (isUp) logger.info({ ...node.addresses, dataDirectory: settings['data.dir'] }, 'the node serves')
-  else started.catch(() => {})
   const cause = await stopped
   logger.info({ cause }, 'the node stops in order')
   await node.stop()
+  ending.isTold = true
   logger.info({}, 'the node has stopped')
 }
 
-function stopSignal(): Promise<NodeJS.Signals> {
+/** Standard error, written at once, so that a last line is never lost. Want of room there must not end a node. */
+function openLog(settings: Settings): Logger {
+  const destination = pino.destination({ dest: 2, sync: true, maxLength: LOG_PENDING_BYTES_MAX })
+  // It keeps what it could not write, and tries again with the next line.
+  destination.on('error', () => {})
+  return pino({ level: settings['log.level'], base: { node: settings['node.id'] } }, destination)
+}
+
+/** Whatever ends the process without a word of its own (an event loop with nothing left to do, say) gets one here. */
+function tellHowItEnds(logger: Logger): { isTold: boolean } {
+  const ending = { isTold: false }
+  process.once('exit', code => {
+    if (!ending.isTold) logger.fatal({ code }, 'the process of the node ends before the node has stopped')
+  })
+  return ending
+}
+
+function stopSignal(logger: Logger): Promise<NodeJS.Signals> {
   return new Promise(resolve => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const stopOn = (signal: NodeJS.Signals, code: number) =>
       process.once(signal, () => {
         resolve(signal)
-        process.once(signal, () => process.exit(signal === 'SIGTERM' ? 143 : 130))
+        process.once(signal, () => process.exit(code))
       })
-    }
+    stopOn('SIGTERM', 143)
+    stopOn('SIGINT', 130)
+    // Node.js undoes what nohup asked for, so a hang-up would end a node that was to outlive its terminal.
+    if ([0, 1, 2].some(isatty)) stopOn('SIGHUP', 129)
+    else process.on('SIGHUP', signal => logger.info({ signal }, 'there is nothing to do on this signal'))
   })
 }
 
