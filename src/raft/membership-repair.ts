@@ -7,11 +7,14 @@
  *   learners V and N, voters of even count promote N   V was demoted for it: it stays as the mark of that until then
  *   learner V, voter N                     remove V
  *
+ * An even count of voters is never meant to last (it survives no more failures than one less): so where two learners of
+ * one node meet it, a promotion does no harm even if nobody was demoted for it.
+ *
  * A voter is given up only while all others are in contact: what remains must not hang on one that is gone as well.
  */
 import type { NodeId } from '../base/brands.ts'
 import { type MemberId, type MembershipChange, nodeIdOf } from './membership.ts'
-import type { RaftStatus } from './raft-status.ts'
+import type { MemberStatus, RaftStatus } from './raft-status.ts'
 
 export interface MembershipFacts {
   /** Of the leader. */
@@ -39,81 +42,99 @@ export function planRepair(facts: MembershipFacts): MembershipRepair | undefined
   const { status } = facts
   if (!status.isReady || !status.membershipIsCommitted || status.transferTarget !== undefined)
     return undefined
-  return planPromotion(facts) ?? planReplacement(facts) ?? planRemoval(facts)
+  const plan = new RepairPlan(facts)
+  return plan.promotion() ?? plan.replacement() ?? plan.removal()
 }
 
-/** Second half of a replacement. */
-function planPromotion(facts: MembershipFacts): MembershipRepair | undefined {
-  const { voters, learners } = facts.status.membership
-  if (voters.length % 2 !== 0) return undefined
-  for (const learner of learners) {
-    const nodeId = nodeIdOf(learner)
-    const former = learners.find(other => other !== learner && nodeIdOf(other) === nodeId)
-    if (former === undefined || facts.currentOf(nodeId) !== learner) continue
-    if (voters.some(voter => nodeIdOf(voter) === nodeId) || !isCaughtUp(facts, learner)) continue
-    return {
-      change: { op: 'promote', member: learner },
-      reason: `it takes the place of ${former}, whose disk is gone`,
-    }
+class RepairPlan {
+  readonly #facts: MembershipFacts
+  readonly #progress: ReadonlyMap<MemberId, MemberStatus>
+  readonly #voterNodes: ReadonlySet<NodeId>
+
+  constructor(facts: MembershipFacts) {
+    const { membership, members } = facts.status
+    this.#facts = facts
+    this.#progress = new Map(members.map(progress => [progress.member, progress]))
+    this.#voterNodes = new Set(membership.voters.map(nodeIdOf))
   }
-  return undefined
-}
 
-function planReplacement(facts: MembershipFacts): MembershipRepair | undefined {
-  const { voters, learners } = facts.status.membership
-  for (const voter of voters) {
-    if (voter === facts.status.self || !isSilent(facts, voter, facts.silentMs)) continue
-    const nodeId = nodeIdOf(voter)
-    const others = voters.filter(other => other !== voter)
-    if (!others.every(other => isInContact(facts, other))) continue
-    const successor = facts.currentOf(nodeId)
-    if (successor !== undefined && learners.includes(successor) && isCaughtUp(facts, successor)) {
-      const reason = `its node runs as ${successor} now, which takes its place`
-      return { change: { op: 'demote', member: voter }, reason }
-    }
-    if (facts.isRemoved(nodeId) && isSilent(facts, voter, facts.abandonedMs))
+  /** Second half of a replacement. */
+  promotion(): MembershipRepair | undefined {
+    if (!this.#isEven) return undefined
+    const { learners } = this.#facts.status.membership
+    const before = new Map<NodeId, MemberId>()
+    for (const learner of learners) {
+      const nodeId = nodeIdOf(learner)
+      const other = before.get(nodeId)
+      before.set(nodeId, learner)
+      const current = other === undefined ? undefined : this.#facts.currentOf(nodeId)
+      if (current === undefined || (current !== learner && current !== other)) continue
+      if (this.#voterNodes.has(nodeId) || !this.#isCaughtUp(current)) continue
+      const former = current === learner ? other : learner
       return {
-        change: { op: 'remove', member: voter },
-        reason: `node ${nodeId} was removed from the cluster`,
+        change: { op: 'promote', member: current },
+        reason: `it takes the place of ${former}, whose disk is gone`,
       }
+    }
+    return undefined
   }
-  return undefined
-}
 
-function planRemoval(facts: MembershipFacts): MembershipRepair | undefined {
-  const { voters, learners } = facts.status.membership
-  for (const learner of learners) {
-    const nodeId = nodeIdOf(learner)
-    const successor = facts.currentOf(nodeId)
-    const isReplaced = successor !== undefined && successor !== learner
-    const marksReplacement =
-      isReplaced && voters.length % 2 === 0 && learners.includes(successor) && !hasVoter(voters, nodeId)
-    if (isReplaced && !marksReplacement && isSilent(facts, learner, facts.silentMs))
-      return { change: { op: 'remove', member: learner }, reason: `its node runs as ${successor} now` }
-    if (!facts.isRegistered(nodeId) && isSilent(facts, learner, facts.abandonedMs))
-      return {
-        change: { op: 'remove', member: learner },
-        reason: `node ${nodeId} is not registered, and silent`,
+  replacement(): MembershipRepair | undefined {
+    const { status, silentMs, abandonedMs } = this.#facts
+    const { voters, learners } = status.membership
+    for (const voter of voters) {
+      if (!this.#isSilent(voter, silentMs)) continue
+      const others = voters.filter(other => other !== voter)
+      if (others.some(other => this.#isSilent(other, this.#facts.contactMs))) continue
+      const nodeId = nodeIdOf(voter)
+      const successor = this.#facts.currentOf(nodeId)
+      if (successor !== undefined && learners.includes(successor) && this.#isCaughtUp(successor)) {
+        const reason = `its node runs as ${successor} now, which takes its place`
+        return { change: { op: 'demote', member: voter }, reason }
       }
+      if (this.#facts.isRemoved(nodeId) && this.#isSilent(voter, abandonedMs))
+        return {
+          change: { op: 'remove', member: voter },
+          reason: `node ${nodeId} was removed from the cluster`,
+        }
+    }
+    return undefined
   }
-  return undefined
-}
 
-function hasVoter(voters: readonly MemberId[], nodeId: NodeId): boolean {
-  return voters.some(voter => nodeIdOf(voter) === nodeId)
-}
+  removal(): MembershipRepair | undefined {
+    const { status, silentMs, abandonedMs } = this.#facts
+    for (const learner of status.membership.learners) {
+      if (!this.#isSilent(learner, silentMs)) continue
+      const nodeId = nodeIdOf(learner)
+      const successor = this.#facts.currentOf(nodeId)
+      if (successor !== undefined && successor !== learner && !this.#marksReplacement(successor))
+        return { change: { op: 'remove', member: learner }, reason: `its node runs as ${successor} now` }
+      if (!this.#facts.isRegistered(nodeId) && this.#isSilent(learner, abandonedMs))
+        return {
+          change: { op: 'remove', member: learner },
+          reason: `node ${nodeId} is not registered, and silent`,
+        }
+    }
+    return undefined
+  }
 
-function isInContact(facts: MembershipFacts, member: MemberId): boolean {
-  return member === facts.status.self || !isSilent(facts, member, facts.contactMs)
-}
+  get #isEven(): boolean {
+    return this.#facts.status.membership.voters.length % 2 === 0
+  }
 
-/** The leader itself is never silent; nor is who is no member. */
-function isSilent({ status, nowMs }: MembershipFacts, member: MemberId, forMs: number): boolean {
-  const heardMs = status.members.find(other => other.member === member)?.heardMs
-  return heardMs !== undefined && nowMs - heardMs >= forMs
-}
+  /** The successor of a learner is still to be promoted: what tells that is that learner. */
+  #marksReplacement(successor: MemberId): boolean {
+    return this.#isEven && this.#progress.has(successor) && !this.#voterNodes.has(nodeIdOf(successor))
+  }
 
-function isCaughtUp({ status }: MembershipFacts, member: MemberId): boolean {
-  const progress = status.members.find(other => other.member === member)
-  return progress !== undefined && progress.matchIndex >= status.commitIndex
+  /** The leader itself never is, nor is who is no member. */
+  #isSilent(member: MemberId, forMs: number): boolean {
+    const heardMs = this.#progress.get(member)?.heardMs
+    return heardMs !== undefined && this.#facts.nowMs - heardMs >= forMs
+  }
+
+  #isCaughtUp(member: MemberId): boolean {
+    const matchIndex = this.#progress.get(member)?.matchIndex
+    return matchIndex !== undefined && matchIndex >= this.#facts.status.commitIndex
+  }
 }

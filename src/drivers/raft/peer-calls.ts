@@ -1,3 +1,4 @@
+import { NaruError } from '../../base/errors.ts'
 import type { Channel, Transport } from '../../ports/transport.ts'
 import type { MessageInit } from '../../wire/codec.ts'
 import type { FoundingOffer, Greeting, JoinRequest, JoinResponse } from '../../wire/generated/peers.ts'
@@ -26,6 +27,7 @@ export class PeerCalls {
   readonly #channels = new Map<string, Channel>()
   /** Used since the last sweep. */
   #used = new Set<string>()
+  #isClosed = false
 
   constructor(options: PeerCallsOptions) {
     this.#options = options
@@ -49,6 +51,7 @@ export class PeerCalls {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const address of [...this.#channels.keys()]) this.#close(address)
   }
 
@@ -58,6 +61,7 @@ export class PeerCalls {
     request: MessageInit<Request>,
     timeoutMs = this.#options.timeoutMs,
   ): Promise<Response> {
+    if (this.#isClosed) throw new NaruError('CLOSED', `this node is stopping: ${address} is not called`)
     const bytes = await this.#channelTo(address).unary(method.path, method.request.encode(request), {
       timeoutMs,
     })

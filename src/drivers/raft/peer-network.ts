@@ -39,6 +39,7 @@ export class PeerNetwork {
   readonly #stopped: Promise<never>
   #stop: (error: NaruError) => void = () => {}
   #address = ''
+  #forming: Promise<FormedNode> | undefined
   #formation: NodeFormation | undefined
   #former: ClusterFormer | undefined
   #quorum: MetadataQuorum | undefined
@@ -84,7 +85,8 @@ export class PeerNetwork {
    */
   formOrJoin(ownAddress: string): Promise<FormedNode> {
     this.#address = ownAddress.toLowerCase()
-    return Promise.race([this.#formOrJoin(), this.#stopped])
+    this.#forming = this.#formOrJoin()
+    return Promise.race([this.#forming, this.#stopped])
   }
 
   addressOf(member: MemberId): string | undefined {
@@ -130,8 +132,8 @@ export class PeerNetwork {
     return this.#keeper?.removeVoter(nodeId, directoryId, timeoutMs) ?? Promise.reject(notReady())
   }
 
-  close(): void {
-    if (this.#isClosed) return
+  /** Ends `formOrJoin`; resolves when nothing more is written. */
+  async close(): Promise<void> {
     this.#isClosed = true
     this.#stop(new NaruError('NODE_DRAINING', 'this node is stopping'))
     this.#tendTimer?.cancel()
@@ -139,11 +141,13 @@ export class PeerNetwork {
     this.#presence?.close()
     this.#keeper?.close()
     this.#calls.close()
+    await this.#forming?.catch(() => {})
   }
 
   async #formOrJoin(): Promise<FormedNode> {
     const { onEvent, peers, nodeId } = this.#options
     const formation = await openFormation(this.#options)
+    this.#checkOpen()
     this.#use(formation)
     if (formation.isDone) return { identity: this.#formed().identity, campaignAtOnce: false, isNew: false }
     if (formation.clusterId === undefined) {
@@ -154,6 +158,7 @@ export class PeerNetwork {
         self: () => this.#greeting(),
       })
       await formation.belongTo(await this.#former.run())
+      this.#checkOpen()
       this.#use(formation)
     }
     await formation.finish()
@@ -181,6 +186,10 @@ export class PeerNetwork {
       if (this.#isClosed || clock.monotonicMs() >= deadlineMs) return
       await delay(clock, CAMPAIGN_POLL_MS)
     }
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new NaruError('NODE_DRAINING', 'this node is stopping')
   }
 
   #use(formation: NodeFormation): void {

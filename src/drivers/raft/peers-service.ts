@@ -11,6 +11,8 @@ export const PROTOCOL_VERSION = 1
 /** Waits for a change of the membership each; a few nodes join at a time. */
 const JOINS_MAX = 64
 const PEERS_MAX = 100
+/** Told of others in one greeting; more is not looked at. */
+const MEMBERS_MAX = 1000
 const ADDRESS = /^\S{1,253}:\d{1,5}$/
 const ID = /^[A-Za-z0-9_-]{1,64}$/
 
@@ -90,7 +92,10 @@ export function checkGreeting(greeting: Greeting | undefined): Greeting {
     (memberId === undefined || isMemberOf(memberId, nodeId))
   if (!isSound)
     throw new NaruError('INVALID_REQUEST', `the greeting of node ${nodeId} at ${address} is malformed`)
-  return { ...greeting, members: greeting.members.filter(known => ADDRESS.test(known.address)) }
+  return {
+    ...greeting,
+    members: greeting.members.slice(0, MEMBERS_MAX).filter(known => ADDRESS.test(known.address)),
+  }
 }
 
 function checkJoin({ clusterId, memberId, directoryId, address }: JoinRequest, own: Uuid): void {

@@ -110,8 +110,9 @@ export class PeerCluster {
     this.#start(node).catch((thrown: unknown) => {
       if (!incarnation.isAlive) return
       if (!(thrown instanceof NaruError)) throw thrown
-      this.kill(node)
       node.error = thrown
+      // Else it was told to stop, and is not through with that yet.
+      if (thrown.reason !== 'NODE_DRAINING') this.kill(node)
     })
   }
 
