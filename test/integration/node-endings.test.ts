@@ -10,6 +10,7 @@ import { NodeProcess } from '../harness/node-process.ts'
 const PROGRAM = fileURLToPath(new URL('../../bin/naru.js', import.meta.url))
 const PARTITIONS = 3
 const RECORDS = 6_000
+const ROUNDS = 4
 
 /** A topic is made, filled, read and deleted with all of its readers still at it. */
 async function liveAndDie(client: Client, topic: string, writeCaching: boolean): Promise<void> {
@@ -73,5 +74,3 @@ it('outlives the terminal that it was started from in the background', async () 
   await expect.poll(() => node.log.at(-1)).toContain('SIGHUP')
   expect(await node.stop()).toBe(0)
 })
-
-const ROUNDS = Number(process.env['NARU_CHURN_ROUNDS'] ?? 4)
