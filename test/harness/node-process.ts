@@ -32,7 +32,7 @@ export class NodeProcess implements AsyncDisposable {
     place: { dataDirectory: string; clientPort: number; httpPort: number },
   ) {
     this.dataDirectory = place.dataDirectory
-    this.address = `127.0.0.1:${place.clientPort}`
+    this.address = `127.0.0.1:${options.settings?.['client.port'] ?? place.clientPort}`
     this.#isTemporary = options.dataDirectory === undefined
     const settings = {
       'data.dir': place.dataDirectory,
