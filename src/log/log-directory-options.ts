@@ -68,3 +68,11 @@ export interface PartitionOpenOptions {
   /** The loss of this partition's directory is known to the controller (rule A1): begin with an empty one. */
   readonly afterLoss?: boolean
 }
+
+/** A partition by what its directory says. */
+export interface UnopenedPartition {
+  readonly topic: string
+  readonly partition: PartitionId
+  /** undefined: a crash came before anything was stored. */
+  readonly topicId: Uuid | undefined
+}

@@ -10,6 +10,7 @@ import {
   type LogDirectoryLimits,
   type LogDirectoryOptions,
   type PartitionOpenOptions,
+  type UnopenedPartition,
 } from './log-directory-options.ts'
 import { offlineLog, shortage } from './log-failures.ts'
 import {
@@ -176,8 +177,29 @@ export class LogDirectory {
     })
   }
 
-  /** Closes the log if it is open, and takes its directory out of use; its bytes go later (rule A10). */
-  deletePartition(options: { topic: string; topicId: Uuid; partition: PartitionId }): Promise<void> {
+  /** Those whose directories nobody has opened. One that does not say for certain whose it is, is not among them. */
+  async unopenedPartitions(): Promise<UnopenedPartition[]> {
+    const found: UnopenedPartition[] = []
+    for (const name of [...this.#unopened]) {
+      const place = parsePartitionDirectoryName(name)
+      if (!place) continue
+      try {
+        found.push({ ...place, topicId: await readPartitionMetadata(this.#options.disk, this.#pathOf(name)) })
+      } catch (thrown) {
+        if (!(thrown instanceof NaruError)) throw thrown
+        this.#options.onError(thrown)
+      }
+    }
+    return found.filter(({ topic, partition }) =>
+      this.#unopened.has(partitionDirectoryName(topic, partition)),
+    )
+  }
+
+  /**
+   * Closes the log if it is open, and takes its directory out of use; its bytes go later (rule A10). Without a topic id:
+   * only one that a crash left before anything was stored in it.
+   */
+  deletePartition(options: UnopenedPartition): Promise<void> {
     const { topic, topicId, partition } = options
     const name = partitionDirectoryName(topic, partition)
     return this.#serially(name, async () => {
@@ -187,7 +209,7 @@ export class LogDirectory {
       if (found && (await readPartitionMetadata(this.#options.disk, directory)) !== topicId) return
       const log = this.#logs.get(name)
       if (log) await this.#close(log)
-      await this.#discard(name, `${topicId}-${partition}`)
+      await this.#discard(name, `${topicId ?? 'unfinished'}-${partition}`)
       await this.purgeDeleted()
     })
   }

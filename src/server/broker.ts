@@ -11,7 +11,7 @@ import { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import { ReplicaSet } from '../drivers/replicas/replica-set.ts'
 import type { NodeIdentity } from '../log/node-file.ts'
 import type { ControllerOptions } from '../metadata/controller-options.ts'
-import type { Clock } from '../ports/clock.ts'
+import { type Clock, delay } from '../ports/clock.ts'
 import type { Disk } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
 import { type Prng, randomUuid } from '../ports/prng.ts'
@@ -34,6 +34,8 @@ const SUGGESTIONS_MAX = 20
 /** For the controller's answer; where there is none, others find out by themselves. */
 const DRAIN_TIMEOUT_MS = 2000
 const LEAVE_TIMEOUT_MS = 1000
+const ORPHANS_READ_TIMEOUT_MS = 10_000
+const ORPHANS_RETRY_MS = 5000
 
 export interface BrokerPorts {
   readonly disk: Disk
@@ -316,6 +318,21 @@ export class Broker {
     this.#peers.install(services.peerHandlers)
     this.#clients.install(services.handlers)
     this.#isServing = true
+    void this.#removeOrphans(quorum, replicas)
+  }
+
+  /** Once it is certain that the metadata here are not older than this start (rule A10). */
+  async #removeOrphans(quorum: ControllerDriver, replicas: ReplicaSet): Promise<void> {
+    while (!this.#life.ended && !this.failure) {
+      try {
+        await quorum.readIndex(ORPHANS_READ_TIMEOUT_MS)
+        await replicas.removeOrphans()
+        return
+      } catch (thrown) {
+        if (!(thrown instanceof NaruError)) throw thrown
+        await delay(this.#options.clock, ORPHANS_RETRY_MS)
+      }
+    }
   }
 
   /** Nobody waits for the end of this node's session then. Without a controller to tell, they do. */

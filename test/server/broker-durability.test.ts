@@ -148,3 +148,36 @@ describe('a metadata log', () => {
     expect(error.reason).toBe('DATA_DIRECTORY_DAMAGED')
   })
 })
+
+test('a deletion that a crash cut short is finished at the next start, and the stop after it is clean', async () => {
+  for (let change = 1; change <= 12; change++) {
+    const machine = new SimMachine(9)
+    const node = await machine.run(() => SimBroker.start(machine))
+    await machine.run(async () => {
+      await node.createTopic('kept')
+      await node.createTopic('gone')
+      await node.produce({ topic: 'gone' }, ['a'])
+    })
+    machine.crashAtChange(machine.image.changes + change)
+    let isAnswered = false
+    void node.call(Admin.deleteTopics, { topics: ['gone'] }).then(
+      () => {
+        isAnswered = true
+      },
+      () => {},
+    )
+    await machine.scheduler.runFor(3_000)
+    if (machine.incarnation.isAlive) machine.powerCut()
+    machine.crashAtChange(Number.POSITIVE_INFINITY)
+    const again = await machine.run(() => SimBroker.start(machine))
+    await machine.scheduler.runFor(1_000)
+    const isGone = again.image.topics.byName('gone') === undefined
+    expect(isGone || !isAnswered).toBe(true)
+    const names = (await machine.run(disk => disk.list('data/topics'))).map(entry => entry.name)
+    const live = names.filter(name => !name.endsWith('.deleted')).sort()
+    expect(live, `change ${change}`).toEqual(isGone ? ['kept-0'] : ['gone-0', 'kept-0'])
+    await machine.run(() => again.broker.close())
+    const files = (await machine.run(disk => disk.list('data'))).map(entry => entry.name)
+    expect(files, `change ${change}`).toContain('clean-shutdown')
+  }
+})

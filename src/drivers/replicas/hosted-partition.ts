@@ -143,7 +143,7 @@ export class HostedPartition {
 
   #lead(log: PartitionLog): void {
     const { topic, topicId, partition, clock, reserve } = this.#options
-    const { leaderEpoch } = this.#state
+    const { leaderEpoch, replicas } = this.#state
     assert(this.#leader === undefined, 'a partition is led once at a time')
     const settings = this.#settings
     this.#leader = new PartitionLeader({
@@ -151,6 +151,7 @@ export class HostedPartition {
       topicId,
       partition,
       leaderEpoch,
+      replicaCount: replicas.length,
       log,
       clock,
       reserve,

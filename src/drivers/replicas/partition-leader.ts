@@ -29,6 +29,7 @@ export interface PartitionLeaderOptions {
   readonly topicId: Uuid
   readonly partition: PartitionId
   readonly leaderEpoch: Epoch
+  readonly replicaCount: number
   readonly log: PartitionLog
   readonly clock: Clock
   readonly reserve: DiskReserve
@@ -51,6 +52,7 @@ export class PartitionLeader {
   readonly topicId: Uuid
   readonly partition: PartitionId
   readonly leaderEpoch: Epoch
+  readonly #replicaCount: number
   readonly #log: PartitionLog
   readonly #clock: Clock
   readonly #reserve: DiskReserve
@@ -64,6 +66,7 @@ export class PartitionLeader {
     this.topicId = options.topicId
     this.partition = options.partition
     this.leaderEpoch = options.leaderEpoch
+    this.#replicaCount = options.replicaCount
     this.#log = options.log
     this.#clock = options.clock
     this.#reserve = options.reserve
@@ -109,6 +112,7 @@ export class PartitionLeader {
    */
   produce(batch: Buffer, options: { acks: Acks; done: (outcome: ProduceOutcome) => void }): void {
     this.#refuseIfEnded()
+    this.#refuseIfReplicated()
     this.#check(batch)
     const wallMs = this.#clock.wallMs()
     const result = this.#log.appendAsLeader(batch, { leaderEpoch: this.leaderEpoch, wallMs })
@@ -211,6 +215,16 @@ export class PartitionLeader {
       )
     if (this.#reserve.isLow) throw this.#reserve.error()
     if (timestampType === 'LogAppendTime') stampLogAppendTime(batch, 0, wallMs)
+  }
+
+  /** An answer would promise that the other replicas have the records, and nothing takes them there. */
+  #refuseIfReplicated(): void {
+    if (this.#replicaCount === 1) return
+    throw new NaruError(
+      'NOT_IMPLEMENTED',
+      `"${this.topic}" has ${this.#replicaCount} replicas, and this release of Naru does not replicate records: use a topic with --replication-factor 1`,
+      { details: { topic: this.topic, partition: String(this.partition) } },
+    )
   }
 
   #refuseIfEnded(): void {

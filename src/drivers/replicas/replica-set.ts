@@ -3,6 +3,7 @@ import { type ErrorDetails, NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogEvent } from '../../log/log-core.ts'
 import type { LogDirectory } from '../../log/log-directory.ts'
+import type { UnopenedPartition } from '../../log/log-directory-options.ts'
 import type { MetadataDelta } from '../../metadata/metadata-delta.ts'
 import type { MetadataImage } from '../../metadata/metadata-image.ts'
 import type { PartitionState } from '../../metadata/metadata-record.ts'
@@ -27,15 +28,17 @@ export interface ReplicaSetOptions {
 
 /**
  * All partitions that this node has a replica of, kept as the committed metadata say: a partition that appears
- * gets its log, one whose topic is deleted loses it, settings apply at once.
+ * gets its log, one whose topic is deleted or whose replicas are elsewhere now loses it, settings apply at once.
  *
- * Directories of topics that the metadata do not know are left alone at start: they are removed only for a topic
- * that was seen to be deleted (A10).
+ * Directories of topics that the metadata do not know are left alone at start: metadata of then may be old. They are
+ * removed by `removeOrphans`, once it is sure that the topic is gone (A10).
+ *
+ * Invariant: a partition whose directory is being removed is not hosted before that is over.
  */
 export class ReplicaSet {
   readonly #options: ReplicaSetOptions
   readonly #topics = new Map<Uuid, Map<PartitionId, HostedPartition>>()
-  readonly #removals = new Set<Promise<void>>()
+  readonly #removals = new Map<string, Promise<void>>()
   #stopping: NaruError | undefined
   #image: MetadataImage | undefined
 
@@ -59,6 +62,17 @@ export class ReplicaSet {
       if (topic) this.#host(topic)
     }
     for (const topicId of delta.changedSettings) this.#updateSettings(topicId, image)
+  }
+
+  /**
+   * Removes directories that no partition of this node has: of topics deleted while it was away, of deletions that a
+   * crash cut short. The metadata must hold everything that was committed before the call.
+   */
+  async removeOrphans(): Promise<void> {
+    const { directory } = this.#options
+    for (const found of await directory.unopenedPartitions()) {
+      if (!this.#stopping && !this.#isExpected(found)) await this.#deleteDirectory(found)
+    }
   }
 
   leader(topicId: Uuid, partition: PartitionId): PartitionLeader | undefined {
@@ -96,7 +110,7 @@ export class ReplicaSet {
   async close(because: NaruError): Promise<void> {
     this.#stopping = because
     await Promise.all([...this.#hosted()].map(partition => partition.close(because)))
-    await Promise.all(this.#removals)
+    await Promise.all(this.#removals.values())
   }
 
   #host(topic: TopicView): void {
@@ -108,8 +122,9 @@ export class ReplicaSet {
     const settings = partitionSettings(topic, this.#options.settingDefaults)
     for (const [partition, state] of topic.partitions()) {
       const hosted = partitions.get(partition)
-      if (hosted) hosted.updateState(state)
-      else if (this.#isHere(state)) {
+      if (hosted && !this.#isHere(state)) this.#release({ topic, partition, hosted })
+      else if (hosted) hosted.updateState(state)
+      else if (this.#isHere(state) && !this.#removals.has(keyOf(topic.id, partition))) {
         const identity = { topic: topic.name, topicId: topic.id, partition }
         partitions.set(partition, new HostedPartition({ ...this.#options, ...identity, settings, state }))
       }
@@ -148,26 +163,60 @@ export class ReplicaSet {
     const because = new NaruError('UNKNOWN_TOPIC', `topic "${topic.name}" was deleted`, {
       details: { topic: topic.name },
     })
-    for (const [partition, hosted] of partitions) {
-      const removal = this.#removeOne({ topic, partition, hosted, because })
-      this.#removals.add(removal)
-      void removal.finally(() => this.#removals.delete(removal))
-    }
+    for (const [partition, hosted] of partitions) this.#beginRemoval({ topic, partition, hosted, because })
   }
 
-  async #removeOne(target: Removal): Promise<void> {
-    const { topic, partition, hosted, because } = target
+  /** Other nodes have its replicas now. */
+  #release(of: { topic: TopicView; partition: PartitionId; hosted: HostedPartition }): void {
+    const { topic, partition } = of
+    this.#topics.get(topic.id)?.delete(partition)
+    const because = new NaruError('NOT_LEADER', `"${topic.name}" partition ${partition} has left this node`, {
+      details: { topic: topic.name, partition: String(partition) },
+    })
+    this.#beginRemoval({ ...of, because })
+  }
+
+  #beginRemoval(target: Removal): void {
+    const { topic, partition } = target
+    const key = keyOf(topic.id, partition)
+    const removal = this.#removeOne(target).finally(() => {
+      this.#removals.delete(key)
+      // It may have come back meanwhile.
+      const now = this.#image?.topics.byId(topic.id)
+      if (now && !this.#stopping) this.#host(now)
+    })
+    this.#removals.set(key, removal)
+  }
+
+  async #removeOne({ topic, partition, hosted, because }: Removal): Promise<void> {
+    await hosted.close(because)
+    await this.#deleteDirectory({ topic: topic.name, topicId: topic.id, partition })
+  }
+
+  async #deleteDirectory(of: UnopenedPartition): Promise<void> {
     try {
-      await hosted.close(because)
-      await this.#options.directory.deletePartition({ topic: topic.name, topicId: topic.id, partition })
+      await this.#options.directory.deletePartition(of)
     } catch (thrown) {
       this.#options.onError(NaruError.from(thrown))
     }
   }
 
+  /** A partition of this directory belongs on this node, or may. */
+  #isExpected({ topic, topicId, partition }: UnopenedPartition): boolean {
+    const topics = this.#image?.topics
+    if (!topics) return true
+    if (topicId === undefined) return topics.byName(topic) !== undefined
+    const state = topics.byId(topicId)?.partition(partition)
+    return state !== undefined && this.#isHere(state)
+  }
+
   *#hosted(): Iterable<HostedPartition> {
     for (const partitions of this.#topics.values()) yield* partitions.values()
   }
+}
+
+function keyOf(topicId: Uuid, partition: PartitionId): string {
+  return `${topicId}-${partition}`
 }
 
 interface Removal {

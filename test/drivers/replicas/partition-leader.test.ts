@@ -44,6 +44,7 @@ async function lead(settings: Partial<PartitionSettings> = {}): Promise<Partitio
   })
   const reserve = new DiskReserve({ disk, clock, dataDirectory: '.', freeBytesMin: 1000 })
   leader = new PartitionLeader({
+    replicaCount: 1,
     topic: 'logs',
     topicId: 'id',
     partition: 0,
