@@ -71,7 +71,7 @@ export class GrpcServer {
     this.#listener = createServer({ noDelay: true }, socket => this.#accept(socket))
     this.#sweepTimer = setInterval(
       () => this.#sweep(),
-      Math.min(SWEEP_MS_MAX, limits.readerStallTimeoutMs / 4),
+      Math.min(SWEEP_MS_MAX, limits.readerStallTimeoutMs / 4, limits.requestTimeoutMs / 4),
     )
     this.#sweepTimer.unref()
   }

@@ -22,6 +22,8 @@ export interface ServerCallOptions {
   readonly writeBufferBytesMax: number
   /** All answers that wait on this node: counted here, judged by the server. */
   readonly sendBuffer: SendBuffer
+  /** One request and its end are due from the start on. */
+  readonly owesRequest: boolean
   readonly onOver: (call: ServerCall) => void
 }
 
@@ -70,6 +72,7 @@ export class ServerCall {
   #isHalfClosed = false
   #isPaused = true
   #lastProgressMs = 0
+  #requestSinceMs: number | undefined
 
   constructor(call: ServerInterceptingCallInterface, http2: ServerHttp2Stream, options: ServerCallOptions) {
     this.path = options.path
@@ -95,6 +98,7 @@ export class ServerCall {
   /** Takes the call from the library; `events` follow from the first `resume` on. */
   start(events: ServerCallEvents): void {
     this.#events = events
+    if (this.#options.owesRequest) this.#requestSinceMs = this.#options.nowMs()
     this.#call.start({
       onReceiveMetadata: metadata => {
         this.#context = {
@@ -107,6 +111,7 @@ export class ServerCall {
       onReceiveMessage: message => this.#receive(message),
       onReceiveHalfClose: () => {
         this.#isReading = false
+        this.#requestSinceMs = undefined
         if (this.#isHalfClosed) return
         this.#isHalfClosed = true
         if (!this.#statusSent) this.#events?.onHalfClose()
@@ -136,6 +141,7 @@ export class ServerCall {
     this.#isPumping = true
     while (!this.#isPaused && !this.#isReading && !this.#isHalfClosed && !this.#statusSent && !this.#isOver) {
       this.#isReading = true
+      if (this.#requestBytes > 0) this.#requestSinceMs ??= this.#options.nowMs()
       this.#call.startRead()
     }
     this.#isPumping = false
@@ -143,6 +149,7 @@ export class ServerCall {
 
   #receive(message: Buffer): void {
     this.#isReading = false
+    if (!this.#options.owesRequest) this.#requestSinceMs = undefined
     if (this.#statusSent || this.#isHalfClosed) return
     this.#events?.onMessage(message)
     if (!this.#isPaused) this.resume()
@@ -204,6 +211,24 @@ export class ServerCall {
     const headersSent = this.#http2.headersSent
     this.#sendStatus(status)
     if (!headersSent) this.#statusDelivered = true
+    if (!this.#http2.readableEnded) this.#hangUp({ afterTrailers: headersSent })
+  }
+
+  /** A client that goes on sending after its status would fill windows that nobody empties. */
+  #hangUp(options: { afterTrailers: boolean }): void {
+    const http2 = this.#http2
+    // In a later turn: behind the status, which the library hands over in this one.
+    const close = () => setImmediate(() => http2.close(constants.NGHTTP2_NO_ERROR))
+    if (options.afterTrailers) http2.once('wantTrailers', close)
+    else close()
+  }
+
+  /**
+   * Since when a request message is on its way, in part, to a handler that waits for it; that of a unary call from
+   * the call's start to the half-close. Undefined if none is.
+   */
+  requestSinceMs(): number | undefined {
+    return this.#requestSinceMs
   }
 
   /** Since when nothing of what waits has left, or undefined if nothing waits. */
@@ -239,6 +264,7 @@ export class ServerCall {
 
   #arrive(bytes: number): void {
     this.#requestBytes += bytes
+    if (this.#isReading) this.#requestSinceMs ??= this.#options.nowMs()
     const limit = this.#options.connection.requestBytes.add(bytes)
     if (limit === undefined || this.#refusal) return
     this.#refusal = new NaruError(

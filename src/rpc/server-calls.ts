@@ -120,6 +120,7 @@ export class ServerCalls implements SendBuffer {
       nowMs: () => performance.now(),
       writeBufferBytesMax: this.#options.limits.writeBufferBytesMax,
       sendBuffer: this,
+      owesRequest: handler.kind === 'unary',
       onOver: over => this.#forget(over),
     })
     this.#open.add(call)
@@ -162,15 +163,26 @@ export class ServerCalls implements SendBuffer {
     return new NaruError('INTERNAL', `${path} failed unexpectedly: the log of the node says why`)
   }
 
-  /** Cuts the calls whose reader has taken nothing for too long; while memory is short, that is sooner. */
+  /**
+   * Cuts the calls whose reader has taken nothing for too long; while memory is short, that is sooner. Ends those
+   * whose request trickles in: it holds memory and a place among the calls.
+   */
   sweep(nowMs: number): void {
-    const { readerStallTimeoutMs } = this.#options.limits
+    const { readerStallTimeoutMs, requestTimeoutMs } = this.#options.limits
     const limitMs = this.hasRoom() ? readerStallTimeoutMs : Math.min(readerStallTimeoutMs, SHORT_STALL_MS)
     for (const call of this.#open) {
       const sinceMs = call.stalledSinceMs()
       if (sinceMs !== undefined && nowMs - sinceMs >= limitMs)
         this.#cut(call, `the client took nothing for ${limitMs} ms`)
+      const requestSinceMs = call.requestSinceMs()
+      if (requestSinceMs !== undefined && nowMs - requestSinceMs >= requestTimeoutMs) this.#endUnsent(call)
     }
+  }
+
+  #endUnsent(call: ServerCall): void {
+    const { requestTimeoutMs } = this.#options.limits
+    const message = `${call.path}: a request message was not here whole within ${requestTimeoutMs} ms: send it faster, or in smaller parts`
+    call.end(new NaruError('DEADLINE_EXCEEDED', message, { outcome: 'none' }))
   }
 
   /** New calls are refused; those under way are told, and end as soon as they have answered what they accepted. */

@@ -23,6 +23,8 @@ export interface GrpcServerLimits extends ConnectionLimits {
   readonly sendBufferBytesHardMax: number
   /** A stream whose reader takes nothing for this long while something waits for it is cut. */
   readonly readerStallTimeoutMs: number
+  /** From the first byte of a request message (of a unary call, from its start) to the last. */
+  readonly requestTimeoutMs: number
   readonly keepaliveTimeMs: number
   readonly keepaliveTimeoutMs: number
   readonly connectionIdleMs: number
@@ -57,6 +59,8 @@ export const GRPC_SERVER_LIMITS: GrpcServerLimits = {
   sendBufferBytesMax: 256 * MIB,
   sendBufferBytesHardMax: 512 * MIB,
   readerStallTimeoutMs: 30_000,
+  // The largest one over 2.5 Mbit/s.
+  requestTimeoutMs: 60_000,
   keepaliveTimeMs: 5_000,
   keepaliveTimeoutMs: 5_000,
   connectionIdleMs: 300_000,
