@@ -45,6 +45,18 @@ describe('a process of a node', () => {
     expect(cluster.epochOf(other.nodeId)).toBe(2)
   })
 
+  it('must stop too when it learns only later that it was replaced', async () => {
+    const { cluster, other } = await clusterWithOther(26)
+    cluster.quorum.isolate(other.member)
+    cluster.quorum.network.reset(other.member.machine.name, cluster.controller.member.machine.name)
+    const third = cluster.others.find(node => node !== other)
+    await registerBy(cluster, other, { incarnation: 'another', from: third })
+    cluster.quorum.network.heal()
+    await cluster.until(() => other.ended !== undefined)
+    expect(other.ended?.reason).toBe('STALE_NODE_EPOCH')
+    expect(cluster.epochOf(other.nodeId)).toBe(2)
+  })
+
   it('of another directory is refused while the session lives', async () => {
     const { cluster, other } = await clusterWithOther(22)
     const { error } = await registerBy(cluster, other, { incarnation: 'another', directoryId: 'elsewhere' })
@@ -210,7 +222,13 @@ async function next(ids: ProducerIds | undefined): Promise<number> {
 async function registerBy(
   cluster: NodeCluster,
   node: NodeProcess,
-  more: { incarnation?: string; directoryId?: string; to?: NodeProcess; follow?: object },
+  more: {
+    incarnation?: string
+    directoryId?: string
+    to?: NodeProcess
+    from?: NodeProcess | undefined
+    follow?: object
+  },
 ) {
   const { incarnation = 'another', directoryId = `disk${node.nodeId}`, to, follow: request } = more
   const register = {
@@ -224,12 +242,17 @@ async function registerBy(
   }
   const frames = [Controller.session.request.encode({ requestId: 1, register })]
   const follow = request && Controller.session.request.encode({ requestId: 2, ...request })
-  return answersOf(cluster, to ?? cluster.controller, frames, follow)
+  return answersOf(cluster, to ?? cluster.controller, frames, { follow, from: more.from })
 }
 
 /** What comes back for these frames (then, after the first answer, `follow`), until the stream ends or rests. */
-async function answersOf(cluster: NodeCluster, to: NodeProcess, frames: Uint8Array[], follow?: Uint8Array) {
-  const from = cluster.others[0]?.member.machine
+async function answersOf(
+  cluster: NodeCluster,
+  to: NodeProcess,
+  frames: Uint8Array[],
+  { follow, from: caller }: { follow?: Uint8Array | undefined; from?: NodeProcess | undefined } = {},
+) {
+  const from = (caller ?? cluster.others[0])?.member.machine
   if (!from) throw new Error('no other node')
   const transport = new SimTransport(cluster.quorum.network, from.incarnation, from.name)
   const stream = transport.connect(`n${to.nodeId}:7452`).stream(Controller.session.path)

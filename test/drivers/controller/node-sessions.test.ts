@@ -167,6 +167,17 @@ describe('a new controller', () => {
     expect(fencesOf(cluster)).toBe(2)
   })
 
+  it('gets the nodes over from one that said no goodbye', async () => {
+    const cluster = await NodeCluster.start({ seed: 14, members: 3 })
+    const former = cluster.controller
+    const others = cluster.others.map(node => node.nodeId)
+    cluster.quorum.powerCut(former.member)
+    await cluster.until(() => cluster.quorum.leader !== undefined)
+    await cluster.until(() => others.every(nodeId => registrationsOf(cluster, nodeId) === 2))
+    await cluster.until(() => cluster.image()?.nodes.get(former.nodeId)?.isFenced === true)
+    expect(fencesOf(cluster)).toBe(1)
+  })
+
   it('leaves the former one in peace when it only handed the quorum over', async () => {
     const cluster = await NodeCluster.start({ seed: 12, members: 3 })
     const { nodeId, member } = cluster.controller
