@@ -1,0 +1,96 @@
+import { assert } from '../base/assert.ts'
+import type { Epoch, NodeId } from '../base/brands.ts'
+import type { PartitionMetadata } from './partition-metadata.ts'
+
+/** What a leader asks of the controller: compare-and-set of the ISR (rule C5). Immutable, resent as it is. */
+export interface IsrProposal {
+  readonly leaderEpoch: Epoch
+  /** Of the metadata that it starts from: any change since then makes the controller refuse it. */
+  readonly partitionEpoch: Epoch
+  readonly isr: readonly ProposedMember[]
+}
+
+export interface ProposedMember {
+  readonly nodeId: NodeId
+  /** Of the process that acknowledged (C5). Undefined for a member that stays and is not connected now. */
+  readonly nodeEpoch: Epoch | undefined
+}
+
+/** What became of a proposal. */
+export type ProposalAnswer =
+  /** The metadata will say so. */
+  | { readonly kind: 'accepted' }
+  /**
+   * The controller looked and said no. `partitionEpoch`: the partition's when it did; above the proposal's, there are
+   * metadata that this node has not seen yet. Given only where nothing sent earlier can still be accepted.
+   */
+  | { readonly kind: 'refused'; readonly partitionEpoch: Epoch }
+  /** Not known: no controller, a timeout, a broken stream. */
+  | { readonly kind: 'unknown' }
+
+/**
+ * The in-sync replicas of a partition as its leader has to count them. The high watermark waits for the *maximal* ISR,
+ * those in the metadata and those proposed: the controller may have accepted the proposal already, and elect from it.
+ * So a proposal ends only by metadata with a higher partition epoch, or by a refusal of the controller.
+ */
+export class InSyncReplicas {
+  #members: readonly NodeId[]
+  #maximal: readonly NodeId[]
+  #partitionEpoch: Epoch
+  #proposal: IsrProposal | undefined
+
+  constructor(metadata: PartitionMetadata) {
+    this.#members = metadata.isr
+    this.#maximal = metadata.isr
+    this.#partitionEpoch = metadata.partitionEpoch
+  }
+
+  /** As in the newest metadata. */
+  get members(): readonly NodeId[] {
+    return this.#members
+  }
+
+  get maximal(): readonly NodeId[] {
+    return this.#maximal
+  }
+
+  get partitionEpoch(): Epoch {
+    return this.#partitionEpoch
+  }
+
+  get proposal(): IsrProposal | undefined {
+    return this.#proposal
+  }
+
+  propose(leaderEpoch: Epoch, isr: readonly ProposedMember[]): IsrProposal {
+    assert(this.#proposal === undefined, 'one proposal at a time')
+    const proposal = { leaderEpoch, partitionEpoch: this.#partitionEpoch, isr }
+    this.#proposal = proposal
+    const added = isr.map(member => member.nodeId).filter(nodeId => !this.#members.includes(nodeId))
+    this.#maximal = [...this.#members, ...added]
+    return proposal
+  }
+
+  /** False: older than what is known. */
+  onMetadata(metadata: PartitionMetadata): boolean {
+    if (metadata.partitionEpoch <= this.#partitionEpoch) return false
+    this.#partitionEpoch = metadata.partitionEpoch
+    this.#members = metadata.isr
+    this.#settle()
+    return true
+  }
+
+  /** True: the proposal is over, and nobody was added or removed by it. */
+  onAnswer(proposal: IsrProposal, answer: ProposalAnswer): boolean {
+    if (proposal !== this.#proposal || answer.kind !== 'refused') return false
+    // It may be an earlier copy of this very proposal that changed the epoch: the metadata will tell.
+    if (answer.partitionEpoch > proposal.partitionEpoch) return false
+    this.#settle()
+    return true
+  }
+
+  #settle(): void {
+    this.#proposal = undefined
+    this.#maximal = this.#members
+  }
+}

@@ -1,0 +1,328 @@
+import { assert } from '../base/assert.ts'
+import type { Epoch, NodeId, Offset } from '../base/brands.ts'
+import { answerFollow } from './divergence.ts'
+import { EndOffsetHistory } from './end-offset-history.ts'
+import type { Follow, FollowAnswer, FollowNumber, FollowRefusal } from './follow.ts'
+import { FollowerProgress, type FollowerSession } from './follower-progress.ts'
+import {
+  InSyncReplicas,
+  type IsrProposal,
+  type ProposalAnswer,
+  type ProposedMember,
+} from './in-sync-replicas.ts'
+import type { LogView } from './log-view.ts'
+import type { PartitionMetadata, ReplicaIdentity } from './partition-metadata.ts'
+import type { ReplicaTiming } from './replica-timing.ts'
+
+export type LeaderEffect =
+  /** Everything below is committed: answer who waits, tell the followers. */
+  | { readonly type: 'advanceHighWatermark'; readonly highWatermark: Offset }
+  /** Send it to the controller, and again until `onProposalAnswer` or metadata end it. */
+  | { readonly type: 'propose'; readonly proposal: IsrProposal }
+  /** Nothing more goes out under this number; the follower is told to follow anew. */
+  | {
+      readonly type: 'refuse'
+      readonly session: FollowerSession
+      readonly number: FollowNumber
+      readonly reason: FollowRefusal
+    }
+
+export type ProduceRefusal = 'NOT_ENOUGH_REPLICAS' | 'UNHEARD'
+
+export interface LeaderStateOptions {
+  readonly self: ReplicaIdentity
+  readonly metadata: PartitionMetadata
+  readonly log: LogView
+  /** What this node's disk holds (its page cache under `write.caching`) at the start of the epoch. */
+  readonly storedEndOffset: Offset
+  readonly minInsyncReplicas: number
+  /** Acknowledgements may be of page caches: a follower may have less after a crash, and that is no damage (B2). */
+  readonly writeCaching: boolean
+  readonly timing: ReplicaTiming
+  /** As the metadata say now: registered under this very identity, neither fenced nor draining. */
+  readonly isEligible: (replica: ReplicaIdentity) => boolean
+  readonly nowMs: number
+}
+
+/** Steps of the log end that are remembered, for lags up to `lagTimeMaxMs`. */
+const HISTORY_STEPS_MAX = 64
+
+/**
+ * One partition as its leader, in one leader epoch: who is in sync, what is committed, who may follow. Pure: the driver
+ * brings what followers, disk, controller and clock say, and does what comes out. A new epoch is a new object, so that
+ * nothing of an earlier one counts: each follower follows and acknowledges anew.
+ *
+ * The rules (KIP-966, its TLA+ specification and protocol rules C2-C10):
+ * - HW moves only while |ISR| >= min.insync.replicas, and only to what every member of the maximal ISR acknowledged in
+ *   this epoch, this node's own disk included. It never goes back.
+ * - A follower enters the ISR with an acknowledged end >= HW and >= the epoch's start: below the start, HW may be lower
+ *   than what an earlier leader committed. An acknowledged end counts only under the present `Follow`.
+ * - A follower leaves when it has not caught up for `lagTimeMaxMs`, or its stream stays away.
+ *
+ * Invariants: highWatermark <= logEndOffset, own stored end <= logEndOffset; maximal ISR ⊇ ISR; at most one proposal.
+ */
+export class LeaderState {
+  readonly leaderEpoch: Epoch
+  /** The log's end when the epoch began: what an earlier leader may have committed lies below. */
+  readonly epochStartOffset: Offset
+  readonly #options: LeaderStateOptions
+  readonly #self: ReplicaIdentity
+  readonly #log: LogView
+  readonly #inSync: InSyncReplicas
+  readonly #followers = new Map<NodeId, FollowerProgress>()
+  readonly #history: EndOffsetHistory
+  readonly #startedMs: number
+  #replicas: readonly NodeId[]
+  #minInsyncReplicas: number
+  #storedEndOffset: Offset
+  #highWatermark: Offset
+  #proposeFromMs: number
+
+  constructor(options: LeaderStateOptions) {
+    const { self, metadata, log, timing, nowMs } = options
+    assert(metadata.leader === self.nodeId, 'who leads is named by the metadata')
+    assert(metadata.isr.includes(self.nodeId), 'a leader is in its ISR')
+    this.#options = options
+    this.#self = self
+    this.#log = log
+    this.leaderEpoch = metadata.leaderEpoch
+    this.epochStartOffset = log.logEndOffset
+    this.#inSync = new InSyncReplicas(metadata)
+    const stepMs = timing.lagTimeMaxMs / (HISTORY_STEPS_MAX / 2)
+    this.#history = new EndOffsetHistory({ stepMs, stepsMax: HISTORY_STEPS_MAX })
+    this.#startedMs = nowMs
+    this.#proposeFromMs = nowMs
+    this.#minInsyncReplicas = options.minInsyncReplicas
+    this.#storedEndOffset = options.storedEndOffset
+    this.#highWatermark = log.highWatermark
+    this.#replicas = metadata.replicas
+    this.#matchFollowers(nowMs)
+  }
+
+  get highWatermark(): Offset {
+    return this.#highWatermark
+  }
+
+  /** Below the epoch's start HW may lag behind what an earlier leader committed: "latest" is not known then. */
+  get isHighWatermarkCurrent(): boolean {
+    return this.#highWatermark >= this.epochStartOffset
+  }
+
+  get isr(): readonly NodeId[] {
+    return this.#inSync.members
+  }
+
+  get maximalIsr(): readonly NodeId[] {
+    return this.#inSync.maximal
+  }
+
+  get partitionEpoch(): Epoch {
+    return this.#inSync.partitionEpoch
+  }
+
+  get hasMinInsyncReplicas(): boolean {
+    return this.#inSync.members.length >= this.#minInsyncReplicas
+  }
+
+  /**
+   * Why a produce must not be appended; undefined: it may. acks=all would wait below the minimum, so it is not begun.
+   * The others are answered without the followers, and must not be by a leader that may be deposed without knowing it
+   * (C12); acks=all needs no clock, because HW cannot move without those who would elect the next leader.
+   */
+  refusalOf(
+    acks: 'ALL' | 'LEADER' | 'NONE',
+    { isUnheard }: { isUnheard: boolean },
+  ): ProduceRefusal | undefined {
+    if (acks !== 'ALL') return isUnheard ? 'UNHEARD' : undefined
+    return this.hasMinInsyncReplicas ? undefined : 'NOT_ENOUGH_REPLICAS'
+  }
+
+  /** Undefined: it does not follow now, or has acknowledged nothing yet. */
+  acknowledgedBy(nodeId: NodeId): Offset | undefined {
+    return this.#followers.get(nodeId)?.acknowledged
+  }
+
+  /** Of the `Follow` that stands; undefined: it does not follow now. */
+  numberOf(nodeId: NodeId): FollowNumber | undefined {
+    return this.#followers.get(nodeId)?.number
+  }
+
+  /** What the driver may do now because this node leads: to be called once, first. */
+  begin(): readonly LeaderEffect[] {
+    return this.#advance()
+  }
+
+  /** The log was at `endOffset` until now, and is longer from here on. */
+  onAppend(endOffset: Offset, nowMs: number): void {
+    this.#history.grows(endOffset, nowMs)
+  }
+
+  /** This node's disk holds everything below. Of the log's present generation (B1): the caller sees to that. */
+  onStored(endOffset: Offset): readonly LeaderEffect[] {
+    assert(endOffset <= this.#log.logEndOffset, 'what is stored was appended')
+    if (endOffset <= this.#storedEndOffset) return NOTHING
+    this.#storedEndOffset = endOffset
+    return this.#advance()
+  }
+
+  /**
+   * A follower asks. On `accepted` it gets at once progress or data, and HW with it. A `Follow` of a later epoch than
+   * this one is not for this object: it waits until the metadata have come here, too (C2).
+   */
+  onFollow(follow: Follow, session: FollowerSession): FollowAnswer {
+    const { logStartOffset } = this.#log
+    const refused = (reason: FollowRefusal) => ({ kind: 'refused', reason, logStartOffset }) as const
+    if (follow.leaderEpoch < this.leaderEpoch) return refused('FENCED')
+    if (follow.leaderEpoch > this.leaderEpoch) return refused('NOT_LEADER')
+    const follower = this.#followers.get(session.nodeId)
+    if (!follower) return refused('NOT_REPLICA')
+    // Overtaken by a later one: answered for the form, it changes nothing.
+    if (!follower.renews(session, follow.number)) return refused('AGAIN')
+    const isInSync = this.#inSync.members.includes(session.nodeId)
+    const isShort = isInSync && follow.fetchOffset < follower.markOf(session.directoryId)
+    const answer = isShort ? refused('DAMAGED') : answerFollow(this.#log, follow, { isInSync })
+    if (answer.kind === 'accepted') follower.follow(session, follow.number)
+    else if (answer.kind === 'refused' && answer.reason === 'DAMAGED') follower.isDamaged = true
+    return answer
+  }
+
+  /** A follower's disk holds everything below `endOffset`. Ignored where the number is not the present one (C1). */
+  onAck(
+    session: FollowerSession,
+    ack: { number: FollowNumber; endOffset: Offset },
+    nowMs: number,
+  ): readonly LeaderEffect[] {
+    const follower = this.#followers.get(session.nodeId)
+    if (!follower || follower.session !== session || follower.number !== ack.number) return NOTHING
+    if (ack.endOffset > this.#log.logEndOffset || !follower.acknowledge(ack.endOffset)) return NOTHING
+    this.#noteCaughtUp(follower, nowMs)
+    if (!this.#inSync.maximal.includes(follower.nodeId)) return this.#propose(nowMs)
+    if (this.#inSync.members.includes(follower.nodeId) && !this.#options.writeCaching) follower.mark()
+    return this.#advance()
+  }
+
+  /** The follower moves to the other lane, or a frame to it got lost: it must follow anew. */
+  refuse(nodeId: NodeId, reason: FollowRefusal): readonly LeaderEffect[] {
+    const follower = this.#followers.get(nodeId)
+    const { session, number } = follower ?? {}
+    if (!follower || !session || number === undefined) return NOTHING
+    follower.forget()
+    return [{ type: 'refuse', session, number, reason }]
+  }
+
+  /** The stream of a follower's process is gone; the grace begins. */
+  onSessionBroken(session: FollowerSession, nowMs: number): void {
+    const follower = this.#followers.get(session.nodeId)
+    if (follower?.session === session) follower.onBroken(nowMs)
+  }
+
+  /** Committed metadata of the same leader epoch; older ones are ignored. */
+  onMetadata(metadata: PartitionMetadata, nowMs: number): readonly LeaderEffect[] {
+    assert(metadata.leaderEpoch === this.leaderEpoch, 'another leader epoch is another leader')
+    const before = { partitionEpoch: this.#inSync.partitionEpoch, members: this.#inSync.members }
+    if (!this.#inSync.onMetadata(metadata)) return NOTHING
+    this.#replicas = metadata.replicas
+    this.#matchFollowers(nowMs)
+    const effects: LeaderEffect[] = []
+    for (const follower of this.#followers.values()) {
+      const isInSync = metadata.isr.includes(follower.nodeId)
+      if (!isInSync) follower.clearMark()
+      else if (!before.members.includes(follower.nodeId)) follower.caughtUpMs = nowMs
+      // In changes that were not seen one by one it may have been removed and added again, with an empty log.
+      const isSeen = metadata.partitionEpoch === before.partitionEpoch + 1
+      if (!isInSync && !isSeen) effects.push(...this.refuse(follower.nodeId, 'AGAIN'))
+    }
+    effects.push(...this.#advance(), ...this.#propose(nowMs))
+    return effects
+  }
+
+  onMinInsyncReplicas(minInsyncReplicas: number): readonly LeaderEffect[] {
+    this.#minInsyncReplicas = minInsyncReplicas
+    return this.#advance()
+  }
+
+  onProposalAnswer(proposal: IsrProposal, answer: ProposalAnswer, nowMs: number): readonly LeaderEffect[] {
+    if (!this.#inSync.onAnswer(proposal, answer)) return NOTHING
+    this.#proposeFromMs = nowMs + this.#options.timing.proposalBackoffMs
+    return this.#advance()
+  }
+
+  /** Judges who lags; several times within the shortest of the delays. */
+  tick(nowMs: number): readonly LeaderEffect[] {
+    for (const follower of this.#followers.values()) this.#noteCaughtUp(follower, nowMs)
+    return this.#propose(nowMs)
+  }
+
+  #advance(): readonly LeaderEffect[] {
+    if (!this.hasMinInsyncReplicas) return NOTHING
+    let endOffset = this.#storedEndOffset
+    for (const nodeId of this.#inSync.maximal) {
+      if (nodeId === this.#self.nodeId) continue
+      const acknowledged = this.#followers.get(nodeId)?.acknowledged
+      if (acknowledged === undefined) return NOTHING
+      endOffset = Math.min(endOffset, acknowledged)
+    }
+    if (endOffset <= this.#highWatermark) return NOTHING
+    this.#highWatermark = endOffset
+    return [{ type: 'advanceHighWatermark', highWatermark: endOffset }]
+  }
+
+  #propose(nowMs: number): readonly LeaderEffect[] {
+    if (this.#inSync.proposal !== undefined || nowMs < this.#proposeFromMs) return NOTHING
+    const isr = this.#replicas.filter(nodeId => this.#belongs(nodeId, nowMs))
+    const { members } = this.#inSync
+    if (isr.length === members.length && isr.every(nodeId => members.includes(nodeId))) return NOTHING
+    const proposal = this.#inSync.propose(
+      this.leaderEpoch,
+      isr.map(nodeId => this.#proposed(nodeId)),
+    )
+    return [{ type: 'propose', proposal }]
+  }
+
+  #proposed(nodeId: NodeId): ProposedMember {
+    const isSelf = nodeId === this.#self.nodeId
+    return { nodeId, nodeEpoch: isSelf ? this.#self.nodeEpoch : this.#followers.get(nodeId)?.nodeEpoch }
+  }
+
+  #belongs(nodeId: NodeId, nowMs: number): boolean {
+    if (nodeId === this.#self.nodeId) return true
+    const follower = this.#followers.get(nodeId)
+    if (!follower) return false
+    return this.#inSync.members.includes(nodeId) ? this.#mayStay(follower, nowMs) : this.#mayEnter(follower)
+  }
+
+  #mayStay(follower: FollowerProgress, nowMs: number): boolean {
+    const { lagTimeMaxMs, disconnectGraceMs, firstFollowMs } = this.#options.timing
+    if (follower.isDamaged || nowMs - follower.caughtUpMs > lagTimeMaxMs) return false
+    if (follower.session) return true
+    if (follower.brokenMs !== undefined) return nowMs - follower.brokenMs <= disconnectGraceMs
+    return follower.hasFollowed || nowMs - this.#startedMs <= firstFollowMs
+  }
+
+  #mayEnter({ session, acknowledged }: FollowerProgress): boolean {
+    if (!session || acknowledged === undefined) return false
+    if (acknowledged < this.#highWatermark || acknowledged < this.epochStartOffset) return false
+    return this.#options.isEligible(session)
+  }
+
+  /** The latest t at which the follower has since acknowledged the leader's end of t (C9). */
+  #noteCaughtUp(follower: FollowerProgress, nowMs: number): void {
+    const { session, acknowledged } = follower
+    if (!session || acknowledged === undefined) return
+    const isAtEnd = acknowledged >= this.#log.logEndOffset
+    const endMs = isAtEnd ? nowMs : (this.#history.lastMsAt(acknowledged) ?? 0)
+    // Of a silent follower it is not known what it holds since.
+    const atMs = Math.min(endMs, session.heardMs)
+    follower.caughtUpMs = Math.max(follower.caughtUpMs, atMs)
+  }
+
+  #matchFollowers(nowMs: number): void {
+    for (const nodeId of this.#followers.keys())
+      if (!this.#replicas.includes(nodeId)) this.#followers.delete(nodeId)
+    for (const nodeId of this.#replicas)
+      if (nodeId !== this.#self.nodeId && !this.#followers.has(nodeId))
+        this.#followers.set(nodeId, new FollowerProgress(nodeId, nowMs))
+  }
+}
+
+const NOTHING: readonly LeaderEffect[] = []

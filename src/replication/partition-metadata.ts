@@ -1,0 +1,20 @@
+import type { Epoch, NodeId, Uuid } from '../base/brands.ts'
+
+/** What the committed metadata say of one partition; the `PartitionState` of src/metadata is one. */
+export interface PartitionMetadata {
+  readonly replicas: readonly NodeId[]
+  readonly isr: readonly NodeId[]
+  readonly elr: readonly NodeId[]
+  readonly leader: NodeId | null
+  readonly leaderEpoch: Epoch
+  readonly partitionEpoch: Epoch
+  /** Leader epoch that the last unclean election began: committed records may end there (C6). */
+  readonly lastUncleanEpoch: Epoch | null
+}
+
+/** A process of a node with its storage: what ISR membership and acknowledgements belong to (A1, A5). */
+export interface ReplicaIdentity {
+  readonly nodeId: NodeId
+  readonly directoryId: Uuid
+  readonly nodeEpoch: Epoch
+}

@@ -1,0 +1,3 @@
+/** What a planted bug is bundled from. */
+export { FollowerState } from '../../src/replication/follower-state.ts'
+export { LeaderState } from '../../src/replication/leader-state.ts'

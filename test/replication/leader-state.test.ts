@@ -1,0 +1,366 @@
+import fc from 'fast-check'
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { Follow } from '../../src/replication/follow.ts'
+import type { FollowerSession } from '../../src/replication/follower-progress.ts'
+import type { IsrProposal } from '../../src/replication/in-sync-replicas.ts'
+import {
+  type LeaderEffect,
+  LeaderState,
+  type LeaderStateOptions,
+} from '../../src/replication/leader-state.ts'
+import type { PartitionMetadata } from '../../src/replication/partition-metadata.ts'
+import { REPLICA_TIMING } from '../../src/replication/replica-timing.ts'
+import { ArrayLog } from './array-log.ts'
+
+const METADATA: PartitionMetadata = {
+  replicas: [1, 2, 3],
+  isr: [1, 2, 3],
+  elr: [],
+  leader: 1,
+  leaderEpoch: 5,
+  partitionEpoch: 10,
+  lastUncleanEpoch: null,
+}
+
+let log: ArrayLog
+let lastNumber: number
+let ineligible: Set<number>
+
+beforeEach(() => {
+  log = ArrayLog.ofEpochs('1122')
+  lastNumber = 0
+  ineligible = new Set()
+})
+
+function lead(
+  metadata: Partial<PartitionMetadata> = {},
+  options: Partial<LeaderStateOptions> = {},
+): LeaderState {
+  return new LeaderState({
+    self: { nodeId: 1, directoryId: 'd1', nodeEpoch: 1 },
+    metadata: { ...METADATA, ...metadata },
+    log,
+    storedEndOffset: log.logEndOffset,
+    minInsyncReplicas: 2,
+    writeCaching: false,
+    timing: REPLICA_TIMING,
+    isEligible: ({ nodeId }) => !ineligible.has(nodeId),
+    nowMs: 0,
+    ...options,
+  })
+}
+
+function session(nodeId: number, heardMs = 0): FollowerSession & { heardMs: number } {
+  return { nodeId, directoryId: `d${nodeId}`, nodeEpoch: 1, heardMs }
+}
+
+function follow(state: LeaderState, from: FollowerSession, given: Partial<Follow> = {}) {
+  const number = ++lastNumber
+  const ask = {
+    number,
+    leaderEpoch: 5,
+    fetchOffset: log.logEndOffset,
+    lastFetchedEpoch: log.latestEpoch,
+    ...given,
+  }
+  return { number, answer: state.onFollow(ask, from) }
+}
+
+/** Follows and acknowledges. */
+function catchUp(state: LeaderState, nodeId: number, endOffset: number, nowMs = 0) {
+  const from = session(nodeId, nowMs)
+  const { number, answer } = follow(state, from, {
+    fetchOffset: Math.min(endOffset, log.logEndOffset),
+    lastFetchedEpoch: epochBefore(endOffset),
+  })
+  expect(answer).toEqual({ kind: 'accepted' })
+  return { from, number, effects: state.onAck(from, { number, endOffset }, nowMs) }
+}
+
+function epochBefore(offset: number): number | undefined {
+  return log.records[offset - 1]?.epoch
+}
+
+function append(state: LeaderState, count: number, nowMs = 0): void {
+  state.onAppend(log.logEndOffset, nowMs)
+  for (let at = 0; at < count; at++) log.records.push({ epoch: state.leaderEpoch, value: 'x' })
+}
+
+function proposalOf(effects: readonly LeaderEffect[]): IsrProposal | undefined {
+  return effects.flatMap(effect => (effect.type === 'propose' ? [effect.proposal] : []))[0]
+}
+
+function isrOf(effects: readonly LeaderEffect[]): number[] | undefined {
+  return proposalOf(effects)?.isr.map(member => member.nodeId)
+}
+
+describe('the high watermark', () => {
+  test('waits for every member of the ISR, and for the own disk', () => {
+    const state = lead({}, { storedEndOffset: 3 })
+    expect(catchUp(state, 2, 4).effects).toEqual([])
+    expect(catchUp(state, 3, 4).effects).toEqual([{ type: 'advanceHighWatermark', highWatermark: 3 }])
+    expect(state.onStored(4)).toEqual([{ type: 'advanceHighWatermark', highWatermark: 4 }])
+  })
+
+  test('stands while the ISR is below min.insync.replicas, whatever is acknowledged', () => {
+    const state = lead({ isr: [1] })
+    catchUp(state, 2, 4)
+    expect(state.highWatermark).toBe(0)
+    expect(state.refusalOf('ALL', { isUnheard: false })).toBe('NOT_ENOUGH_REPLICAS')
+    state.onMetadata({ ...METADATA, isr: [1, 2], partitionEpoch: 11 }, 0)
+    expect(state.highWatermark).toBe(4)
+    expect(state.refusalOf('ALL', { isUnheard: true })).toBeUndefined()
+  })
+
+  test('waits for a proposed member until metadata or the controller end the proposal (C5)', () => {
+    const state = lead({ isr: [1, 2] })
+    const two = catchUp(state, 2, 4)
+    const three = catchUp(state, 3, 4)
+    const proposal = proposalOf(three.effects) as IsrProposal
+    expect(proposal.isr).toContainEqual({ nodeId: 3, nodeEpoch: 1 })
+    append(state, 1)
+    state.onStored(5)
+    expect(state.onAck(two.from, { number: two.number, endOffset: 5 }, 0)).toEqual([])
+    expect(state.onProposalAnswer(proposal, { kind: 'unknown' }, 0)).toEqual([])
+    expect(state.onProposalAnswer(proposal, { kind: 'accepted' }, 0)).toEqual([])
+    // A copy of it was accepted before this one was looked at.
+    expect(state.onProposalAnswer(proposal, { kind: 'refused', partitionEpoch: 11 }, 0)).toEqual([])
+    expect(state.maximalIsr).toEqual([1, 2, 3])
+    const refused = state.onProposalAnswer(proposal, { kind: 'refused', partitionEpoch: 10 }, 0)
+    expect(refused).toEqual([{ type: 'advanceHighWatermark', highWatermark: 5 }])
+  })
+
+  test('is told to be current once it has reached the start of the epoch', () => {
+    const state = lead({ isr: [1, 2] })
+    expect(state.isHighWatermarkCurrent).toBe(false)
+    catchUp(state, 2, 4)
+    expect(state.isHighWatermarkCurrent).toBe(true)
+  })
+
+  test('of a partition with one replica is the own disk', () => {
+    const state = lead({ replicas: [1], isr: [1] }, { minInsyncReplicas: 1 })
+    expect(state.begin()).toEqual([{ type: 'advanceHighWatermark', highWatermark: 4 }])
+  })
+
+  test('is what a naive count says, whatever comes in whatever order', () => {
+    const event = fc.record({ node: fc.constantFrom(1, 2, 3), end: fc.nat(20), renew: fc.boolean() })
+    fc.assert(
+      fc.property(
+        fc.array(event, { maxLength: 40 }),
+        fc.constantFrom(1, 2, 3),
+        fc.subarray([2, 3]),
+        (events, min, isr) => {
+          log = ArrayLog.ofEpochs('')
+          const state = lead({ isr: [1, ...isr] }, { minInsyncReplicas: min, storedEndOffset: 0 })
+          append(state, 20)
+          const naive = new Map<number, number>([[1, 0]])
+          const numbers = new Map<number, { from: FollowerSession; number: number }>()
+          let expected = 0
+          for (const { node, end, renew } of events) {
+            if (node === 1) {
+              state.onStored(end)
+              naive.set(1, Math.max(end, naive.get(1) ?? 0))
+            } else {
+              let known = numbers.get(node)
+              if (!known || renew) {
+                const from = session(node)
+                const { number, answer } = follow(state, from, {
+                  fetchOffset: end,
+                  lastFetchedEpoch: end ? 5 : undefined,
+                })
+                naive.delete(node)
+                numbers.delete(node)
+                if (answer.kind !== 'accepted') continue
+                known = { from, number }
+                numbers.set(node, known)
+              }
+              state.onAck(known.from, { number: known.number, endOffset: end }, 0)
+              naive.set(node, Math.max(end, naive.get(node) ?? 0))
+            }
+            if (state.isr.length >= min && state.maximalIsr.every(id => naive.has(id)))
+              expected = Math.max(expected, Math.min(...state.maximalIsr.map(id => naive.get(id) as number)))
+            expect(state.highWatermark).toBe(expected)
+          }
+        },
+      ),
+      { numRuns: 500 },
+    )
+  })
+})
+
+describe('what counts as an acknowledgement', () => {
+  test('only one under the present Follow (C1)', () => {
+    const state = lead({ isr: [1, 2] })
+    const old = catchUp(state, 2, 4)
+    const renewed = follow(state, old.from)
+    expect(state.acknowledgedBy(2)).toBeUndefined()
+    expect(state.onAck(old.from, { number: old.number, endOffset: 4 }, 0)).toEqual([])
+    expect(state.acknowledgedBy(2)).toBeUndefined()
+    state.onAck(old.from, { number: renewed.number, endOffset: 4 }, 0)
+    expect(state.acknowledgedBy(2)).toBe(4)
+  })
+
+  test('not the fetch offset (C2), nor more than the leader has', () => {
+    const state = lead({ isr: [1, 2] })
+    const from = session(2)
+    const { number } = follow(state, from)
+    expect(state.highWatermark).toBe(0)
+    state.onAck(from, { number, endOffset: 5 }, 0)
+    expect(state.highWatermark).toBe(0)
+  })
+
+  test('not one over a session that is gone', () => {
+    const state = lead({ isr: [1, 2] })
+    const from = session(2)
+    const { number } = follow(state, from)
+    state.onSessionBroken(from, 0)
+    expect(state.onAck(from, { number, endOffset: 4 }, 0)).toEqual([])
+  })
+})
+
+describe('a Follow', () => {
+  test('of an older epoch is fenced, of a later one not for this leader', () => {
+    const state = lead()
+    expect(follow(state, session(2), { leaderEpoch: 4 }).answer).toMatchObject({ reason: 'FENCED' })
+    expect(follow(state, session(2), { leaderEpoch: 6 }).answer).toMatchObject({ reason: 'NOT_LEADER' })
+    expect(follow(state, session(9)).answer).toMatchObject({ reason: 'NOT_REPLICA' })
+  })
+
+  test('that comes late does not undo a later one', () => {
+    const state = lead({ isr: [1, 2] })
+    const { number } = catchUp(state, 2, 4)
+    expect(follow(state, session(2), { number: number - 1 }).answer).toMatchObject({ reason: 'AGAIN' })
+    expect(state.acknowledgedBy(2)).toBe(4)
+  })
+
+  test('of an ISR member below what its directory acknowledged in this epoch is damage (B2)', () => {
+    const state = lead()
+    catchUp(state, 2, 4)
+    const asked = follow(state, session(2), { fetchOffset: 3, lastFetchedEpoch: 2 })
+    expect(asked.answer).toMatchObject({ reason: 'DAMAGED' })
+    expect(isrOf(state.tick(1))).toEqual([1, 3])
+    // The mark ends when the replica has left the ISR.
+    state.onMetadata({ ...METADATA, isr: [1, 3], partitionEpoch: 11 }, 2)
+    expect(follow(state, session(2), { fetchOffset: 3, lastFetchedEpoch: 2 }).answer).toEqual({
+      kind: 'accepted',
+    })
+  })
+
+  test('may begin lower under write.caching, or with another directory', () => {
+    const caching = lead({}, { writeCaching: true })
+    catchUp(caching, 2, 4)
+    expect(follow(caching, session(2), { fetchOffset: 3, lastFetchedEpoch: 2 }).answer.kind).toBe('accepted')
+    const state = lead()
+    catchUp(state, 2, 4)
+    const other = { ...session(2), directoryId: 'new' }
+    expect(follow(state, other, { fetchOffset: 3, lastFetchedEpoch: 2 }).answer.kind).toBe('accepted')
+  })
+})
+
+describe('a follower leaves the ISR', () => {
+  test('one second after the leader began, if it has not followed', () => {
+    const state = lead()
+    catchUp(state, 2, 4)
+    expect(state.tick(1000)).toEqual([])
+    expect(isrOf(state.tick(1001))).toEqual([1, 2])
+  })
+
+  test('when it has not caught up for the lag time, though it follows and acknowledges', () => {
+    const state = lead({ isr: [1, 2] })
+    const { from } = catchUp(state, 2, 4)
+    for (let nowMs = 200; nowMs <= 5200; nowMs += 100) {
+      append(state, 1, nowMs)
+      from.heardMs = nowMs
+      expect(isrOf(state.tick(nowMs))).toBeUndefined()
+    }
+    expect(isrOf(state.tick(5201))).toEqual([1])
+  })
+
+  test('not while each acknowledgement covers an end of less than the lag time ago (C9)', () => {
+    const state = lead({ isr: [1, 2] })
+    const { from, number } = catchUp(state, 2, 4)
+    for (let nowMs = 100; nowMs <= 20_000; nowMs += 100) {
+      append(state, 1, nowMs)
+      from.heardMs = nowMs
+      // Three seconds behind all the time.
+      state.onAck(from, { number, endOffset: Math.max(4, log.logEndOffset - 30) }, nowMs)
+      expect(isrOf(state.tick(nowMs))).toBeUndefined()
+    }
+  })
+
+  test('when nothing is heard of it, though all is acknowledged', () => {
+    const state = lead({ isr: [1, 2] })
+    const { from } = catchUp(state, 2, 4)
+    from.heardMs = 2000
+    expect(state.tick(7000)).toEqual([])
+    expect(isrOf(state.tick(7001))).toEqual([1])
+  })
+
+  test('when its stream broke and it has not followed again within the grace', () => {
+    const state = lead({ isr: [1, 2] })
+    const { from } = catchUp(state, 2, 4)
+    state.onSessionBroken(from, 1500)
+    expect(state.tick(1800)).toEqual([])
+    expect(isrOf(state.tick(1801))).toEqual([1])
+  })
+
+  test('not when it has followed again by then', () => {
+    const state = lead({ isr: [1, 2] })
+    const { from } = catchUp(state, 2, 4)
+    state.onSessionBroken(from, 1500)
+    catchUp(state, 2, 4, 1700)
+    expect(state.tick(1900)).toEqual([])
+  })
+})
+
+describe('a follower enters the ISR', () => {
+  test('with HW and the start of the epoch acknowledged, though HW itself is below the start (C4)', () => {
+    const state = lead({ isr: [1] })
+    const from = session(2)
+    const { number } = follow(state, from)
+    expect(state.onAck(from, { number, endOffset: 3 }, 0)).toEqual([])
+    expect(isrOf(state.onAck(from, { number, endOffset: 4 }, 0))).toEqual([1, 2])
+    expect(state.highWatermark).toBe(0)
+  })
+
+  test('not while the metadata do not let it', () => {
+    ineligible.add(2)
+    const state = lead({ isr: [1] })
+    expect(catchUp(state, 2, 4).effects).toEqual([])
+    ineligible.clear()
+    expect(isrOf(state.tick(1))).toEqual([1, 2])
+  })
+
+  test('by one proposal at a time, and after a refusal not at once', () => {
+    const state = lead({ isr: [1] })
+    const proposal = proposalOf(catchUp(state, 2, 4).effects) as IsrProposal
+    expect(catchUp(state, 3, 4).effects).toEqual([])
+    state.onProposalAnswer(proposal, { kind: 'refused', partitionEpoch: 10 }, 100)
+    expect(state.tick(200)).toEqual([])
+    expect(isrOf(state.tick(600))).toEqual([1, 2, 3])
+  })
+
+  test('only with a new Follow if it may have been removed and added again unseen', () => {
+    const state = lead({ isr: [1] })
+    ineligible.add(2)
+    const { number } = catchUp(state, 2, 4)
+    ineligible.clear()
+    const effects = state.onMetadata({ ...METADATA, isr: [1], partitionEpoch: 12 }, 0)
+    expect(effects).toMatchObject([{ type: 'refuse', number, reason: 'AGAIN' }])
+    expect(isrOf(catchUp(state, 2, 4).effects)).toEqual([1, 2])
+  })
+})
+
+test('metadata of an older partition epoch are ignored', () => {
+  const state = lead()
+  expect(state.onMetadata({ ...METADATA, isr: [1], partitionEpoch: 10 }, 0)).toEqual([])
+  expect(state.isr).toEqual([1, 2, 3])
+})
+
+test('a leader that the controller may not hear takes only acks=all (C12)', () => {
+  const state = lead()
+  expect(state.refusalOf('LEADER', { isUnheard: true })).toBe('UNHEARD')
+  expect(state.refusalOf('NONE', { isUnheard: true })).toBe('UNHEARD')
+  expect(state.refusalOf('ALL', { isUnheard: true })).toBeUndefined()
+  expect(state.refusalOf('LEADER', { isUnheard: false })).toBeUndefined()
+})

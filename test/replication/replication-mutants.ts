@@ -1,0 +1,128 @@
+/**
+ * Known mistakes of replication, planted to see that the simulation finds them: in a copy of the cores' sources with a
+ * passage exchanged, in the driver of the simulation, or in its controller. The production code holds no switch for them.
+ */
+import { build } from 'vite'
+import type { ReplicationSimulationOptions } from './replication-simulation.ts'
+import { CORES, type Cores } from './simulated-replica.ts'
+
+export interface ReplicationMutant {
+  readonly name: string
+  /** What goes wrong with it. */
+  readonly harm: string
+  /** Exchanges in the sources: file of `src/replication`, passage (found exactly once), replacement. */
+  readonly edits?: readonly (readonly [file: string, passage: string, replacement: string])[]
+  readonly options?: Partial<ReplicationSimulationOptions>
+}
+
+export const MUTANTS: readonly ReplicationMutant[] = [
+  {
+    name: 'truncation to the own high watermark',
+    harm: 'a follower whose HW lags gives up committed records (KIP-101)',
+    edits: [
+      [
+        'follower-state.ts',
+        'const { offset, isPossible } = truncationTarget(this.#log, diverged)',
+        'truncationTarget(this.#log, diverged)\n    const offset = this.#log.highWatermark\n    const isPossible = true',
+      ],
+    ],
+  },
+  {
+    name: 'high watermark from the ISR instead of the maximal ISR',
+    harm: 'the controller has accepted a member that lacks what is called committed',
+    edits: [['leader-state.ts', 'of this.#inSync.maximal) {', 'of this.#inSync.members) {']],
+  },
+  {
+    name: 'no leader epoch in a Follow',
+    harm: 'a follower truncates to the log of a leader that is deposed (KIP-320)',
+    edits: [
+      ['leader-state.ts', "if (follow.leaderEpoch < this.leaderEpoch) return refused('FENCED')", ''],
+      ['leader-state.ts', "if (follow.leaderEpoch > this.leaderEpoch) return refused('NOT_LEADER')", ''],
+    ],
+  },
+  {
+    name: 'entry into the ISR without the check of the epoch start',
+    harm: "the leader's own HW lags behind what was committed before it",
+    edits: [['leader-state.ts', ' || acknowledged < this.epochStartOffset', '']],
+  },
+  {
+    name: 'acknowledgement before fsync',
+    harm: 'a power cut takes what was acknowledged',
+    options: { bugs: { acksBeforeSync: true } },
+  },
+  {
+    name: 'sync of an older generation counts',
+    harm: 'a sync begun before a truncation acknowledges what came after it',
+    options: { bugs: { countsOldSyncs: true } },
+  },
+  {
+    name: 'stale AlterPartition accepted',
+    harm: 'a delayed proposal puts a replica back into the ISR that left it since',
+    options: { acceptsStale: true },
+  },
+  {
+    name: 'high watermark before the divergence is known',
+    harm: 'records that are not the committed ones come below HW (KAFKA-14704)',
+    options: { bugs: { tellsEndsBeforeDivergence: true } },
+  },
+  {
+    name: 'refusal of an overtaken copy ends a proposal',
+    harm: 'an earlier copy was accepted, and HW moves without the new member (C5)',
+    edits: [['in-sync-replicas.ts', 'if (answer.partitionEpoch > proposal.partitionEpoch) return false', '']],
+  },
+  {
+    name: 'high watermark moves below min.insync.replicas',
+    harm: 'who left the ISR is eligible and lacks what was committed since (KIP-966)',
+    edits: [['leader-state.ts', '    if (!this.hasMinInsyncReplicas) return NOTHING\n', '']],
+  },
+  {
+    name: 'a Follow acknowledges its fetch offset',
+    harm: "the follower's disk does not have it yet (C2)",
+    edits: [
+      [
+        'leader-state.ts',
+        "if (answer.kind === 'accepted') follower.follow(session, follow.number)",
+        "if (answer.kind === 'accepted') {\n      follower.follow(session, follow.number)\n" +
+          '      follower.acknowledge(follow.fetchOffset)\n    }',
+      ],
+    ],
+  },
+]
+
+/** The cores of a mutant. Throws if a passage is gone: a mutant that changes nothing would prove nothing. */
+export async function loadMutant(mutant: ReplicationMutant): Promise<Cores> {
+  const edits = mutant.edits ?? []
+  if (edits.length === 0) return CORES
+  const unused = new Set(edits)
+  const plugin = {
+    name: 'mutant',
+    enforce: 'pre' as const,
+    transform(code: string, id: string) {
+      let mutated = code
+      for (const edit of edits) {
+        const [file, passage, replacement] = edit
+        if (!id.endsWith(`/src/replication/${file}`)) continue
+        if (mutated.split(passage).length !== 2) throw new Error(`${file} does not hold once: ${passage}`)
+        mutated = mutated.replace(passage, () => replacement)
+        unused.delete(edit)
+      }
+      return mutated
+    },
+  }
+  const result = await build({
+    configFile: false,
+    logLevel: 'silent',
+    plugins: [plugin],
+    build: {
+      write: false,
+      minify: false,
+      ssr: new URL('cores.ts', import.meta.url).pathname,
+      rollupOptions: { output: { format: 'es' } },
+    },
+  })
+  if (unused.size > 0) throw new Error(`mutant "${mutant.name}" was not applied`)
+  const [bundle] = Array.isArray(result) ? result : [result]
+  if (bundle === undefined || !('output' in bundle)) throw new Error('no bundle')
+  const { code } = bundle.output[0]
+  return import(`data:text/javascript;base64,${Buffer.from(code).toString('base64')}`)
+}
