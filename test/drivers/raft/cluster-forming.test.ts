@@ -255,7 +255,7 @@ describe('the founding of a cluster', () => {
     expect(other).toEqual({ clusterId: 'one', founding: undefined })
     const wiped = await run(nonces => ({
       greeting,
-      offer: { nonce: nonces.at(-1), founding: founding('one', 'the disk before') },
+      offer: { nonce: nonces.at(-1), founding: founding('one', 'the-disk-before') },
     }))
     expect(wiped).toEqual({ clusterId: 'one', founding: undefined })
   })

@@ -171,6 +171,20 @@ describe('a node of a cluster', () => {
     await cluster.close()
   })
 
+  it('asks for its place again when it has lost it and nobody tells it', async () => {
+    const cluster = await formed(3)
+    const late = cluster.add({ nodeId: 9, peers: ['n1', 'n2', 'n3'] })
+    cluster.start(late)
+    await cluster.untilFormed()
+    await settled(cluster)
+    const member = memberOf(late)
+    const { quorum } = leaderOf(cluster)
+    await cluster.scheduler.finish(quorum?.changeMembership({ op: 'remove', member }) as Promise<void>)
+    expect(learners(cluster)).toEqual([])
+    await cluster.until(() => learners(cluster).includes(member), 15_000)
+    await cluster.close()
+  })
+
   it('stops when its peers belong to another cluster, naming both', async () => {
     const one = await formed(3)
     const node = one.node(3)

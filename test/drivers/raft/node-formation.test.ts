@@ -147,6 +147,27 @@ describe('a node that is told to stop while it waits for others', () => {
     await cluster.untilFormed()
     await cluster.close()
   })
+
+  it('has nothing on its way to the disk when the stop is over, wherever it was', async () => {
+    let stoppedInTheMiddle = 0
+    for (let atMs = 1; atMs < 90; atMs += 2) {
+      const cluster = PeerCluster.of(3, atMs)
+      cluster.startAll()
+      const [one] = cluster.nodes as [PeerNode]
+      await cluster.scheduler.runFor(atMs)
+      if (one.formed) break
+      await cluster.scheduler.finish(one.network?.close() as Promise<void>)
+      const { changes } = one.machine.image
+      if (changes > 0) stoppedInTheMiddle++
+      await cluster.scheduler.runFor(500)
+      expect(one.machine.image.changes).toBe(changes)
+      cluster.kill(one)
+      cluster.start(one)
+      await cluster.untilFormed()
+      await cluster.close()
+    }
+    expect(stoppedInTheMiddle).toBeGreaterThan(5)
+  })
 })
 
 function bound(sim: SimMachine) {
