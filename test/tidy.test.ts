@@ -14,7 +14,9 @@ import { focusedTests, lockFileBreaches, textBreaches } from './tidy/text-rules.
 const ENTRY_POINTS = ['src/cli/main.ts', ...entryPointsOf(readRepositoryFile('package.json'))]
 
 /** Source that no entry point reaches yet, and why. */
-const DEAD_FILE_EXCEPTIONS: readonly { path: string; reason: string }[] = []
+const DEAD_FILE_EXCEPTIONS: readonly { path: string; reason: string }[] = [
+  { path: 'src/replication/', reason: 'partitions have one replica so far: only tests run more' },
+]
 
 const files = sourceFiles()
 const sources = files.filter(file => file.path.startsWith('src/'))
