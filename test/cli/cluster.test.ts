@@ -158,7 +158,7 @@ NODE  STATE   ROLE        CLIENTS         PEERS           LEADS  REPLICAS
     const { exitCode, out } = await naru('cluster status')
     expect(exitCode).toBe(0)
     expect(out).toContain('needs a look (5 findings below)')
-    expect(out).toContain('quorum      voters 1, 2, 3; term 4; node 2 not heard for 12.3 s\n')
+    expect(out).toContain('quorum      voters 1, 2, 3; term 4; node 2 is fenced\n')
     expect(out).toContain(
       'partitions  3 of 1 topic: 1 offline, 1 below min.insync.replicas, 3 under-replicated\n',
     )

@@ -1,4 +1,4 @@
-import type { ClusterDescription, QuorumDescription } from '../../client/index.ts'
+import type { ClusterDescription, QuorumDescription, QuorumMember } from '../../client/index.ts'
 import { formatCount, plural } from '../output.ts'
 import type { ClusterStatus } from './cluster-status.ts'
 import { findings, lagText } from './findings.ts'
@@ -7,13 +7,13 @@ import { heardText } from './quorum-text.ts'
 
 /** Health on one screen: where things are, then what is wrong and the way out. */
 export function statusText(status: ClusterStatus): string {
-  const { cluster, quorum } = status
+  const { cluster } = status
   const found = findings(status)
   const verdict = found.length === 0 ? 'healthy' : `needs a look (${plural(found.length, 'finding')} below)`
   const lines = [
     `cluster     ${cluster.clusterId}: ${verdict}`,
     `controller  ${controllerText(cluster)}`,
-    `quorum      ${quorumLine(quorum)}`,
+    `quorum      ${quorumLine(status)}`,
     `partitions  ${partitionsText(cluster)}`,
     '',
     nodesTable(cluster.nodes),
@@ -28,24 +28,29 @@ function controllerText({ controller, metadataAgeMs, metadataIndex }: ClusterDes
   return `node ${controller}`
 }
 
-function quorumLine(quorum: QuorumDescription | undefined): string {
+function quorumLine({ cluster, quorum }: ClusterStatus): string {
   if (quorum === undefined) return 'does not answer'
   const voters = quorum.members.filter(one => one.isVoter)
   const learners = quorum.members.length - voters.length
-  const lagging =
-    quorum.leader === undefined
-      ? []
-      : voters.flatMap(one => {
-          const lag = lagText(one, quorum)
-          return lag === undefined ? [] : [`node ${one.nodeId} ${lag}`]
-        })
-  const keepUp = lagging.length === 0 ? 'all keep up' : lagging.join(', ')
   return [
     `voters ${voters.map(one => one.nodeId).join(', ')}`,
     ...(learners > 0 ? [plural(learners, 'learner')] : []),
     `term ${quorum.term}`,
-    ...(quorum.leader === undefined ? ['no leader'] : [keepUp]),
+    quorum.leader === undefined ? 'no leader' : votersText(voters, quorum, cluster),
   ].join('; ')
+}
+
+function votersText(
+  voters: readonly QuorumMember[],
+  quorum: QuorumDescription,
+  { nodes }: ClusterDescription,
+): string {
+  const lagging = voters.flatMap(voter => {
+    const isFenced = nodes.some(one => one.nodeId === voter.nodeId && one.state === 'fenced')
+    const lag = isFenced ? 'is fenced' : lagText(voter, quorum)
+    return lag === undefined ? [] : [`node ${voter.nodeId} ${lag}`]
+  })
+  return lagging.length === 0 ? 'all keep up' : lagging.join(', ')
 }
 
 function partitionsText(cluster: ClusterDescription): string {

@@ -14,8 +14,6 @@ export function welcome(facts: { plan: DevPlan; context: CliContext; readyMs: nu
     { title: 'PEERS', value: (one: DevNodePlan) => addressOf(host, one.peerPort) },
     { title: 'DATA', value: (one: DevNodePlan) => one.dataDirectory },
   ]
-  const first = addressOf(host, nodes[0]?.clientPort ?? 0)
-  const naru = first === BOOTSTRAP_DEFAULT ? context.command : `NARU_BOOTSTRAP=${first} ${context.command}`
   const hints = nodes.length > 1 ? clusterHints(nodes.length) : SINGLE_HINTS
   return `Naru is running: ${plural(nodes.length, 'node')}, ready after ${(readyMs / 1000).toFixed(1)} s. Ctrl-C stops it, the data stay.
 
@@ -23,7 +21,13 @@ ${formatTable(columns, nodes)}
 
 Try in another terminal:
 
-${hints.map(hint => `  ${hint.startsWith('dev ') ? context.command : naru} ${hint}\n`).join('')}`
+${[...bootstrapHint(plan), ...hints.map(hint => `${context.command} ${hint}`)].map(line => `  ${line}\n`).join('')}`
+}
+
+/** With all nodes, since any of them may be the one that is killed next. */
+function bootstrapHint({ host, nodes }: DevPlan): string[] {
+  const addresses = nodes.map(node => addressOf(host, node.clientPort)).join(',')
+  return addresses === BOOTSTRAP_DEFAULT ? [] : [`export NARU_BOOTSTRAP=${addresses}`]
 }
 
 function clusterHints(nodeCount: number): string[] {

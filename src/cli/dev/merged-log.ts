@@ -5,24 +5,30 @@ import { prettyLog } from '../../server/pretty-log.ts'
 const PENDING_BYTES_MAX = 4 * 1024 * 1024
 /** As pino numbers them. */
 const LEVEL_WARN = 40
+const LEVEL_ERROR = 50
 /** Cyan, yellow, green, magenta, blue, and their bright kin: one for each node. */
 const COLORS = [36, 33, 32, 35, 34, 96, 93, 92, 95]
 
 /**
  * The logs of all nodes as one, each line after the name of its node, together with what `naru dev` has to say
- * itself. Until `showAll` only warnings and worse are shown: a start that goes well is not worth a screen of lines.
+ * itself. At first only errors are shown: nodes that start look for each other, and a start that goes well is not worth a
+ * screen of warnings about that.
  */
 export class MergedLog {
   readonly #stream: Writable
   readonly #isColored: boolean
   readonly #format: (line: string) => string
-  #levelMin = LEVEL_WARN
+  #levelMin = LEVEL_ERROR
   #droppedLines = 0
 
   constructor(options: { stream: Writable; isColored: boolean }) {
     this.#stream = options.stream
     this.#isColored = options.isColored
     this.#format = prettyLog(options)
+  }
+
+  showWarnings(): void {
+    this.#levelMin = Math.min(this.#levelMin, LEVEL_WARN)
   }
 
   showAll(): void {

@@ -24,6 +24,8 @@ export interface DevOptions {
 
 /** Npm and the terminal both pass Ctrl-C on: what follows so soon is the same key, not a second one. */
 const SAME_INTERRUPT_MS = 500
+/** A start that takes longer wants an explanation. */
+const SLOW_START_MS = 8_000
 /** The nodes of a `naru dev` that was killed need this long to notice and end. */
 const LEFTOVER_TIMEOUT_MS = 10_000
 const LEFTOVER_POLL_MS = 100
@@ -79,7 +81,12 @@ class DevLife {
 
   /** Rejects when a node ends instead; resolves early when the cluster is told to stop. */
   async untilReady(): Promise<void> {
-    await Promise.race([this.#cluster.start(), this.over])
+    const slow = setTimeout(() => this.#explainSlowStart(), SLOW_START_MS)
+    try {
+      await Promise.race([this.#cluster.start(), this.over])
+    } finally {
+      clearTimeout(slow)
+    }
   }
 
   status() {
@@ -113,6 +120,13 @@ class DevLife {
       void this.#stop()
     }
     context.onInterrupt(onInterrupt)
+  }
+
+  #explainSlowStart(): void {
+    this.#log.showWarnings()
+    for (const { nodeId, state, detail } of this.#cluster.status) {
+      if (state === 'starting') this.#log.nodeEvent(nodeId, `is not ready yet: ${detail ?? 'it starts'}`)
+    }
   }
 
   #stop(): Promise<void> {
