@@ -1,28 +1,17 @@
-import type { MetadataIndex, NodeId, Uuid } from '../../base/brands.ts'
+import type { MetadataIndex, NodeId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
-import type { Logger } from '../../base/logger.ts'
 import { Controller } from '../../metadata/controller.ts'
-import type { ControllerOptions } from '../../metadata/controller-options.ts'
-import type { SessionTiming } from '../../metadata/node-sessions.ts'
-import type { Clock, Timer } from '../../ports/clock.ts'
+import type { Timer } from '../../ports/clock.ts'
 import type { MessageStream, ServiceHandlers } from '../../ports/transport.ts'
 import { nodeIdOf } from '../../raft/membership.ts'
 import { Controller as ControllerApi } from '../../wire/generated/services.ts'
-import type { MetadataQuorum } from './metadata-quorum.ts'
-import { NodeLeadership } from './node-leadership.ts'
+import { NodeLeadership, type NodeLeadershipOptions } from './node-leadership.ts'
 import { SessionStream } from './session-stream.ts'
 import { within } from './within.ts'
 
-export interface ControllerServiceOptions {
-  readonly quorum: MetadataQuorum
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly controllerOptions: ControllerOptions
-  /** Of this process (A5). */
-  readonly incarnation: Uuid
+export interface ControllerServiceOptions extends NodeLeadershipOptions {
   /** Resolves once the partitions that this node hosts by its metadata of now are open. */
   readonly whenPartitionsOpen: () => Promise<void>
-  readonly timing?: Partial<SessionTiming>
 }
 
 /** Callers of `AwaitApplied` that wait. */

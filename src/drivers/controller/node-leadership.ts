@@ -1,14 +1,27 @@
-import type { MetadataIndex, NodeId } from '../../base/brands.ts'
+import type { MetadataIndex, NodeId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
 import type { MachineResult } from '../../machine/state-machine.ts'
 import { Controller } from '../../metadata/controller.ts'
+import type { ControllerOptions } from '../../metadata/controller-options.ts'
 import type { MetadataRecord } from '../../metadata/metadata-record.ts'
 import type { LedPartition, NodeRef } from '../../metadata/node-control.ts'
 import type { NodeRegistration } from '../../metadata/node-registration.ts'
 import { NodeSessions, SESSION_TIMING, type SessionTiming } from '../../metadata/node-sessions.ts'
-import type { ControllerServiceOptions } from './controller-service.ts'
+import type { Clock } from '../../ports/clock.ts'
+import type { MetadataQuorum } from './metadata-quorum.ts'
 import { NodeFencing } from './node-fencing.ts'
 import type { SessionHost, SessionStream } from './session-stream.ts'
+
+export interface NodeLeadershipOptions {
+  readonly quorum: MetadataQuorum
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly controllerOptions: ControllerOptions
+  /** Of this process (A5). */
+  readonly incarnation: Uuid
+  readonly timing?: Partial<SessionTiming>
+}
 
 /** Nodes with a stream to the controller. */
 const SESSIONS_MAX = 1000
@@ -18,7 +31,7 @@ const SESSIONS_MAX = 1000
  * sessions, and the changes of metadata that follow. It ends with the leadership; the next controller begins its own.
  */
 export class NodeLeadership implements SessionHost {
-  readonly #options: ControllerServiceOptions
+  readonly #options: NodeLeadershipOptions
   readonly #sessions: NodeSessions
   readonly #fencing: NodeFencing
   readonly #streams = new Map<NodeId, SessionStream>()
@@ -27,7 +40,7 @@ export class NodeLeadership implements SessionHost {
   #isOver = false
 
   constructor(
-    options: ControllerServiceOptions,
+    options: NodeLeadershipOptions,
     deposed: { readonly nodeId: NodeId; readonly heardMs: number } | undefined,
   ) {
     this.#options = options
