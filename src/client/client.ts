@@ -104,7 +104,7 @@ class ClusterClient implements Client {
     this.#connection = connection
     this.#metadata = metadata
     this.#onClose = onClose
-    this.#admin = new ClusterAdmin(connection)
+    this.#admin = new ClusterAdmin(connection, metadata)
   }
 
   get clusterId(): string {

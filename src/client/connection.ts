@@ -1,3 +1,4 @@
+import type { NodeId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import { type Clock, delay } from '../ports/clock.ts'
 import type { Prng } from '../ports/prng.ts'
@@ -20,6 +21,11 @@ export interface CallOptions {
   readonly timeoutMs?: number
   /** Doing it twice is the same as once: it is tried again also when its outcome is unknown. */
   readonly repeatable?: boolean
+}
+
+export interface CallOptionsOf<Response> extends CallOptions {
+  /** Throws for an answer that another try, or another node, may better. */
+  readonly check?: (response: Response) => void
 }
 
 /** What all parts of a client share: time, the nodes, and calls that any node can take, tried until they succeed. */
@@ -49,7 +55,7 @@ export class Connection {
   async call<Request, Response>(
     method: Method<Request, Response>,
     request: MessageInit<Request>,
-    options: CallOptions = {},
+    options: CallOptionsOf<Response> = {},
   ): Promise<Response> {
     const { clock, nodes } = this
     const timeoutMs = options.timeoutMs ?? this.#options.requestTimeoutMs
@@ -65,9 +71,10 @@ export class Connection {
         : leftMs
       const channel = nodes.entry()
       try {
-        return method.response.decode(
-          await channel.unary(method.path, bytes, { timeoutMs: Math.ceil(attemptMs) }),
-        )
+        const answer = await channel.unary(method.path, bytes, { timeoutMs: Math.ceil(attemptMs) })
+        const response = method.response.decode(answer)
+        options.check?.(response)
+        return response
       } catch (thrown) {
         const error = NaruError.from(thrown)
         const mayRepeat = error.retriable && (options.repeatable === true || error.outcome === 'none')
@@ -77,6 +84,28 @@ export class Connection {
         if (clock.monotonicMs() + pauseMs >= deadlineMs) throw error
         await delay(clock, pauseMs)
       }
+    }
+  }
+
+  /** One attempt at that node; where it cannot be reached, the next one goes by way of another. */
+  async callNode<Request, Response>(
+    nodeId: NodeId,
+    method: Method<Request, Response>,
+    request: MessageInit<Request>,
+    options: { readonly timeoutMs?: number } = {},
+  ): Promise<Response> {
+    if (this.#isClosed) throw clientClosed()
+    const route = this.nodes.route(nodeId)
+    const timeoutMs = Math.max(1, Math.ceil(options.timeoutMs ?? this.#options.requestTimeoutMs))
+    try {
+      const bytes = method.request.encode(request)
+      const answer = await route.channel.unary(method.path, bytes, { timeoutMs, metadata: route.metadata })
+      return method.response.decode(answer)
+    } catch (thrown) {
+      const error = NaruError.from(thrown)
+      const isSilent = error.reason === 'CONNECTION_FAILED' || error.reason === 'DEADLINE_EXCEEDED'
+      if (isSilent && !this.#isClosed) this.nodes.markUnreachable(route)
+      throw error
     }
   }
 
@@ -93,6 +122,8 @@ function isOfThisNode(error: NaruError): boolean {
   return (
     error.reason === 'CONNECTION_FAILED' ||
     error.reason === 'DEADLINE_EXCEEDED' ||
+    // It may be cut off from the quorum, which others see.
+    error.reason === 'CONTROLLER_NOT_AVAILABLE' ||
     error.reason === 'NODE_STARTING' ||
     error.reason === 'NODE_DRAINING' ||
     error.reason === 'STORAGE_OFFLINE' ||

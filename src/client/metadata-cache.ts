@@ -79,8 +79,13 @@ export class MetadataCache {
   }
 
   async #fetch(name: string): Promise<TopicMetadata | undefined> {
-    const answer = await this.#connection.call(Metadata.get, { topics: [name] }, { repeatable: true })
+    const answer = await this.#connection.call(
+      Metadata.get,
+      { topics: [name] },
+      { repeatable: true, check: response => requireAnswer(response, name) },
+    )
     if (this.#connection.isClosed) throw clientClosed()
+    this.#requireCluster(answer.clusterId)
     this.#merge(answer)
     return answer.topics.find(topic => topic.topic === name)
   }
@@ -140,6 +145,16 @@ export class MetadataCache {
   #tell(changed: ReadonlySet<string>): void {
     if (changed.size > 0) for (const listener of [...this.#listeners]) listener(changed)
   }
+}
+
+/** A node that does not know the topic, and cannot ask the quorum whether it exists, says neither. */
+function requireAnswer({ topics, unknownTopics }: MetadataGetResponse, name: string): void {
+  if (unknownTopics.includes(name) || topics.some(topic => topic.topic === name)) return
+  throw new NaruError(
+    'CONTROLLER_NOT_AVAILABLE',
+    `whether topic "${name}" exists cannot be told now: the node that was asked does not know it, and does not reach the metadata quorum (try again; naru cluster quorum shows which voters are missing)`,
+    { details: { topic: name } },
+  )
 }
 
 function isSame(a: TopicMetadata, b: TopicMetadata): boolean {

@@ -1,7 +1,16 @@
 import { failureToError } from '../../wire/failure.ts'
-import type { Failure, MessageInit, Position, TopicDescription as WireTopic } from '../../wire/messages.ts'
-import { Admin as AdminService, Consumer } from '../../wire/methods.ts'
+import type {
+  DeleteRecordsResult,
+  Failure,
+  MessageInit,
+  Position,
+  ListedOffset as WireOffset,
+  TopicDescription as WireTopic,
+} from '../../wire/messages.ts'
+import { Admin as AdminService, Consumer, type Method } from '../../wire/methods.ts'
 import type { Connection } from '../connection.ts'
+import { askLeaders } from '../leader-calls.ts'
+import type { MetadataCache } from '../metadata-cache.ts'
 import { shown } from '../option-check.ts'
 import { clusterDescription, quorumDescription } from './cluster-descriptions.ts'
 import type {
@@ -25,9 +34,11 @@ import type {
 /** Any node takes these calls. What only reads is repeated after any failure; a change only if it did not happen. */
 export class ClusterAdmin implements Admin {
   readonly #connection: Connection
+  readonly #metadata: MetadataCache
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, metadata: MetadataCache) {
     this.#connection = connection
+    this.#metadata = metadata
   }
 
   async createTopics(
@@ -117,17 +128,23 @@ export class ClusterAdmin implements Admin {
     name: string,
     before: Readonly<Record<number, number | 'latest'>>,
   ): Promise<DeletedRecords[]> {
-    const partitions = Object.entries(before).map(([partition, place]) => ({
+    const beforeOf = (partition: number) => {
+      const place = before[partition]
+      return place === 'latest' ? ({ at: 'LATEST' } as const) : { offset: place }
+    }
+    const results = await askLeaders<DeleteRecordsResult>(this.#connection, this.#metadata, {
       topic: name,
-      partition: Number(partition),
-      before: place === 'latest' ? ({ at: 'LATEST' } as const) : { offset: place },
-    }))
-    const { results } = await this.#connection.call(
-      AdminService.deleteRecords,
-      { partitions, timeoutMs: TIMEOUT_MS },
+      partitions: Object.keys(before).map(Number),
+      timeoutMs: TIMEOUT_MS,
       // Deleting what is gone already changes nothing; but `latest` moves.
-      { timeoutMs: TIMEOUT_MS + ANSWER_MS, repeatable: !Object.values(before).includes('latest') },
-    )
+      repeatable: !Object.values(before).includes('latest'),
+      ask: async (nodeId, partitions, leftMs) => {
+        const asked = partitions.map(partition => ({ topic: name, partition, before: beforeOf(partition) }))
+        const request = { partitions: asked, timeoutMs: Math.max(1, Math.floor(leftMs)) }
+        return (await this.#callLeader(nodeId, AdminService.deleteRecords, request, leftMs)).results
+      },
+      failed: (partition, failure) => ({ topic: name, partition, logStartOffset: 0, failure }),
+    })
     throwFirst(results)
     return results.map(({ partition, logStartOffset }) => ({ partition, logStartOffset }))
   }
@@ -182,14 +199,29 @@ export class ClusterAdmin implements Admin {
     options: { readonly partitions?: readonly number[] } = {},
   ): Promise<ListedOffset[]> {
     const wanted = { topic: name, position: wirePosition(position) }
-    const asked = options.partitions?.map(partition => ({ ...wanted, partition })) ?? [wanted]
-    const { offsets } = await this.#connection.call(
-      Consumer.listOffsets,
-      { partitions: asked },
-      { repeatable: true },
-    )
+    const offsets = await askLeaders<WireOffset>(this.#connection, this.#metadata, {
+      topic: name,
+      partitions: options.partitions,
+      timeoutMs: TIMEOUT_MS,
+      repeatable: true,
+      ask: async (nodeId, partitions, leftMs) => {
+        const asked = partitions.map(partition => ({ ...wanted, partition }))
+        return (await this.#callLeader(nodeId, Consumer.listOffsets, { partitions: asked }, leftMs)).offsets
+      },
+      failed: (partition, failure) => ({ topic: name, partition, leaderEpoch: 0, failure }),
+    })
     throwFirst(offsets)
     return offsets.map(({ partition, offset = 0, timestampMs }) => ({ partition, offset, timestampMs }))
+  }
+
+  #callLeader<Request, Response>(
+    nodeId: number | undefined,
+    method: Method<Request, Response>,
+    request: MessageInit<Request>,
+    timeoutMs: number,
+  ): Promise<Response> {
+    if (nodeId === undefined) return this.#connection.call(method, request, { timeoutMs })
+    return this.#connection.callNode(nodeId, method, request, { timeoutMs })
   }
 
   async #describe(names: readonly string[]): Promise<TopicDescription[]> {

@@ -2,7 +2,7 @@ import type { NodeId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { MessageStream } from '../../ports/transport.ts'
 import { failureToError } from '../../wire/failure.ts'
-import type { ProduceAnswer } from '../../wire/messages.ts'
+import type { Failure, ProduceAnswer } from '../../wire/messages.ts'
 import { Producer } from '../../wire/methods.ts'
 import type { Route } from '../cluster-nodes.ts'
 import type { Connection } from '../connection.ts'
@@ -26,6 +26,8 @@ export interface LeaderStreamOptions {
   readonly settings: ProducerSettings
   readonly nodeId: NodeId
   readonly route: Route
+  /** By the metadata of now. */
+  readonly topicIdOf: (topic: string) => string | undefined
   /** It is over; what was in flight has been given back. */
   readonly onClosed: (stream: LeaderStream, error: NaruError) => void
   /** The leader is reached through this stream. */
@@ -120,7 +122,14 @@ export class LeaderStream {
         // Behind the others for its next batch.
         this.#queues.add(queue)
         bytes += next.bytes.length
-        entries.push({ queue, ...next, attempt: next.batch.attempt, isSettled: false, isAnswered: false })
+        entries.push({
+          queue,
+          ...next,
+          topicId: this.#options.topicIdOf(queue.topic),
+          attempt: next.batch.attempt,
+          isSettled: false,
+          isAnswered: false,
+        })
         if (bytes >= FRAME_BYTES_MAX || entries.length >= FRAME_ENTRIES_MAX) return entries
       }
     }
@@ -135,8 +144,9 @@ export class LeaderStream {
     const message = Producer.produceStream.request.encode({
       seq,
       ...(seq === 1 && { options: { acks: settings.acks, timeoutMs: settings.requestTimeoutMs } }),
-      entries: entries.map(({ queue, bytes }) => ({
+      entries: entries.map(({ queue, topicId, bytes }) => ({
         topic: queue.topic,
+        topicId,
         partition: queue.partition,
         batch: bytes,
       })),
@@ -171,8 +181,17 @@ export class LeaderStream {
     const isPending = !entry.isSettled && isCurrent(entry)
     this.#settle(entry)
     if (!isPending) return
-    if (result.failure) entry.queue.onRefused(entry.batch, failureToError(result.failure))
+    if (result.failure) entry.queue.onRefused(entry.batch, this.#refusalOf(entry, result.failure))
     else entry.queue.onStored(entry.batch, result.offset)
+  }
+
+  /** A topic that was made anew under its name takes the records that the former one did not get. */
+  #refusalOf({ queue, topicId }: Entry, failure: Failure): NaruError {
+    const error = failureToError(failure)
+    if (error.reason !== 'UNKNOWN_TOPIC' || topicId === undefined) return error
+    const isMadeAnew =
+      error.details['topic_id'] !== undefined || this.#options.topicIdOf(queue.topic) !== topicId
+    return isMadeAnew ? new NaruError('FENCED_LEADER_EPOCH', error.message, { cause: error }) : error
   }
 
   #onClose(error: NaruError | undefined): void {
@@ -205,6 +224,8 @@ interface Entry {
   readonly queue: PartitionQueue
   readonly batch: ProducerBatch
   readonly bytes: Buffer
+  /** That it was sent for. */
+  readonly topicId: string | undefined
   readonly attempt: number
   /** The batch is no longer on its way through this stream. */
   isSettled: boolean

@@ -126,6 +126,7 @@ export class Sender {
       settings: this.#settings,
       nodeId,
       route,
+      topicIdOf: topic => this.#metadata.topic(topic)?.topicId,
       onAnswer: () => {
         wasAnswered = true
       },

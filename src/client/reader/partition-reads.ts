@@ -6,6 +6,7 @@ import type { ListOffsetsPartition, MessageInit, Skipped, TopicMetadata } from '
 import { Consumer } from '../../wire/methods.ts'
 import type { Backoff } from '../backoff.ts'
 import type { Connection } from '../connection.ts'
+import { unknownTopic } from '../leader-calls.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import { passedOver, type ReceivedBatches } from './batch-decoder.ts'
 import { PartitionCursor } from './partition-cursor.ts'
@@ -128,17 +129,13 @@ export class PartitionReads {
 
   async #assign(): Promise<void> {
     this.#isAssigning = true
-    try {
-      const unresolved = [...this.#waiting].filter(cursor => !cursor.isResolved)
-      for (let at = 0; at < unresolved.length; at += LISTED_MAX)
-        await this.#resolve(unresolved.slice(at, at + LISTED_MAX))
-    } catch (thrown) {
-      for (const cursor of [...this.#waiting].filter(one => !one.isResolved))
-        this.#onFailed(cursor, NaruError.from(thrown))
-    }
+    const unresolved = [...this.#waiting].filter(cursor => !cursor.isResolved)
+    await Promise.all(
+      [...this.#byLeader(unresolved)].map(([leaderId, cursors]) => this.#resolveAt(leaderId, cursors)),
+    )
     this.#isAssigning = false
     if (this.#isClosed) return
-    for (const [leaderId, cursors] of this.#byLeader()) {
+    for (const [leaderId, cursors] of this.#byLeader(this.#takeReadable())) {
       if (leaderId === undefined) {
         for (const cursor of cursors) this.#onFailed(cursor, noLeader(cursor))
         continue
@@ -150,16 +147,21 @@ export class PartitionReads {
     this.#options.onChanged()
   }
 
-  /** Partitions that can be read now, by the node to read them from (undefined: none leads). */
-  #byLeader(): Map<NodeId | undefined, PartitionCursor[]> {
+  /** Those that wait and can be read now; those that are done wait no longer. */
+  #takeReadable(): PartitionCursor[] {
+    const resolved = [...this.#waiting].filter(cursor => cursor.isResolved)
+    for (const cursor of resolved) {
+      if (!cursor.isDone && !cursor.reachedStop) continue
+      cursor.isDone = true
+      this.#waiting.delete(cursor)
+    }
+    return resolved.filter(cursor => !cursor.isDone)
+  }
+
+  /** By the node that leads them; undefined: none does. */
+  #byLeader(cursors: readonly PartitionCursor[]): Map<NodeId | undefined, PartitionCursor[]> {
     const groups = new Map<NodeId | undefined, PartitionCursor[]>()
-    for (const cursor of this.#waiting) {
-      if (!cursor.isResolved) continue
-      if (cursor.isDone || cursor.reachedStop) {
-        cursor.isDone = true
-        this.#waiting.delete(cursor)
-        continue
-      }
+    for (const cursor of cursors) {
       const leaderId = this.#topic?.partitions[cursor.partition]?.leaderId
       const group = groups.get(leaderId) ?? []
       group.push(cursor)
@@ -168,8 +170,22 @@ export class PartitionReads {
     return groups
   }
 
+  async #resolveAt(leaderId: NodeId | undefined, cursors: readonly PartitionCursor[]): Promise<void> {
+    try {
+      if (leaderId === undefined) {
+        for (const cursor of cursors) this.#onFailed(cursor, noLeader(cursor))
+        return
+      }
+      for (let at = 0; at < cursors.length; at += LISTED_MAX)
+        await this.#resolve(leaderId, cursors.slice(at, at + LISTED_MAX))
+    } catch (thrown) {
+      for (const cursor of cursors.filter(one => !one.isResolved))
+        this.#onFailed(cursor, NaruError.from(thrown))
+    }
+  }
+
   /** Makes offsets of the places where these start and stop. */
-  async #resolve(cursors: readonly PartitionCursor[]): Promise<void> {
+  async #resolve(leaderId: NodeId, cursors: readonly PartitionCursor[]): Promise<void> {
     const { connection, settings } = this.#options
     const { topic, topicId } = this.#topic as TopicMetadata
     const asked: MessageInit<ListOffsetsPartition>[] = []
@@ -183,10 +199,11 @@ export class PartitionReads {
         stop?.timestampMs === undefined ? { at: 'LATEST' as const } : { timestampMs: stop.timestampMs }
       asked.push({ ...at, position: end })
     }
-    const { offsets } = await connection.call(
+    const { offsets } = await connection.callNode(
+      leaderId,
       Consumer.listOffsets,
       { partitions: asked },
-      { repeatable: true },
+      { timeoutMs: LIST_TIMEOUT_MS },
     )
     if (this.#isClosed) return
     for (const [index, cursor] of cursors.entries()) {
@@ -272,6 +289,8 @@ export class PartitionReads {
 
 /** Two places for each; the API takes 1,000. */
 const LISTED_MAX = 500
+/** A leader that hangs has a successor by then. */
+const LIST_TIMEOUT_MS = 4_000
 
 function mayPass(error: NaruError): boolean {
   return error.retriable || error.reason === 'CANCELLED' || error.reason === 'CLOSED'
@@ -282,14 +301,6 @@ function noLeader({ topic, partition }: PartitionCursor): NaruError {
     'LEADER_NOT_AVAILABLE',
     `"${topic}" partition ${partition} has no leader now (the logs of the nodes say why)`,
     { details: { topic, partition: String(partition) } },
-  )
-}
-
-function unknownTopic(topic: string): NaruError {
-  return new NaruError(
-    'UNKNOWN_TOPIC',
-    `topic "${topic}" does not exist (create it: naru topics create ${topic})`,
-    { details: { topic } },
   )
 }
 
