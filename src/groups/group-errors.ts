@@ -49,7 +49,7 @@ export function notOwned(facts: {
         : `"${owner}" has it now`
   return new NaruError(
     'PARTITION_NOT_OWNED',
-    `partition ${partition} of topic "${topic}" is not member "${member}"'s of group "${group}" (any more): ${now} (its new owner goes on from the last commit)`,
+    `partition ${partition} of topic "${topic}" is not member "${member}"'s of group "${group}" (any more): ${now} (drop its records: whoever has it next goes on from the last commit)`,
     { details: { group, member, topic, partition: String(partition) } },
   )
 }

@@ -61,7 +61,10 @@ export class SimStream {
         if (!this.isConnected) return
         this.stream = attended.stream
         this.memberEpoch = attended.memberEpoch
-        this.#tell('joined', attended.warnings)
+        this.#tell(
+          'joined',
+          attended.warnings.map(warning => `(warning: ${warning})`),
+        )
         this.look()
       },
       // Told here, so that a refused stream of a story is part of it; tests look at `endedBy`.

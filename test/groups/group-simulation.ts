@@ -1,0 +1,218 @@
+/**
+ * Random lives of groups: joins, leaves, breaks, silence, slow releases, changes of topics, commits of every age,
+ * lost and moved coordinators with thinned-out logs. Invariants after every step; then all disturbance ends, and
+ * every group must settle. An oracle knows which commits are to be accepted, and what was committed last.
+ */
+import type { GroupRecord } from '../../src/groups/group-record.ts'
+import type { CommitOutcome } from '../../src/groups/offset-control.ts'
+import { SeededPrng } from '../harness/seeded-prng.ts'
+import { GroupContext, type GroupsCode, thinned } from './group-context.ts'
+import { checkInvariants } from './group-invariants.ts'
+import type { SimStream } from './sim-stream.ts'
+
+const GROUPS = ['g', 'h']
+const MEMBERS = ['a', 'b', 'c', 'd']
+const TOPICS = ['logs', 'logins', 'orders']
+const STEPS = 60
+
+/** A partition as it was told to a member at some time. */
+interface Claim {
+  readonly group: string
+  readonly member: string
+  readonly memberEpoch: number
+  readonly topicId: string
+  readonly topic: string
+  readonly partition: number
+  readonly assignedEpoch: number
+  readonly attachEpoch: number
+}
+
+export class GroupSimulation {
+  readonly #prng: SeededPrng
+  readonly #context: GroupContext
+  readonly #epochs = new Map<string, number>()
+  readonly #claims: Claim[] = []
+  /** What the group committed last, as far as it was answered: group, topic id and partition -> offset. */
+  readonly #committed = new Map<string, number>()
+  /** Commits that a lost coordinator left unanswered: they may have happened. */
+  readonly #unanswered = new Set<number>()
+  readonly #seed: number
+  #end = 1000
+
+  constructor({ seed, code }: { seed: number; code?: GroupsCode }) {
+    this.#seed = seed
+    this.#prng = new SeededPrng(seed)
+    this.#context = new GroupContext(code === undefined ? {} : { code })
+    this.#context.catalog.put('logs', 3)
+  }
+
+  /** The log as it came to be. */
+  records(): GroupRecord[] {
+    return this.#context.log.flat()
+  }
+
+  run(): void {
+    for (let step = 0; step < STEPS; step++) {
+      this.#step()
+      this.#check()
+    }
+    this.#settle()
+  }
+
+  #step(): void {
+    const context = this.#context
+    const roll = this.#prng.uint32() % 100
+    if (roll < 25) this.#attend()
+    else if (roll < 32) this.#someStream()?.leave()
+    else if (roll < 38) this.#someStream()?.break()
+    else if (roll < 41) this.#silence()
+    else if (roll < 55) this.#commitSomething()
+    else if (roll < 65) this.#releaseSomething()
+    else if (roll < 73) this.#changeTopics()
+    else if (roll < 77) this.#move()
+    else if (roll < 80) context.commitsAtOnce = false
+    else if (roll < 86) this.#commitAll()
+    else context.advance(this.#pick([10, 100, 200, 3000, 11_000, 61_000]))
+    if (!context.commitsAtOnce && this.#prng.uint32() % 4 === 0) this.#commitAll()
+  }
+
+  #attend(): void {
+    const topicPattern = this.#pick([undefined, undefined, 'lo*'])
+    this.#context.attend(this.#pick(GROUPS), this.#pick(MEMBERS), {
+      topics: topicPattern === undefined ? [this.#pick(TOPICS), 'logs'] : [],
+      ...(topicPattern !== undefined && { topicPattern }),
+      assignor: this.#pick(['uniform', 'range']),
+      isSlow: this.#prng.uint32() % 3 === 0,
+      ...(this.#prng.uint32() % 4 === 0 && { sessionTimeoutMs: 1_800_000 }),
+      // "latest": later each time somebody asks.
+      start: () => this.#end++,
+    })
+  }
+
+  #silence(): void {
+    const stream = this.#someStream()
+    if (stream !== undefined) stream.isSilent = true
+  }
+
+  /** D3: accepted exactly if the member has had the partition ever since it was told so. */
+  #commitSomething(): void {
+    const { coordinator, nowMs } = this.#context
+    const claim = this.#claims[this.#prng.uint32() % Math.max(1, this.#claims.length)]
+    if (claim === undefined) return
+    const { group, member, memberEpoch } = claim
+    const image = this.#context.image.get(group)
+    const owned = image?.assignments
+      .get(member)
+      ?.partitions.find(one => one.topicId === claim.topicId && one.partition === claim.partition)
+    const isDeleted = this.#context.catalog.byId(claim.topicId) === undefined
+    const isSameStream = image?.members.get(member)?.attachEpoch === claim.attachEpoch
+    const isGood = owned?.assignedEpoch === claim.assignedEpoch && isSameStream && !isDeleted
+    const nextOffset = this.#end++
+    const offsets = [{ ...claim, nextOffset, leaderEpoch: null, metadata: '' }]
+    const settle = (outcomes: CommitOutcome[]) => {
+      const isAccepted = outcomes[0]?.error === undefined
+      if (isAccepted !== isGood)
+        throw new Error(`D3: a ${isGood ? 'good' : 'bad'} commit was ${isAccepted ? 'accepted' : 'refused'}`)
+      if (isAccepted) this.#committed.set(keyOfOffset(group, claim), nextOffset)
+    }
+    this.#context.write(
+      () => coordinator.offsets.commit({ group, member: { member, memberEpoch }, offsets }, nowMs),
+      settle,
+      error => {
+        if (error.reason === 'LEADER_NOT_AVAILABLE') this.#unanswered.add(nextOffset)
+        else if (error.reason !== 'UNKNOWN_MEMBER' || owned !== undefined) throw error
+      },
+    )
+    if (this.#context.commitsAtOnce) this.#context.commit()
+  }
+
+  #releaseSomething(): void {
+    this.#someStream()?.release()
+    if (this.#context.commitsAtOnce) this.#context.commit()
+  }
+
+  #changeTopics(): void {
+    const { catalog } = this.#context
+    const name = this.#pick(TOPICS)
+    const before = catalog.byName(name)
+    if (before !== undefined && this.#prng.uint32() % 3 === 0) catalog.delete(name)
+    else catalog.put(name, Math.min((before?.partitionCount ?? 0) + 1 + (this.#prng.uint32() % 3), 8))
+    this.#context.refresh([name])
+  }
+
+  #move(): void {
+    this.#context.moveCoordinator({
+      keptCount: this.#prng.uint32() % 4,
+      thin: records => thinned(records, () => this.#prng.uint32() % 3 === 0),
+    })
+    // A new coordinator answers nothing until all that it found is committed (D1).
+    if (this.#context.commitsAtOnce) this.#context.commit()
+  }
+
+  #commitAll(): void {
+    this.#context.commitsAtOnce = true
+    this.#context.commit()
+  }
+
+  #check(): void {
+    const context = this.#context
+    checkInvariants(context, this.#epochs)
+    if (context.committedCount < context.log.length) return
+    for (const group of context.image.all())
+      for (const topicId of group.topicsWithOffsets())
+        for (const [partition, { nextOffset }] of group.offsetsOf(topicId)) {
+          const key = keyOfOffset(group.name, { topicId, partition })
+          const known = this.#committed.get(key)
+          if (known !== undefined && known !== nextOffset && !this.#unanswered.has(nextOffset))
+            throw new Error(`G5: ${key} is ${nextOffset}, ${known} was committed`)
+          this.#committed.set(key, nextOffset)
+        }
+    for (const stream of context.streams) {
+      if (!stream.isConnected) continue
+      for (const partition of stream.believes.values())
+        this.#claims.push({
+          ...stream.name,
+          memberEpoch: stream.memberEpoch,
+          attachEpoch: stream.stream?.attachEpoch ?? 0,
+          ...partition,
+        })
+    }
+    if (this.#claims.length > 300) this.#claims.splice(0, this.#claims.length - 300)
+  }
+
+  /** L5: left alone, groups come to rest, and clients have what the coordinator thinks they have. */
+  #settle(): void {
+    const context = this.#context
+    this.#commitAll()
+    // Half of the lives end with members that never release.
+    const isPatient = this.#seed % 2 === 0
+    for (let round = 0; round < 10; round++) {
+      if (isPatient) for (const stream of context.streams) if (stream.isConnected) stream.release()
+      context.commit()
+      context.advance(isPatient ? 7_000 : 31_000)
+      this.#check()
+    }
+    for (const group of context.image.all()) {
+      if (group.members.size > 0 && group.state !== 'stable')
+        throw new Error(`L5: ${group.name} does not settle`)
+      for (const [member, { partitions }] of group.assignments.entries()) {
+        const stream = context.streams.findLast(one => one.isOf({ group: group.name, member }))
+        if (stream?.isConnected && stream.believes.size !== partitions.length)
+          throw new Error(`L5: ${member} believes to have ${stream.believes.size} of ${partitions.length}`)
+      }
+    }
+  }
+
+  #someStream(): SimStream | undefined {
+    const connected = this.#context.streams.filter(({ isConnected }) => isConnected)
+    return connected[this.#prng.uint32() % Math.max(1, connected.length)]
+  }
+
+  #pick<T>(things: readonly T[]): T {
+    return things[this.#prng.uint32() % things.length] as T
+  }
+}
+
+function keyOfOffset(group: string, { topicId, partition }: { topicId: string; partition: number }): string {
+  return `${group}:${topicId}/${partition}`
+}
