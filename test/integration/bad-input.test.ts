@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { NaruError } from '../../src/base/errors.ts'
 import type { Channel } from '../../src/ports/transport.ts'
+import { crc32c } from '../../src/records/crc32c.ts'
 import { GrpcTransport } from '../../src/rpc/grpc-transport.ts'
 import type { MessageInit } from '../../src/wire/codec.ts'
 import { failureToError } from '../../src/wire/failure.ts'
@@ -164,6 +165,14 @@ describe('bad input gets an error that says what is wrong, and changes nothing',
     return failureToError(results[0]?.failure as never)
   }
 
+  /** The CRC is right for what the batch says now. */
+  function resealed(change: (batch: Buffer) => void): Buffer {
+    return changed(batch => {
+      change(batch)
+      batch.writeUInt32BE(crc32c(batch, 21), 17)
+    })
+  }
+
   function changed(change: (batch: Buffer) => void): Buffer {
     const batch = batchOf(['a', 'b', 'c'])
     change(batch)
@@ -243,6 +252,36 @@ describe('bad input gets an error that says what is wrong, and changes nothing',
       /magic/,
     ],
     ['a truncated batch', () => ofBatch(batchOf(['a', 'b']).subarray(0, 60)), 'INVALID_BATCH', /./],
+    [
+      'a count that its records do not have',
+      () =>
+        ofBatch(
+          resealed(batch => {
+            batch.writeInt32BE(3, 23)
+            batch.writeInt32BE(4, 57)
+          }),
+        ),
+      'INVALID_BATCH',
+      /record/,
+    ],
+    [
+      'a count that its last offset denies',
+      () => ofBatch(resealed(batch => void batch.writeInt32BE(4, 57))),
+      'INVALID_BATCH',
+      /offset/,
+    ],
+    [
+      'a control batch',
+      () => ofBatch(resealed(batch => void batch.writeInt16BE(0x20, 21))),
+      'INVALID_BATCH',
+      /control/,
+    ],
+    [
+      'a compression that nobody knows',
+      () => ofBatch(resealed(batch => void batch.writeInt16BE(7, 21))),
+      'UNSUPPORTED_COMPRESSION',
+      /7/,
+    ],
     [
       'two batches as one',
       () => ofBatch(Buffer.concat([batchOf(['a']), batchOf(['b'])])),
