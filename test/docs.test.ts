@@ -19,7 +19,9 @@ import { headingAnchors, linksOf } from './docs/markdown.ts'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const PAGES = [
   ...readdirSync(ROOT).filter(name => name.endsWith('.md')),
-  ...readdirSync(join(ROOT, 'docs')).map(name => `docs/${name}`),
+  ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.md'))
+    .map(name => `docs/${name}`),
 ]
 
 describe('generated pages', () => {
@@ -117,6 +119,7 @@ async function writeAndDelete(dataDirectory: string): Promise<void> {
 function patternOf(name: string): string {
   return name
     .replace(/^\d{20}\./, '<20 digits>.')
+    .replace(/^\d{20}-\d{10}\./, '<20 digits>-<10 digits>.')
     .replace(/^[\w-]{22}-\d+\.deleted$/, '<topic id>-<partition>.deleted')
     .replace(/^kept-\d+$/, '<topic>-<partition>')
 }

@@ -5,7 +5,7 @@ import { Segment } from '../../src/log/segment.ts'
 import type { SimMachine } from '../harness/sim-machine.ts'
 import { type BrokerSimulationOptions, simulateBroker } from './broker-simulation.ts'
 
-const SEEDS = 120
+const SEEDS = 60
 const STEPS = 60
 
 test(`${SEEDS} seeds of one broker under faults keep every promise, twice in the same way`, async () => {
@@ -20,7 +20,7 @@ test(`${SEEDS} seeds of one broker under faults keep every promise, twice in the
   // Else the workload would have stopped testing what it is for.
   expect(restarts).toBeGreaterThan(SEEDS * 3)
   expect(acknowledged).toBeGreaterThan(SEEDS * 10)
-}, 120_000)
+}, 180_000)
 
 test.each([
   [1, 'a recovery point ahead of the epoch checkpoint'],
@@ -35,7 +35,7 @@ test.each([
   await simulateBroker({ seed, steps: 120 })
 })
 
-describe('a planted bug is found:', () => {
+describe('a planted bug is found:', { timeout: 120_000 }, () => {
   afterEach(() => {
     vi.restoreAllMocks()
   })

@@ -1,7 +1,7 @@
 /**
  * `raft/<offset>-<epoch>.snapshot`: the state after the entries below `offset`, the last of them of term `epoch`.
  *
- *     "NRSN" | version u32 = 1 | header size u32 | header (JSON: index, term, voters, learners) | crc32c u32 of it
+ *     "NRSN" | version u32 = 1 | header size u32 | header (JSON: index, term, membership) | crc32c u32 of all before it
  *     chunks: size u32 > 0 | crc32c u32 of the body | body: records, each size u32 | bytes
  *     end:    0 u32 | number of chunks u32 | crc32c u32 of these 8 bytes
  *
