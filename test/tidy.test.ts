@@ -16,6 +16,11 @@ const ENTRY_POINTS = ['src/cli/main.ts', ...entryPointsOf(readRepositoryFile('pa
 /** Source that no entry point reaches yet, and why. */
 const DEAD_FILE_EXCEPTIONS: readonly { path: string; reason: string }[] = [
   { path: 'src/replication/', reason: 'partitions have one replica so far: only tests run more' },
+  { path: 'src/groups/', reason: 'the pure core of groups: no coordinator drives it yet' },
+  {
+    path: 'src/wire/generated/group-record.ts',
+    reason: 'the form of its records: no coordinator writes them yet',
+  },
 ]
 
 const files = sourceFiles()

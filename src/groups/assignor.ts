@@ -1,7 +1,5 @@
 import type { Uuid } from '../base/brands.ts'
-import type { AssignorName, TopicPartitions } from './group-record.ts'
-import { assignRange } from './range-assignor.ts'
-import { assignUniform } from './uniform-assignor.ts'
+import type { TopicPartitions } from './group-record.ts'
 
 /**
  * Decides which member should have which partition. Every partition that somebody subscribes to goes to exactly
@@ -21,9 +19,4 @@ export interface AssignorMember {
   readonly topicIds: readonly Uuid[]
   /** What it should have so far. */
   readonly current: readonly TopicPartitions[]
-}
-
-export const ASSIGNORS: Readonly<Record<AssignorName, Assignor>> = {
-  uniform: assignUniform,
-  range: assignRange,
 }

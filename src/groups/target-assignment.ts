@@ -1,5 +1,6 @@
 import type { Uuid } from '../base/brands.ts'
-import { ASSIGNORS, type AssignorInput } from './assignor.ts'
+import type { AssignorInput } from './assignor.ts'
+import { ASSIGNORS } from './assignors.ts'
 import type { GroupDraft } from './group-draft.ts'
 import type { Subscription, TopicPartitions } from './group-record.ts'
 import { type CatalogTopic, subscribedTopics, subscribes, type TopicCatalog } from './subscription.ts'

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ASSIGNORS, type AssignorInput } from '../../src/groups/assignor.ts'
+import type { AssignorInput } from '../../src/groups/assignor.ts'
+import { ASSIGNORS } from '../../src/groups/assignors.ts'
 import type { TopicPartitions } from '../../src/groups/group-record.ts'
 import { targetKeys } from '../../src/groups/partition-index.ts'
 
