@@ -13,11 +13,15 @@ export function consoleCommands(text: string): ConsoleCommand[] {
   return commands
 }
 
-/** Output without what differs from run to run: times, rates, ids, sizes, how records fell into batches. */
+/** Output without what differs from run to run: times, rates, ids, sizes, who leads, how records fell into batches. */
 export function comparable(line: string): string {
   return line
     .replace(/ in [\d.]+ s \(.*\)$/, ' in SECONDS s (RATES)')
     .replace(/\bid [\w-]{22}\b/, 'id ID')
+    .replace(/^(cluster +)[\w-]{22}:/, '$1ID:')
+    .replace(/^controller +node \d+/, 'controller node N')
+    .replace(/^( *\d+ +\w+ +)(?:controller|voter)\b/, '$1ROLE')
+    .replace(/\bterm \d+/, 'term N')
     .replace(/\bpid \d+/, 'pid PID')
     .replace(/ready after [\d.]+ s/, 'ready after SECONDS s')
     .replace(/"timestampMs":\d+/, '"timestampMs":MS')
