@@ -32,7 +32,7 @@ export const SETTINGS = {
     `Host name or address that clients and other nodes reach this node at. Empty: \`listen.address\`. \`\${NAME}\` is replaced by the environment variable NAME, as in \`\${HOSTNAME}.naru\`.`,
   ),
   'cluster.peers': addresses(
-    "Peers' addresses (`host:port`, the port being `peer.port`) of the nodes that make the cluster, separated by commas: the same list on each, this node included. The cluster is made once all of them are there, and never again; nodes that come later join through the ones listed. Empty: this node is a cluster of its own.",
+    "Peers' addresses (`host:port`, the port being `peer.port`) of the nodes that make the cluster, separated by commas: the same list on each, this node included. The cluster is made once all of them are there, and never again; nodes that come later join through the ones listed, so keep enough of them right. Empty: this node is a cluster of its own.",
   ),
   rack: text('', 'Failure domain of the node (a zone, a rack, a machine): replicas are spread over racks.'),
 

@@ -105,7 +105,7 @@ export class PeerCluster {
 
   start(node: PeerNode): void {
     node.error = undefined
-    this.network.powerOn(node.machine.name)
+    this.network.powerOn(node.host)
     const { incarnation } = node.machine
     this.#start(node).catch((thrown: unknown) => {
       if (!incarnation.isAlive) return
@@ -118,6 +118,13 @@ export class PeerCluster {
 
   kill(node: PeerNode): void {
     node.machine.kill()
+    this.#forget(node)
+  }
+
+  /** Unsynced bytes are lost, and nobody is told that it is gone. */
+  powerCut(node: PeerNode): void {
+    this.network.powerOff(node.host)
+    node.machine.powerCut()
     this.#forget(node)
   }
 
@@ -144,7 +151,9 @@ export class PeerCluster {
     const name = `${node.machine.name}`
     const { scheduler, prng } = this
     const machine = new SimMachine(0, { name, scheduler, prng: prng.fork(`${name} ${scheduler.steps}`) })
-    this.nodes[index] = new PeerNode(node.options, machine)
+    const fresh = new PeerNode(node.options, machine)
+    fresh.host = node.host
+    this.nodes[index] = fresh
   }
 
   /** Runs until all given nodes have a cluster and a leader. */
