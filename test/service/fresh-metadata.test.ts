@@ -59,15 +59,25 @@ describe('a topic that this node does not know yet', () => {
 })
 
 describe('a partition that this node does not know yet', () => {
-  it('is found by a read-index', async () => {
+  it('is found by a read-index, and only then denied', async () => {
+    const none = 'LEADER_NOT_AVAILABLE'
     cluster.node(3).quorum.release()
     cluster.node(3).quorum.isHeld = true
+    cluster.addPartitions('logs', 3)
+    const fetched = await cluster.call(3, Consumer.fetch, { partitions: [{ topic: 'logs', partition: 2 }] })
+    expect(fetched.failures[0]?.failure?.reason).toBe(none)
     cluster.addPartitions('logs', 4)
-    const request = { topic: 'logs', partition: 3, records }
-    const produced = await cluster.refusal(3, Producer.produce, request)
-    expect(produced.reason).toBe('LEADER_NOT_AVAILABLE')
-    const beyond = await cluster.call(3, Consumer.fetch, { partitions: [{ topic: 'logs', partition: 4 }] })
-    expect(beyond.failures[0]?.failure?.reason).toBe('UNKNOWN_PARTITION')
+    const entries = [{ topic: 'logs', partition: 3, records }]
+    const [answer] = await cluster.frames(3, Producer.produceStream, { seq: 1, entries })
+    expect(answer?.answers[0]?.results[0]?.failure?.reason).toBe(none)
+    cluster.addPartitions('logs', 5)
+    const read = await cluster.frames(3, Consumer.read, { add: [{ topic: 'logs', partition: 4 }] })
+    expect(read.flatMap(frame => frame.failures)[0]?.failure?.reason).toBe(none)
+    const beyond = await cluster.frames(3, Producer.produceStream, {
+      seq: 1,
+      entries: [{ topic: 'logs', partition: 5, records }],
+    })
+    expect(beyond[0]?.answers[0]?.results[0]?.failure?.reason).toBe('UNKNOWN_PARTITION')
   })
 })
 
