@@ -3,6 +3,7 @@ import { MessageCodec } from './message-codec.ts'
 import { produceStreamRequest, produceStreamResponse } from './produce-codec.ts'
 import { produceRequest } from './produce-request-codec.ts'
 import { fetchResponse, readResponse } from './read-codec.ts'
+import { replicateRequest, replicateResponse } from './replicate-codec.ts'
 
 /** Messages with a codec of their own. */
 export const HOT_CODECS = [
@@ -11,6 +12,8 @@ export const HOT_CODECS = [
   produceStreamResponse,
   readResponse,
   fetchResponse,
+  replicateRequest,
+  replicateResponse,
 ] as const
 
 const codecs = new Map<string, Codec<unknown>>(HOT_CODECS.map(codec => [codec.name, codec as Codec<unknown>]))

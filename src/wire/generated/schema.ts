@@ -3,7 +3,9 @@
 /** The format is described in ../schema.ts. */
 export const SCHEMA = `
 enum grpc.health.v1.HealthCheckResponse.ServingStatus 0:UNKNOWN 1:SERVING 2:NOT_SERVING 3:SERVICE_UNKNOWN
+enum naru.internal.v1.FollowRefusal 0:AGAIN 1:FENCED 2:NOT_LEADER 3:NOT_REPLICA 4:RESET 5:DAMAGED 6:OTHER_LANE
 enum naru.internal.v1.RaftEntryKind 0:NOOP 1:COMMAND 2:CONFIG
+enum naru.internal.v1.ReplicationLane 0:LIVE 1:CATCH_UP
 enum naru.v1.Acks 0:ALL 1:LEADER 2:NONE
 enum naru.v1.Effect 0:DENY 1:ALLOW
 enum naru.v1.ElectionKind 0:PREFERRED 1:UNCLEAN
@@ -85,9 +87,15 @@ message naru.internal.v1.NodeRemovedRecord 1:nodeId:int32 2:nodeEpoch:int64 3:di
 message naru.internal.v1.NodeReport 1:nodeEpoch:int64? 2:appliedIndex:int64 3:unreachableNodeIds:int32*
 message naru.internal.v1.NodeUnfenced
 message naru.internal.v1.NodeUnfencedRecord 1:nodeId:int32 2:nodeEpoch:int64
+message naru.internal.v1.OpenReplication 1:clusterId:string 2:from:naru.internal.v1.ReplicationPeer? 3:to:naru.internal.v1.ReplicationPeer? 4:lane:naru.internal.v1.ReplicationLane
 message naru.internal.v1.OptionalInt 1:value:int32?
+message naru.internal.v1.PartitionAck 1:number:int64 2:endOffset:int64
 message naru.internal.v1.PartitionChangedRecord 1:topicId:string 2:partition:int32 3:replicas:naru.internal.v1.NodeIds? 4:isr:naru.internal.v1.NodeIds? 5:elr:naru.internal.v1.NodeIds? 6:leader:naru.internal.v1.OptionalInt? 7:leaderEpoch:int32? 8:partitionEpoch:int32 9:lastUncleanEpoch:naru.internal.v1.OptionalInt?
+message naru.internal.v1.PartitionData 1:number:int64 2:from:int64 3:batches:bytes* 4:highWatermark:int64 5:logStartOffset:int64
+message naru.internal.v1.PartitionDiverged 1:number:int64 2:epoch:int32 3:endOffset:int64 4:logStartOffset:int64
+message naru.internal.v1.PartitionFollow 1:number:int64 2:topicId:string 3:partition:int32 4:leaderEpoch:int32 5:fetchOffset:int64 6:lastFetchedEpoch:int32?
 message naru.internal.v1.PartitionRecord 1:topicId:string 2:partition:int32 3:replicas:int32* 4:isr:int32* 5:elr:int32* 6:leader:int32? 7:leaderEpoch:int32 8:partitionEpoch:int32 9:lastUncleanEpoch:int32?
+message naru.internal.v1.PartitionRefused 1:number:int64 2:reason:naru.internal.v1.FollowRefusal 3:logStartOffset:int64
 message naru.internal.v1.ProducerIdsRecord 1:nodeId:int32 2:nextProducerId:int64
 message naru.internal.v1.RaftAccepted 1:matchIndex:int64
 message naru.internal.v1.RaftAppend 1:previous:naru.internal.v1.RaftPosition? 2:entries:naru.internal.v1.RaftEntry* 3:commitIndex:int64
@@ -109,6 +117,9 @@ message naru.internal.v1.RaftTimeoutNow
 message naru.internal.v1.RaftVoteAnswer 1:granted:bool
 message naru.internal.v1.RaftVoteRequest 1:last:naru.internal.v1.RaftPosition? 2:transfer:bool
 message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:directoryId:string 4:incarnation:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:nodeEpoch:int64? 10:cleanStopEpoch:int64? 11:missingPartitions:naru.internal.v1.MissingPartition*
+message naru.internal.v1.ReplicateRequest 1:open:naru.internal.v1.OpenReplication? 2:follows:naru.internal.v1.PartitionFollow* 3:acks:naru.internal.v1.PartitionAck*
+message naru.internal.v1.ReplicateResponse 1:opened:naru.internal.v1.ReplicationPeer? 2:data:naru.internal.v1.PartitionData* 3:diverged:naru.internal.v1.PartitionDiverged* 4:refused:naru.internal.v1.PartitionRefused*
+message naru.internal.v1.ReplicationPeer 1:nodeId:int32 2:directoryId:string 3:nodeEpoch:int64
 message naru.internal.v1.SessionRequest 1:requestId:int64 2:register:naru.internal.v1.RegisterNode|frame 3:caughtUp:naru.internal.v1.CaughtUp|frame 4:drain:naru.internal.v1.DrainNode|frame 5:leave:naru.internal.v1.LeaveCluster|frame
 message naru.internal.v1.SessionResponse 1:requestId:int64 2:failure:naru.v1.Failure|frame 3:registered:naru.internal.v1.NodeRegistered|frame 4:unfenced:naru.internal.v1.NodeUnfenced|frame 5:draining:naru.internal.v1.NodeDraining|frame 6:left:naru.internal.v1.NodeLeft|frame
 message naru.internal.v1.SnapshotHeader 1:hello:naru.internal.v1.RaftHello? 2:term:int64 3:last:naru.internal.v1.RaftPosition? 4:membership:naru.internal.v1.RaftMembership? 5:sizeBytes:int64

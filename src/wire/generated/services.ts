@@ -122,6 +122,7 @@ import type {
   InstallSnapshotRequest,
   InstallSnapshotResponse,
 } from './raft.ts'
+import type { ReplicateRequest, ReplicateResponse } from './replication.ts'
 import type {
   HealthCheckRequest,
   HealthCheckResponse,
@@ -206,6 +207,16 @@ export const Raft = {
     path: '/naru.internal.v1.Raft/InstallSnapshot',
     request: 'naru.internal.v1.InstallSnapshotRequest',
     response: 'naru.internal.v1.InstallSnapshotResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+} as const
+
+export const Replication = {
+  replicate: method<ReplicateRequest, ReplicateResponse>({
+    path: '/naru.internal.v1.Replication/Replicate',
+    request: 'naru.internal.v1.ReplicateRequest',
+    response: 'naru.internal.v1.ReplicateResponse',
     requestStream: true,
     responseStream: true,
   }),
