@@ -93,6 +93,32 @@ describe('three nodes', () => {
     await cluster.run(brokerOf(third).createTopic('even-more'))
   })
 
+  test('take the lead from a controller whose disk hangs, which still answers heartbeats', async () => {
+    const cluster = await SimBrokerCluster.start({ seed: 8, nodes: 3 })
+    const hanging = await controllerOf(cluster)
+    hanging.machine.image.syncLatencyMs = { min: 60_000, max: 60_000 }
+    const other = cluster.running.find(member => member.nodeId !== hanging.nodeId) as ClusterNode
+    // Something for the disk to hang on.
+    brokerOf(other)
+      .createTopic('first')
+      .catch(() => {})
+    const leaderId = () => brokerOf(other).quorum?.leaderId
+    await cluster.until(() => leaderId() !== undefined && leaderId() !== hanging.nodeId, 10_000)
+    await cluster.run(brokerOf(other).createTopic('second'))
+  })
+
+  test('find a controller that drains its clients still serving its peers', async () => {
+    const cluster = await SimBrokerCluster.start({ seed: 9, nodes: 3 })
+    const draining = await controllerOf(cluster)
+    brokerOf(draining).broker.startDraining()
+    const other = cluster.running.find(member => member.nodeId !== draining.nodeId) as ClusterNode
+    cluster.kill(other)
+    cluster.boot(other)
+    await cluster.serving(other)
+    expect(brokerOf(other).quorum?.leaderId).toBe(draining.nodeId)
+    await cluster.run(brokerOf(other).createTopic('logs'))
+  })
+
   test('take a wiped node back as a voter, and a fourth as a learner', async () => {
     const cluster = await SimBrokerCluster.start({ seed: 6, nodes: 3 })
     const [, wiped] = cluster.members as [ClusterNode, ClusterNode]

@@ -1,0 +1,29 @@
+import type { NaruError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Disk } from '../ports/disk.ts'
+import type { KeyValueStore } from '../ports/key-value-store.ts'
+import type { Prng } from '../ports/prng.ts'
+import type { Transport } from '../ports/transport.ts'
+import type { Settings } from './settings.ts'
+
+export interface BrokerPorts {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly prng: Prng
+  readonly transport: Transport
+  readonly openStore: (directory: string) => Promise<KeyValueStore>
+}
+
+export interface BrokerOptions extends BrokerPorts {
+  readonly settings: Settings
+  readonly logger: Logger
+  /** Only a restart can help this node: its disk failed, or the cluster refuses it. Called once. */
+  readonly onFailed: (error: NaruError) => void
+}
+
+/** As `host:port`, where others reach this node. */
+export interface BrokerAddresses {
+  readonly client: string
+  readonly peer: string
+}

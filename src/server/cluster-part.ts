@@ -1,0 +1,216 @@
+import { assert } from '../base/assert.ts'
+import type { Epoch } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
+import type { ControllerDriver } from '../drivers/controller/controller-driver.ts'
+import { ControllerService } from '../drivers/controller/controller-service.ts'
+import { NodeAgent } from '../drivers/controller/node-agent.ts'
+import { ProducerIds } from '../drivers/controller/producer-ids.ts'
+import type { PeerNetwork } from '../drivers/raft/peer-network.ts'
+import { ReplicaSet } from '../drivers/replicas/replica-set.ts'
+import type { NodeIdentity } from '../log/node-file.ts'
+import type { ControllerOptions } from '../metadata/controller-options.ts'
+import { delay } from '../ports/clock.ts'
+import { randomUuid } from '../ports/prng.ts'
+import type { ServiceHandlers } from '../ports/transport.ts'
+import { type NodeServices, nodeServices } from '../service/node-services.ts'
+import { RateLimit } from '../service/rate-limit.ts'
+import type { BrokerAddresses, BrokerOptions } from './broker-options.ts'
+import { ClusterAccess } from './cluster-access.ts'
+import { DiskWatch } from './disk-watch.ts'
+import type { Faults } from './faults.ts'
+import { reportRecovery } from './log-events.ts'
+import type { NodeStorage } from './node-storage.ts'
+import type { Settings } from './settings.ts'
+import { topicDefaults } from './topic-defaults.ts'
+import { VERSION } from './version.ts'
+
+/** A millisecond each, of every hundred: a flood of wrong names must not keep the node busy. */
+const SUGGESTIONS_MAX = 20
+/** For the controller's answer; where there is none, others find out by themselves. */
+const DRAIN_TIMEOUT_MS = 2000
+const LEAVE_TIMEOUT_MS = 1000
+const ORPHANS_READ_TIMEOUT_MS = 10_000
+const ORPHANS_RETRY_MS = 5000
+
+export interface ClusterPartOptions extends BrokerOptions {
+  readonly storage: NodeStorage
+  readonly identity: NodeIdentity
+  readonly addresses: BrokerAddresses
+  readonly peers: PeerNetwork
+  readonly quorum: ControllerDriver
+  readonly faults: Faults
+}
+
+/**
+ * What this process is in its cluster, once the metadata come: a registered node with partitions and services, and the
+ * controller while it leads the quorum.
+ *
+ * Life: `start` (registered, partitions open, unfenced) -> `serve` -> (`drain` ->) `close`, which may come at any moment.
+ */
+export class ClusterPart {
+  readonly #options: ClusterPartOptions
+  readonly #replicas: ReplicaSet
+  readonly #controller: ControllerService
+  readonly #agent: NodeAgent
+  readonly #watch: DiskWatch
+  #access: ClusterAccess | undefined
+  #services: NodeServices | undefined
+  #openedEpoch: Epoch | undefined
+  #isClosed = false
+
+  constructor(options: ClusterPartOptions) {
+    const { storage, peers, quorum, settings, prng, faults } = options
+    this.#options = options
+    const incarnation = randomUuid(prng)
+    this.#watch = new DiskWatch({ ...options, directory: storage.directory })
+    this.#replicas = makeReplicas(options)
+    this.#controller = new ControllerService({
+      ...options,
+      controllerOptions: controllerOptions(settings),
+      incarnation,
+      whenPartitionsOpen: () => this.#replicas.whenAllOpened(),
+    })
+    this.#agent = new NodeAgent({
+      ...options,
+      quorum,
+      registration: registrationOf(options, incarnation),
+      addressOfNode: nodeId => peers.addressOfNode(nodeId),
+      controllerHandlers: this.#controller.handlers,
+      openPartitions: nodeEpoch => this.#openPartitions(nodeEpoch),
+      onEnded: error => faults.fail(error),
+    })
+  }
+
+  /** For the peers' port, from now on: other nodes may look for the controller here. */
+  get peerHandlers(): ServiceHandlers {
+    return this.#controller.handlers
+  }
+
+  /** Of the registration under which the partitions were opened. */
+  get openedEpoch(): Epoch | undefined {
+    return this.#openedEpoch
+  }
+
+  /** Waits for a controller, and rejects if the cluster will never have this node. */
+  async start(): Promise<void> {
+    await this.#agent.start()
+  }
+
+  serve(): NodeServices {
+    assert(this.#services === undefined, 'a node serves once')
+    const { quorum, settings, clock } = this.#options
+    this.#access = new ClusterAccess({ ...this.#options, controller: this.#controller })
+    this.#services = nodeServices({
+      ...this.#options,
+      nodeId: quorum.nodeId,
+      version: VERSION,
+      controller: quorum,
+      cluster: this.#access,
+      controllerOptions: controllerOptions(settings),
+      replicas: this.#replicas,
+      producerIds: new ProducerIds({ allocate: () => this.#agent.allocateProducerIds() }),
+      suggestions: new RateLimit(clock, { max: SUGGESTIONS_MAX, windowMs: 100 }),
+      autoCreateTopics: settings['auto.create.topics.enable'],
+      produceBytesInFlightMax: settings['request.bytes.in.flight.max'],
+    })
+    void this.#removeOrphans()
+    return this.#services
+  }
+
+  /** Before a stop: leaderships of this node go to other nodes, as far as those can take them. */
+  async drain(): Promise<void> {
+    const { logger } = this.#options
+    try {
+      const { remaining } = await this.#agent.drain(DRAIN_TIMEOUT_MS)
+      if (remaining.length > 0)
+        logger.warn(
+          { partitions: remaining.length, first: remaining[0] },
+          'partitions have no leader while this node is down: no other replica of them is in sync',
+        )
+    } catch (thrown) {
+      const { reason, message } = NaruError.from(thrown)
+      logger.warn({ reason }, `the leaderships of this node could not be handed over: ${message}`)
+    }
+  }
+
+  /** Calls that are parked get their answers. */
+  async close(because: NaruError): Promise<void> {
+    this.#isClosed = true
+    this.#access?.close()
+    this.#services?.close()
+    await this.#replicas.close(because)
+    await this.#leave()
+    this.#controller.close()
+    this.#watch.close()
+  }
+
+  async #openPartitions(nodeEpoch: Epoch): Promise<void> {
+    const { clock, logger, quorum, storage } = this.#options
+    const startedMs = clock.monotonicMs()
+    // Epochs of a node rise by one: the one before is that of the life that may have left the mark.
+    storage.directory.checkCleanStop({ nodeEpoch: nodeEpoch - 1 })
+    this.#openedEpoch = nodeEpoch
+    quorum.subscribe((delta, image) => this.#replicas.onMetadata(delta, image))
+    await this.#replicas.open(quorum.image)
+    reportRecovery(logger, storage.directory, clock.monotonicMs() - startedMs)
+  }
+
+  /** Once it is certain that the metadata here are not older than this start (rule A10). */
+  async #removeOrphans(): Promise<void> {
+    const { quorum, clock, faults } = this.#options
+    while (!this.#isClosed && !faults.failure) {
+      try {
+        await quorum.readIndex(ORPHANS_READ_TIMEOUT_MS)
+        await this.#replicas.removeOrphans()
+        return
+      } catch (thrown) {
+        if (!(thrown instanceof NaruError)) throw thrown
+        await delay(clock, ORPHANS_RETRY_MS)
+      }
+    }
+  }
+
+  /** Nobody waits for the end of this node's session then. Without a controller to tell, they do. */
+  async #leave(): Promise<void> {
+    try {
+      await this.#agent.leave(LEAVE_TIMEOUT_MS)
+    } catch (thrown) {
+      const { reason, message } = NaruError.from(thrown)
+      this.#options.logger.warn({ reason }, `the controller was not told of the stop: ${message}`)
+    }
+  }
+}
+
+function makeReplicas({ storage, settings, clock, logger, faults }: ClusterPartOptions): ReplicaSet {
+  const { nodeId, directory, reserve } = storage
+  return new ReplicaSet({
+    nodeId,
+    directory,
+    clock,
+    reserve,
+    settingDefaults: topicDefaults(settings),
+    onEvent: event => faults.onLogEvent(event),
+    onError: error => logger.error({ reason: error.reason }, error.message),
+  })
+}
+
+function registrationOf({ identity, settings, addresses, storage }: ClusterPartOptions, incarnation: string) {
+  return {
+    directoryId: identity.directoryId,
+    incarnation,
+    rack: settings.rack,
+    clientAddress: addresses.client,
+    peerAddress: addresses.peer,
+    release: VERSION,
+    cleanStopEpoch: storage.directory.cleanStopNodeEpoch,
+  }
+}
+
+function controllerOptions(settings: Settings): ControllerOptions {
+  return {
+    nodesListed: Math.max(1, settings['cluster.peers'].length),
+    defaultPartitions: settings['num.partitions'],
+    defaultReplicationFactorMax: settings['default.replication.factor'],
+    topicDefaults: topicDefaults(settings),
+  }
+}
