@@ -1,6 +1,6 @@
 import { GroupAdmin } from './group-admin.ts'
 import { GroupLifecycle } from './group-lifecycle.ts'
-import type { GroupOptions } from './group-options.ts'
+import type { GroupOptions, GroupSettings } from './group-options.ts'
 import type { GroupResult, GroupTimer } from './group-result.ts'
 import type { GroupsImage } from './groups-image.ts'
 import { MemberControl } from './member-control.ts'
@@ -30,6 +30,11 @@ export class GroupCoordinator {
     this.members = new MemberControl(image, this.#lifecycle)
     this.offsets = new OffsetControl(image, this.#lifecycle)
     this.admin = new GroupAdmin(image, { lifecycle: this.#lifecycle, offsets: this.offsets })
+  }
+
+  /** In force: `releaseTimeoutMs` is the deadline that a revoking member is told. */
+  get settings(): GroupSettings {
+    return this.#lifecycle.settings
   }
 
   /** See GroupLifecycle. */

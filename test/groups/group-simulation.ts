@@ -62,7 +62,8 @@ export class GroupSimulation {
   #step(): void {
     const context = this.#context
     const roll = this.#prng.uint32() % 100
-    if (roll < 25) this.#attend()
+    if (roll < 21) this.#attend()
+    else if (roll < 25) this.#someStream()?.subscribe([this.#pick(TOPICS)])
     else if (roll < 32) this.#someStream()?.leave()
     else if (roll < 38) this.#someStream()?.break()
     else if (roll < 41) this.#silence()

@@ -173,7 +173,7 @@ describe('what a member asks for', () => {
 describe('the topics of a group', () => {
   it('are picked up when they are made, and when they grow', () => {
     const context = withTopic(1)
-    context.attend('g', 'a', { topicPattern: 'lo*' })
+    context.attend('g', 'a', { topicPattern: '*lo*' })
     context.catalog.put('logins', 2)
     context.catalog.put('__lo', 2)
     context.refresh(['logins', '__lo'])

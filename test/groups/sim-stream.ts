@@ -121,6 +121,17 @@ export class SimStream {
     if (this.#context.commitsAtOnce) this.#context.commit()
   }
 
+  subscribe(topics: readonly string[]): void {
+    const { stream } = this
+    if (stream === undefined || !this.isConnected) return
+    this.#context.write(
+      () => this.#context.coordinator.members.subscribe(stream, { topics }, this.#context.nowMs),
+      () => {},
+      error => this.#end(error),
+    )
+    if (this.#context.commitsAtOnce) this.#context.commit()
+  }
+
   /** Gives back all that it was asked for. */
   release(): void {
     const asked = [...this.believes.values()].filter(({ revokingEpoch }) => revokingEpoch !== null)
