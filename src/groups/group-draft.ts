@@ -100,6 +100,12 @@ export class GroupDraft {
     this.setHeader({ groupEpoch: this.epoch })
   }
 
+  membersWithNewTarget(): string[] {
+    return [...this.#targets.changes()]
+      .flatMap(([member, target]) => (target === null ? [] : [member]))
+      .sort()
+  }
+
   targetOwner(partition: { topicId: Uuid; partition: PartitionId }): string | undefined {
     return this.#targetOwners.get(keyOf(partition))
   }

@@ -49,7 +49,7 @@ export class GroupLifecycle {
     if (draft.members.size === 0) return
     if (draft.isTargetStale && this.#targetDelayMs(draft.header, draft.nowMs) === 0) {
       computeTarget(draft)
-      reconcile(draft)
+      reconcile(draft, freed)
     } else {
       giveFreed(draft, freed)
     }

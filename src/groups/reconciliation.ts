@@ -12,9 +12,13 @@ import type { OwnedPartition } from './group-record.ts'
  * partition anew after it, at a new epoch, because the owner may be about to release it already.
  */
 
-/** After a new target: asks for what others should have, and gives out all that is free. */
-export function reconcile(draft: GroupDraft): void {
-  for (const member of draft.memberNames()) {
+/**
+ * After a new target: asks for what others should have, and gives out all that is free. Who should have what it
+ * should have before has nothing to give up, and lacks nothing that is free but what has just been `freed`.
+ */
+export function reconcile(draft: GroupDraft, freed: readonly OwnedPartition[]): void {
+  const members = draft.membersWithNewTarget()
+  for (const member of members) {
     const before = draft.partitionsOf(member)
     const isMisplaced = (owned: OwnedPartition) =>
       owned.revokingEpoch === null && draft.targetOwner(owned) !== member
@@ -24,7 +28,8 @@ export function reconcile(draft: GroupDraft): void {
         before.map(owned => (isMisplaced(owned) ? { ...owned, revokingEpoch: draft.epoch } : owned)),
       )
   }
-  for (const member of draft.memberNames()) {
+  giveFreed(draft, freed)
+  for (const member of members) {
     const free = draft
       .target(member)
       .flatMap(({ topicId, partitions }) =>

@@ -2,7 +2,6 @@ import type { PartitionId, Uuid } from '../base/brands.ts'
 import type { AssignorInput, AssignorMember } from './assignor.ts'
 import type { TopicPartitions } from './group-record.ts'
 import { LoadBuckets, type Loaded } from './load-buckets.ts'
-import { partitionKey } from './partition-index.ts'
 
 /**
  * Sticky and balanced: everybody keeps what it has, what is free goes to who has least, and then as few partitions
@@ -26,7 +25,8 @@ class Balancer {
   readonly #partitionCounts: ReadonlyMap<Uuid, number>
   readonly #slots: Slot[] = []
   readonly #classesByTopic = new Map<Uuid, SubscriptionClass[]>()
-  readonly #taken = new Set<string>()
+  /** By topic, one byte a partition: a key as text for each of 100,000 partitions would cost more than all the rest. */
+  readonly #taken = new Map<Uuid, Uint8Array>()
 
   constructor({ members, partitionCounts }: AssignorInput) {
     this.#partitionCounts = partitionCounts
@@ -146,9 +146,13 @@ class Balancer {
   }
 
   #take(topicId: Uuid, partition: PartitionId): boolean {
-    const key = partitionKey(topicId, partition)
-    if (this.#taken.has(key)) return false
-    this.#taken.add(key)
+    let taken = this.#taken.get(topicId)
+    if (taken === undefined) {
+      taken = new Uint8Array(this.#partitionCounts.get(topicId) ?? 0)
+      this.#taken.set(topicId, taken)
+    }
+    if (taken[partition] === 1) return false
+    taken[partition] = 1
     return true
   }
 }

@@ -20,7 +20,7 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     name: 'double assign',
     harm: 'one partition is meant for two members',
     found: /^G[12]: /,
-    edits: [['uniform-assignor.ts', 'if (this.#taken.has(key)) return false', '']],
+    edits: [['uniform-assignor.ts', 'if (taken[partition] === 1) return false', '']],
   },
   {
     name: 'old owner not awaited',
