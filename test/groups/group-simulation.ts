@@ -190,7 +190,7 @@ export class GroupSimulation {
     for (let round = 0; round < 10; round++) {
       if (isPatient) for (const stream of context.streams) if (stream.isConnected) stream.release()
       context.commit()
-      context.advance(isPatient ? 7_000 : 31_000)
+      context.advance(isPatient ? 15_000 : 31_000)
       this.#check()
     }
     for (const group of context.image.all()) {
