@@ -19,7 +19,8 @@ export type Notice =
 export class ReadFrame {
   readonly bytesMax: number
   #bytes = 0
-  #isHeartbeat = false
+  /** Of a heartbeat. */
+  #metadataAgeMs: number | undefined
   readonly #records: PartitionRecords[] = []
   readonly #notices = {
     statuses: [] as PartitionStatus[],
@@ -37,7 +38,7 @@ export class ReadFrame {
   }
 
   get isEmpty(): boolean {
-    return this.#bytes === 0 && !this.#isHeartbeat
+    return this.#bytes === 0 && this.#metadataAgeMs === undefined
   }
 
   /** Left for the records of one more partition of this topic. */
@@ -78,16 +79,15 @@ export class ReadFrame {
   }
 
   /** Sent even if nothing else is in it. */
-  markHeartbeat(): void {
-    this.#isHeartbeat = true
+  markHeartbeat(metadataAgeMs: number): void {
+    this.#metadataAgeMs = metadataAgeMs
   }
 
   encode(): Buffer {
     const response: ReadResponse = {
       records: this.#records,
       ...this.#notices,
-      // The only node of its cluster learns of every change as it is made.
-      ...(this.#isHeartbeat && { metadataAgeMs: 0 }),
+      ...(this.#metadataAgeMs !== undefined && { metadataAgeMs: this.#metadataAgeMs }),
     }
     return Consumer.read.response.encode(response)
   }

@@ -382,18 +382,19 @@ export class ReadSession {
   #beat(): void {
     const { frameBytes } = this.#options ?? { frameBytes: CLIENT_FRAME_BYTES_DEFAULT }
     let frame = new ReadFrame(frameBytes)
+    const ageMs = Math.round(this.#node.controller.metadataAgeMs ?? 0)
     for (const cursors of this.#cursors.values()) {
       for (const cursor of cursors.values()) {
         if (!cursor.isOpen) continue
         const notice: Notice = { kind: 'statuses', value: cursor.status() }
         if (frame.tryAdd(notice)) continue
-        frame.markHeartbeat()
+        frame.markHeartbeat(ageMs)
         this.#write(frame)
         frame = new ReadFrame(frameBytes)
         frame.tryAdd(notice)
       }
     }
-    frame.markHeartbeat()
+    frame.markHeartbeat(ageMs)
     this.#write(frame)
   }
 
