@@ -162,11 +162,6 @@ export class GroupContext {
     this.runTimers()
   }
 
-  /** The log refuses: what was written since the last commit is undone, and the same coordinator goes on. */
-  loseUncommitted(): void {
-    this.moveCoordinator()
-  }
-
   #took<T>(result: GroupResult<T>): MachineResult<GroupRecord, T> {
     for (const timer of result.timers) this.#schedule(timer)
     this.#changed.push(...result.changed)
