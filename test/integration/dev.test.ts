@@ -17,6 +17,7 @@ let environment: NodeJS.ProcessEnv
 let portBase: number
 let dev: ChildProcess | undefined
 let printed = ''
+const seenPids: number[] = []
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'naru-dev-'))
@@ -35,6 +36,9 @@ afterEach(async () => {
     dev.kill('SIGTERM')
     await exited
   }
+  // Those of a test that failed because they were left behind.
+  for (const pid of seenPids.filter(isAlive)) process.kill(pid, 'SIGKILL')
+  seenPids.length = 0
   rmSync(directory, { recursive: true, force: true })
 })
 
@@ -67,7 +71,10 @@ function naru(...words: string[]): { status: number | null; out: string; err: st
 }
 
 function pids(): number[] {
-  return JSON.parse(naru('dev', 'status', '-o', 'json').out).map(({ pid }: { pid: number }) => pid)
+  const nodes: { pid: number }[] = JSON.parse(naru('dev', 'status', '-o', 'json').out)
+  const found = nodes.map(node => node.pid)
+  seenPids.push(...found)
+  return found
 }
 
 function isAlive(pid: number): boolean {
