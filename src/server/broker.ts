@@ -124,9 +124,7 @@ export class Broker {
     this.#life.onClose(() => part.close(draining()))
     this.#peers.install(part.peerHandlers)
     await this.#life.awaitOthers(part.start())
-    const services = part.serve()
-    this.#peers.install(services.peerHandlers)
-    this.#clients.install(services.handlers)
+    this.#clients.install(part.serve())
     this.#isServing = true
   }
 

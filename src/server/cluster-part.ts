@@ -1,4 +1,3 @@
-import { assert } from '../base/assert.ts'
 import type { Epoch } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { ControllerDriver } from '../drivers/controller/controller-driver.ts'
@@ -53,8 +52,8 @@ export class ClusterPart {
   readonly #controller: ControllerService
   readonly #agent: NodeAgent
   readonly #watch: DiskWatch
-  #access: ClusterAccess | undefined
-  #services: NodeServices | undefined
+  readonly #access: ClusterAccess
+  readonly #services: NodeServices
   #openedEpoch: Epoch | undefined
   #isClosed = false
 
@@ -79,11 +78,13 @@ export class ClusterPart {
       openPartitions: nodeEpoch => this.#openPartitions(nodeEpoch),
       onEnded: error => faults.fail(error),
     })
+    this.#access = new ClusterAccess({ ...options, controller: this.#controller })
+    this.#services = this.#makeServices()
   }
 
-  /** For the peers' port, from now on: other nodes may look for the controller here. */
+  /** For the peers' port, from now on: a controller need not have its own partitions open to be one. */
   get peerHandlers(): ServiceHandlers {
-    return this.#controller.handlers
+    return new Map([...this.#controller.handlers, ...this.#services.peerHandlers])
   }
 
   /** Of the registration under which the partitions were opened. */
@@ -96,14 +97,17 @@ export class ClusterPart {
     await this.#agent.start()
   }
 
-  serve(): NodeServices {
-    assert(this.#services === undefined, 'a node serves once')
+  /** For the clients' port. */
+  serve(): ServiceHandlers {
+    void this.#removeOrphans()
+    return this.#services.handlers
+  }
+
+  #makeServices(): NodeServices {
     const { quorum, settings, clock } = this.#options
-    this.#access = new ClusterAccess({ ...this.#options, controller: this.#controller })
-    this.#services = nodeServices({
+    return nodeServices({
       ...this.#options,
       nodeId: quorum.nodeId,
-      version: VERSION,
       controller: quorum,
       cluster: this.#access,
       controllerOptions: controllerOptions(settings),
@@ -113,8 +117,6 @@ export class ClusterPart {
       autoCreateTopics: settings['auto.create.topics.enable'],
       produceBytesInFlightMax: settings['request.bytes.in.flight.max'],
     })
-    void this.#removeOrphans()
-    return this.#services
   }
 
   /** Before a stop: leaderships of this node go to other nodes, as far as those can take them. */
@@ -136,8 +138,8 @@ export class ClusterPart {
   /** Calls that are parked get their answers. */
   async close(because: NaruError): Promise<void> {
     this.#isClosed = true
-    this.#access?.close()
-    this.#services?.close()
+    this.#access.close()
+    this.#services.close()
     await this.#replicas.close(because)
     await this.#leave()
     this.#controller.close()

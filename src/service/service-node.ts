@@ -14,8 +14,6 @@ import type { ServiceCluster } from './service-cluster.ts'
 /** What the composition root gives to the services of a node. */
 export interface ServiceOptions {
   readonly nodeId: NodeId
-  /** Of the release that runs here. */
-  readonly version: string
   readonly clock: Clock
   readonly prng: Prng
   readonly logger: Logger

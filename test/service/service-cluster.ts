@@ -74,7 +74,6 @@ export class TestServiceCluster {
     const quorum = new FakeQuorum(nodeId, { log: this.log, clock })
     const services = nodeServices({
       nodeId,
-      version: '0.1.0',
       clock,
       prng: this.#prng.fork(`prng ${nodeId}`),
       logger: { debug() {}, info() {}, warn() {}, error() {} },
