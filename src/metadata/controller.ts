@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts'
 import type { Epoch, NodeId, ProducerId, Uuid } from '../base/brands.ts'
 import type { MachineResult } from '../machine/state-machine.ts'
 import type { ControllerOptions } from './controller-options.ts'
+import { IsrControl } from './isr-control.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import { FEATURE_LEVEL_MAX, type MetadataRecord } from './metadata-record.ts'
 import { NodeControl } from './node-control.ts'
@@ -21,6 +22,7 @@ export class Controller {
   readonly topics: TopicControl
   readonly settings: SettingsControl
   readonly nodes: NodeControl
+  readonly isr: IsrControl
   readonly #image: MetadataImage
 
   constructor(image: MetadataImage, options: ControllerOptions) {
@@ -28,6 +30,7 @@ export class Controller {
     this.topics = new TopicControl(image, options)
     this.settings = new SettingsControl(image, options)
     this.nodes = new NodeControl(image, options)
+    this.isr = new IsrControl(image, options)
   }
 
   /** A block of producer ids for a node to hand out. No id is ever given twice, whatever becomes of the node. */

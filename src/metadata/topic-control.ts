@@ -37,27 +37,6 @@ export class TopicControl {
     return { records: request.validateOnly === true ? [] : plan.records, response }
   }
 
-  /** Makes those of the topics that do not exist, with the defaults. For produce to a topic that nobody created. */
-  autoCreate(
-    names: readonly string[],
-    nextTopicId: () => Uuid,
-  ): MachineResult<MetadataRecord, AutoCreateTopicResult[]> {
-    this.#checkTopicCount(names.length)
-    const wanted = [...new Set(names)]
-    const missing = wanted.filter(name => this.#image.topics.byName(name) === undefined)
-    const { records, response } = this.create({ topics: missing.map(name => ({ name })) }, nextTopicId)
-    const created = new Map(response.map(result => [result.name, result]))
-    return {
-      records,
-      response: wanted.map(name => {
-        const result = created.get(name)
-        if (result === undefined)
-          return { ok: true, name, topicId: this.#image.topics.byName(name)?.id as Uuid, isNew: false }
-        return result.ok ? { ok: true, name, topicId: result.topicId, isNew: true } : result
-      }),
-    }
-  }
-
   /** Deletes topics with all their records; a topic id guards against deleting a namesake made since. */
   delete(request: {
     readonly topics: readonly { readonly name: string; readonly topicId?: Uuid }[]
@@ -230,10 +209,6 @@ export type CreateTopicResult =
       readonly partitionCount: number
       readonly replicationFactor: number
     }
-  | TopicFailure
-
-export type AutoCreateTopicResult =
-  | { readonly ok: true; readonly name: string; readonly topicId: Uuid; readonly isNew: boolean }
   | TopicFailure
 
 export type DeleteTopicResult =

@@ -194,22 +194,6 @@ describe('creating topics', () => {
   })
 })
 
-describe('auto-creating topics', () => {
-  it('makes what is missing with the defaults, and names what was there', () => {
-    const context = new MetadataContext().addNodes(1)
-    context.create({ name: 'there', partitions: 1 })
-    const response = context.run(
-      context.controller.topics.autoCreate(['there', 'new', 'new', 'bad name'], context.nextTopicId),
-    )
-    expect(response).toMatchObject([
-      { ok: true, name: 'there', topicId: 'topic-id-1', isNew: false },
-      { ok: true, name: 'new', topicId: 'topic-id-2', isNew: true },
-      { ok: false, name: 'bad name', error: { reason: 'INVALID_TOPIC_NAME' } },
-    ])
-    expect(context.image.topics.byName('new')?.partitionCount).toBe(3)
-  })
-})
-
 describe('deleting topics', () => {
   it('deletes by name, frees the name, and guards by id', () => {
     const context = new MetadataContext().addNodes(1)

@@ -190,8 +190,10 @@ export class ControllerDriver implements MetadataQuorum {
 
   /** To whoever is closest behind, if this node leads and anybody can take it: nobody waits for an election timeout. */
   async handOver(): Promise<void> {
-    const { membership, members, isReady } = this.#raft.status
+    const { membership, members, isReady, transferTarget } = this.#raft.status
     if (this.#failure || !isReady) return
+    // Somebody else has begun: a second heir would be refused.
+    if (transferTarget !== undefined) return this.transfer(transferTarget)
     const heardSinceMs = this.#clock.monotonicMs() - HEIR_SILENT_MS_MAX
     const heirs = members.filter(
       ({ member, state, heardMs }) =>

@@ -1,6 +1,7 @@
 import type { Epoch, NodeId } from '../../base/brands.ts'
 import { type ErrorReason, NaruError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
+import type { IsrChange, PartitionRef } from '../../metadata/isr-control.ts'
 import type { NodeRegistration } from '../../metadata/node-registration.ts'
 import { type Clock, delay, type Timer } from '../../ports/clock.ts'
 import type { Prng } from '../../ports/prng.ts'
@@ -153,6 +154,39 @@ export class NodeAgent {
       const { firstProducerId, count } = allocateProducerIds.response.decode(answer)
       return { first: firstProducerId, count }
     })
+  }
+
+  /**
+   * Brings changes of ISRs to the controller, on the session of now, and tells what became of each, in order. Rejects
+   * without a session, and when it ends first: then it is not known what became of them. They are never sent again by
+   * this node's agent: their owner does it, unchanged, until metadata or a refusal end them (C5). A refusal means that
+   * no earlier copy of the same change can be accepted any more, because the controller drops what an older session of
+   * this node brought. Its `partitionEpoch` is the partition's of then; above the change's, metadata are on their way.
+   */
+  async alterPartitions(changes: readonly IsrChange[]): Promise<readonly IsrChangeOutcome[]> {
+    const session = this.#session
+    if (!session?.isRegistered)
+      throw new NaruError('NOT_CONTROLLER', 'this node has no session with the controller now', {
+        outcome: 'none',
+      })
+    const wire = changes.map(({ damaged, ...change }) => ({ ...change, damagedNodeIds: damaged ?? [] }))
+    const { partitionsAltered } = await session.request({ alterPartitions: { changes: wire } })
+    return changes.map((change, at): IsrChangeOutcome => {
+      const answer = partitionsAltered?.answers[at]
+      if (answer === undefined) return { kind: 'unknown' }
+      if (answer.accepted) return { kind: 'accepted' }
+      // Of a partition that is gone: that it is shows in metadata which are not here yet.
+      const { partitionEpoch = change.partitionEpoch + 1, problem } = answer
+      return { kind: 'refused', partitionEpoch, problem }
+    })
+  }
+
+  /**
+   * Replicas here are damaged (B4). Resolves once they are neither in sync nor eligible by committed metadata, which
+   * this node may not have applied yet. Tried with each session until the time is over.
+   */
+  async reportDamage(replicas: readonly PartitionRef[], timeoutMs: number): Promise<void> {
+    await this.#withSession(timeoutMs, session => session.request({ reportDamage: { replicas } }))
   }
 
   /** Before a stop (C11): this node's leaderships move where they can. Resolves with how many could not. */
@@ -361,6 +395,12 @@ export class NodeAgent {
     return node?.nodeEpoch === this.#nodeEpoch ? node : undefined
   }
 }
+
+/** What became of a change of an ISR. */
+export type IsrChangeOutcome =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'refused'; readonly partitionEpoch: Epoch; readonly problem: string }
+  | { readonly kind: 'unknown' }
 
 interface WaitingForSession {
   readonly resolve: (session: ControllerSession) => void

@@ -4,12 +4,14 @@ import type { Logger } from '../../base/logger.ts'
 import type { MachineResult } from '../../machine/state-machine.ts'
 import { Controller } from '../../metadata/controller.ts'
 import type { ControllerOptions } from '../../metadata/controller-options.ts'
+import type { IsrChange, IsrChangeAnswer, PartitionRef } from '../../metadata/isr-control.ts'
 import type { MetadataRecord } from '../../metadata/metadata-record.ts'
 import type { LedPartition, NodeRef } from '../../metadata/node-control.ts'
 import type { NodeRegistration } from '../../metadata/node-registration.ts'
 import { NodeSessions, SESSION_TIMING, type SessionTiming } from '../../metadata/node-sessions.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { MetadataQuorum } from './metadata-quorum.ts'
+import { NodeContacts } from './node-contacts.ts'
 import { NodeFencing } from './node-fencing.ts'
 import type { SessionHost, SessionStream } from './session-stream.ts'
 
@@ -21,6 +23,8 @@ export interface NodeLeadershipOptions {
   /** Of this process (A5). */
   readonly incarnation: Uuid
   readonly timing?: Partial<SessionTiming>
+  /** Other nodes that this one cannot reach now (C8). */
+  readonly unreachableNodes?: () => readonly NodeId[]
 }
 
 /** Nodes with a stream to the controller. */
@@ -34,6 +38,7 @@ export class NodeLeadership implements SessionHost {
   readonly #options: NodeLeadershipOptions
   readonly #sessions: NodeSessions
   readonly #fencing: NodeFencing
+  readonly #contacts: NodeContacts
   readonly #streams = new Map<NodeId, SessionStream>()
   readonly #all = new Set<SessionStream>()
   #unheard: { readonly stream: SessionStream; readonly settle: (error?: NaruError) => void }[] = []
@@ -45,6 +50,7 @@ export class NodeLeadership implements SessionHost {
   ) {
     this.#options = options
     const { quorum, clock, logger, incarnation } = options
+    this.#contacts = new NodeContacts(options)
     const timing: SessionTiming = { ...SESSION_TIMING, ...options.timing }
     const nodes = quorum.image.nodes.all().filter(node => !node.isFenced)
     this.#sessions = new NodeSessions({ nowMs: clock.monotonicMs(), nodes, deposed, timing })
@@ -124,6 +130,34 @@ export class NodeLeadership implements SessionHost {
     this.#options.logger.info({ nodeId: node.nodeId }, 'a node has left in good order')
   }
 
+  async alterPartitions(
+    stream: SessionStream,
+    changes: readonly IsrChange[],
+  ): Promise<readonly IsrChangeAnswer[]> {
+    const node = this.#requireCurrent(stream)
+    const { answers, elected } = await this.#change(({ isr }) => {
+      const result = isr.alter(node, changes, this.#contacts)
+      // At once, not at the commit: the next request may come first.
+      for (const partition of result.response.elected) this.#contacts.onElected(partition)
+      return result
+    })
+    if (elected.length > 0)
+      this.#options.logger.warn(
+        { nodeId: node.nodeId, partitions: elected.length },
+        'a leader is cut off from replicas that reach each other: others lead from now on',
+      )
+    return answers
+  }
+
+  async reportDamage(stream: SessionStream, replicas: readonly PartitionRef[]): Promise<void> {
+    const node = this.#requireCurrent(stream)
+    await this.#change(({ isr }) => isr.reportDamage(node, replicas))
+    this.#options.logger.warn(
+      { nodeId: node.nodeId, partitions: replicas.length },
+      'replicas are damaged: they are out of sync, and others lead where there are any',
+    )
+  }
+
   onClosed(stream: SessionStream): void {
     this.#all.delete(stream)
     this.#settleUnheard()
@@ -131,6 +165,16 @@ export class NodeLeadership implements SessionHost {
     if (node === undefined || this.#streams.get(node.nodeId) !== stream) return
     this.#streams.delete(node.nodeId)
     this.#sessions.close(node, this.#options.clock.monotonicMs())
+  }
+
+  /**
+   * The node whose newest stream this is. What an older one still brings is dropped: the node takes a refusal on a newer
+   * one for the end of its proposal (C5).
+   */
+  #requireCurrent(stream: SessionStream): NodeRef {
+    const { node } = stream
+    if (node !== undefined && this.#streams.get(node.nodeId) === stream) return node
+    throw new NaruError('CANCELLED', 'the node has opened another session', { outcome: 'none' })
   }
 
   /** A node that hears the controller and is not heard by it would be fenced again, over and over. */

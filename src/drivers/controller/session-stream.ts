@@ -1,12 +1,18 @@
 import type { MetadataIndex } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
+import type { IsrChange, IsrChangeAnswer, PartitionRef } from '../../metadata/isr-control.ts'
 import type { LedPartition, NodeRef } from '../../metadata/node-control.ts'
 import type { NodeRegistration } from '../../metadata/node-registration.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
 import type { MessageStream } from '../../ports/transport.ts'
 import type { MessageInit } from '../../wire/codec.ts'
 import { errorToFailure } from '../../wire/failure.ts'
-import type { SessionRequest, SessionResponse } from '../../wire/generated/controller.ts'
+import type {
+  SessionRequest,
+  SessionResponse,
+  IsrChangeAnswer as WireAnswer,
+  IsrChange as WireIsrChange,
+} from '../../wire/generated/controller.ts'
 import { Controller } from '../../wire/generated/services.ts'
 
 /** From the dial to the first frame. */
@@ -25,6 +31,9 @@ export interface SessionHost {
   caughtUp(stream: SessionStream, node: NodeRef): Promise<void>
   drain(node: NodeRef): Promise<readonly LedPartition[]>
   leave(node: NodeRef): Promise<void>
+  /** To be called in the turn in which the request came: what came earlier is judged earlier. */
+  alterPartitions(stream: SessionStream, changes: readonly IsrChange[]): Promise<readonly IsrChangeAnswer[]>
+  reportDamage(stream: SessionStream, replicas: readonly PartitionRef[]): Promise<void>
   onClosed(stream: SessionStream): void
 }
 
@@ -113,7 +122,8 @@ export class SessionStream {
     )
   }
 
-  async #perform({ caughtUp, drain, leave }: SessionRequest): Promise<MessageInit<SessionResponse>> {
+  async #perform(request: SessionRequest): Promise<MessageInit<SessionResponse>> {
+    const { caughtUp, drain, leave, alterPartitions, reportDamage } = request
     const node = this.#node as NodeRef
     if (caughtUp) {
       if (caughtUp.appliedIndex < this.#registeredIndex)
@@ -132,6 +142,14 @@ export class SessionStream {
       await this.#host.leave(node)
       return { left: {} }
     }
+    if (alterPartitions) {
+      const answers = await this.#host.alterPartitions(this, alterPartitions.changes.map(changeOf))
+      return { partitionsAltered: { answers: answers.map(answerToWire) } }
+    }
+    if (reportDamage) {
+      await this.#host.reportDamage(this, reportDamage.replicas)
+      return { damageNoted: {} }
+    }
     throw new NaruError('NOT_IMPLEMENTED', 'this release of Naru does not know that request of a node')
   }
 
@@ -146,4 +164,13 @@ export class SessionStream {
     this.#state = 'closed'
     this.#host.onClosed(this)
   }
+}
+
+function changeOf({ damagedNodeIds, ...change }: WireIsrChange): IsrChange {
+  return damagedNodeIds.length === 0 ? change : { ...change, damaged: damagedNodeIds }
+}
+
+function answerToWire(answer: IsrChangeAnswer): MessageInit<WireAnswer> {
+  if (answer.kind === 'accepted') return { accepted: true }
+  return { partitionEpoch: answer.partitionEpoch, problem: answer.problem }
 }

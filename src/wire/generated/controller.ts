@@ -8,6 +8,8 @@ export interface SessionRequest {
   readonly caughtUp?: CaughtUp
   readonly drain?: DrainNode
   readonly leave?: LeaveCluster
+  readonly alterPartitions?: AlterPartitions
+  readonly reportDamage?: ReportDamage
 }
 
 export interface SessionResponse {
@@ -17,6 +19,8 @@ export interface SessionResponse {
   readonly unfenced?: NodeUnfenced
   readonly draining?: NodeDraining
   readonly left?: NodeLeft
+  readonly partitionsAltered?: PartitionsAltered
+  readonly damageNoted?: DamageNoted
 }
 
 export interface RegisterNode {
@@ -58,6 +62,45 @@ export interface NodeDraining {
 export type LeaveCluster = { readonly [key: string]: never }
 
 export type NodeLeft = { readonly [key: string]: never }
+
+export interface AlterPartitions {
+  readonly changes: readonly IsrChange[]
+}
+
+export interface IsrChange {
+  readonly topicId: string
+  readonly partition: number
+  readonly leaderEpoch: number
+  readonly partitionEpoch: number
+  readonly isr: readonly IsrMember[]
+  readonly damagedNodeIds: readonly number[]
+}
+
+export interface IsrMember {
+  readonly nodeId: number
+  readonly nodeEpoch?: number
+}
+
+export interface PartitionsAltered {
+  readonly answers: readonly IsrChangeAnswer[]
+}
+
+export interface IsrChangeAnswer {
+  readonly accepted: boolean
+  readonly partitionEpoch?: number
+  readonly problem: string
+}
+
+export interface ReportDamage {
+  readonly replicas: readonly DamagedReplica[]
+}
+
+export interface DamagedReplica {
+  readonly topicId: string
+  readonly partition: number
+}
+
+export type DamageNoted = { readonly [key: string]: never }
 
 export interface AllocateProducerIdsRequest {
   readonly nodeId: number

@@ -37,6 +37,7 @@ message grpc.reflection.v1.ServerReflectionResponse 1:validHost:string 2:origina
 message grpc.reflection.v1.ServiceResponse 1:name:string
 message naru.internal.v1.AllocateProducerIdsRequest 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.AllocateProducerIdsResponse 1:firstProducerId:int64 2:count:int32
+message naru.internal.v1.AlterPartitions 1:changes:naru.internal.v1.IsrChange*
 message naru.internal.v1.AwaitAppliedRequest 1:metadataIndex:int64
 message naru.internal.v1.AwaitAppliedResponse 1:appliedIndex:int64
 message naru.internal.v1.CallRequest 1:clusterId:string 2:toNodeId:int32 3:method:string 4:request:bytes 5:timeoutMs:int64 6:fromNodeId:int32 7:principal:string
@@ -44,6 +45,8 @@ message naru.internal.v1.CallResponse 1:response:bytes 2:metadataIndex:int64
 message naru.internal.v1.CaughtUp 1:appliedIndex:int64
 message naru.internal.v1.ClusterFounding 1:clusterId:string 2:author:int32 3:founders:naru.internal.v1.Founder*
 message naru.internal.v1.ClusterRecord 1:clusterId:string
+message naru.internal.v1.DamageNoted
+message naru.internal.v1.DamagedReplica 1:topicId:string 2:partition:int32
 message naru.internal.v1.DrainNode
 message naru.internal.v1.ExchangeRequest 1:hello:naru.internal.v1.RaftHello|frame 2:message:naru.internal.v1.RaftMessage|frame
 message naru.internal.v1.ExchangeResponse 1:hello:naru.internal.v1.RaftHello?
@@ -69,6 +72,9 @@ message naru.internal.v1.GroupTopicKey 1:topicId:string
 message naru.internal.v1.GroupTopicValue 1:name:string 2:partitionCount:int32 3:firstPartitionCount:int32
 message naru.internal.v1.InstallSnapshotRequest 1:header:naru.internal.v1.SnapshotHeader|frame 2:piece:bytes|frame
 message naru.internal.v1.InstallSnapshotResponse 1:receivedBytes:int64
+message naru.internal.v1.IsrChange 1:topicId:string 2:partition:int32 3:leaderEpoch:int32 4:partitionEpoch:int32 5:isr:naru.internal.v1.IsrMember* 6:damagedNodeIds:int32*
+message naru.internal.v1.IsrChangeAnswer 1:accepted:bool 2:partitionEpoch:int32? 3:problem:string
+message naru.internal.v1.IsrMember 1:nodeId:int32 2:nodeEpoch:int64?
 message naru.internal.v1.JoinRequest 1:clusterId:string 2:memberId:string 3:directoryId:string 4:address:string 5:isForwarded:bool
 message naru.internal.v1.JoinResponse 1:leader:naru.internal.v1.KnownMember?
 message naru.internal.v1.KnownMember 1:memberId:string 2:address:string
@@ -96,6 +102,7 @@ message naru.internal.v1.PartitionDiverged 1:number:int64 2:epoch:int32 3:endOff
 message naru.internal.v1.PartitionFollow 1:number:int64 2:topicId:string 3:partition:int32 4:leaderEpoch:int32 5:fetchOffset:int64 6:lastFetchedEpoch:int32?
 message naru.internal.v1.PartitionRecord 1:topicId:string 2:partition:int32 3:replicas:int32* 4:isr:int32* 5:elr:int32* 6:leader:int32? 7:leaderEpoch:int32 8:partitionEpoch:int32 9:lastUncleanEpoch:int32?
 message naru.internal.v1.PartitionRefused 1:number:int64 2:reason:naru.internal.v1.FollowRefusal 3:logStartOffset:int64
+message naru.internal.v1.PartitionsAltered 1:answers:naru.internal.v1.IsrChangeAnswer*
 message naru.internal.v1.ProducerIdsRecord 1:nodeId:int32 2:nextProducerId:int64
 message naru.internal.v1.RaftAccepted 1:matchIndex:int64
 message naru.internal.v1.RaftAppend 1:previous:naru.internal.v1.RaftPosition? 2:entries:naru.internal.v1.RaftEntry* 3:commitIndex:int64
@@ -120,8 +127,9 @@ message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:direct
 message naru.internal.v1.ReplicateRequest 1:open:naru.internal.v1.OpenReplication? 2:follows:naru.internal.v1.PartitionFollow* 3:acks:naru.internal.v1.PartitionAck*
 message naru.internal.v1.ReplicateResponse 1:opened:naru.internal.v1.ReplicationPeer? 2:data:naru.internal.v1.PartitionData* 3:diverged:naru.internal.v1.PartitionDiverged* 4:refused:naru.internal.v1.PartitionRefused*
 message naru.internal.v1.ReplicationPeer 1:nodeId:int32 2:directoryId:string 3:nodeEpoch:int64
-message naru.internal.v1.SessionRequest 1:requestId:int64 2:register:naru.internal.v1.RegisterNode|frame 3:caughtUp:naru.internal.v1.CaughtUp|frame 4:drain:naru.internal.v1.DrainNode|frame 5:leave:naru.internal.v1.LeaveCluster|frame
-message naru.internal.v1.SessionResponse 1:requestId:int64 2:failure:naru.v1.Failure|frame 3:registered:naru.internal.v1.NodeRegistered|frame 4:unfenced:naru.internal.v1.NodeUnfenced|frame 5:draining:naru.internal.v1.NodeDraining|frame 6:left:naru.internal.v1.NodeLeft|frame
+message naru.internal.v1.ReportDamage 1:replicas:naru.internal.v1.DamagedReplica*
+message naru.internal.v1.SessionRequest 1:requestId:int64 2:register:naru.internal.v1.RegisterNode|frame 3:caughtUp:naru.internal.v1.CaughtUp|frame 4:drain:naru.internal.v1.DrainNode|frame 5:leave:naru.internal.v1.LeaveCluster|frame 6:alterPartitions:naru.internal.v1.AlterPartitions|frame 7:reportDamage:naru.internal.v1.ReportDamage|frame
+message naru.internal.v1.SessionResponse 1:requestId:int64 2:failure:naru.v1.Failure|frame 3:registered:naru.internal.v1.NodeRegistered|frame 4:unfenced:naru.internal.v1.NodeUnfenced|frame 5:draining:naru.internal.v1.NodeDraining|frame 6:left:naru.internal.v1.NodeLeft|frame 7:partitionsAltered:naru.internal.v1.PartitionsAltered|frame 8:damageNoted:naru.internal.v1.DamageNoted|frame
 message naru.internal.v1.SnapshotHeader 1:hello:naru.internal.v1.RaftHello? 2:term:int64 3:last:naru.internal.v1.RaftPosition? 4:membership:naru.internal.v1.RaftMembership? 5:sizeBytes:int64
 message naru.internal.v1.TopicDeletedRecord 1:topicId:string
 message naru.internal.v1.TopicRecord 1:topicId:string 2:name:string 3:settings:map
