@@ -1,6 +1,7 @@
 import { isatty } from 'node:tty'
 import type { Logger } from 'pino'
 import pino from 'pino'
+import type { NaruError } from '../base/errors.ts'
 import { Node } from './node.ts'
 import type { Settings } from './settings.ts'
 
@@ -8,6 +9,7 @@ import type { Settings } from './settings.ts'
 const EXIT_BUG = 70
 const EXIT_DISK_FAILED = 74
 const EXIT_LEFT_ALONE = 75
+const EXIT_REFUSED = 78
 /** Lines that wait while the disk below the log is full; what comes then is dropped. */
 const LOG_PENDING_BYTES_MAX = 1024 * 1024
 /** Beyond the drain, for the sync of the files. */
@@ -42,7 +44,7 @@ export async function runNode(settings: Settings): Promise<void> {
     onFailed: error => {
       ending.isTold = true
       logger.fatal({ reason: error.reason }, `${error.message} The node stops.`)
-      process.exit(EXIT_DISK_FAILED)
+      process.exit(exitCodeOf(error))
     },
   })
   const started = node.start()
@@ -75,6 +77,12 @@ function tellHowItEnds(logger: Logger): { isTold: boolean } {
     if (!ending.isTold) logger.fatal({ code }, 'the process of the node ends before the node has stopped')
   })
   return ending
+}
+
+/** A failure of this node's own disk or code, or a cluster that has no place for it. */
+function exitCodeOf({ reason }: NaruError): number {
+  if (reason === 'INTERNAL') return EXIT_BUG
+  return reason === 'STORAGE_OFFLINE' || reason === 'CORRUPT_DATA' ? EXIT_DISK_FAILED : EXIT_REFUSED
 }
 
 function stopSignal(logger: Logger): Promise<NodeJS.Signals> {

@@ -118,8 +118,11 @@ class SimChannel implements Channel {
 
   close(): void {
     this.#isClosed = true
-    for (const end of [...this.#streams.values()])
-      end.fail(new NaruError('CLOSED', `the channel to ${this.address} was closed`))
+    // Their requests are on the way, or further.
+    const because = new NaruError('CLOSED', `the channel to ${this.address} was closed`, {
+      outcome: 'unknown',
+    })
+    for (const end of [...this.#streams.values()]) end.fail(because)
     this.#connection?.closeByClient()
     this.#connection = undefined
   }

@@ -203,7 +203,8 @@ export class RaftDriver implements RaftStreamsListener {
 
   /** Makes a snapshot of what is applied now, and lets go of the log behind it. */
   takeSnapshot(): Promise<void> {
-    const isUseful = !this.#isClosed && this.#appliedIndex > this.#storage.snapshot.index
+    // By the core's snapshot: one of the leader that is not durable yet has taken the place of the log already.
+    const isUseful = !this.#isClosed && this.#appliedIndex > this.#node.status.snapshotIndex
     if (isUseful) this.#snapshotting ??= this.#takeSnapshot()
     return this.#snapshotting ?? Promise.resolve()
   }
@@ -224,8 +225,8 @@ export class RaftDriver implements RaftStreamsListener {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#stop('this node is stopping')
-    await this.#snapshotting
-    await this.#storage.close()
+    // Together: the snapshot may wait for room on the disk, which it gives up when the storage closes.
+    await Promise.all([this.#snapshotting, this.#storage.close()])
   }
 
   onMessage(message: RaftMessage): void {
@@ -275,10 +276,16 @@ export class RaftDriver implements RaftStreamsListener {
 
   #step(input: RaftInput, received?: ReceivedSnapshot): RaftOutput {
     if (this.#isClosed) return NOTHING
-    const output = this.#node.step(input, this.#options.clock.monotonicMs())
-    this.#outputs.push({ output, received })
-    if (!this.#isCarryingOut) this.#carryOut()
-    return output
+    try {
+      const output = this.#node.step(input, this.#options.clock.monotonicMs())
+      this.#outputs.push({ output, received })
+      if (!this.#isCarryingOut) this.#carryOut()
+      return output
+    } catch (thrown) {
+      // Half of a step was made. Who called may only see a stream that failed, and go on: this member must not.
+      this.#fail(NaruError.from(thrown))
+      throw thrown
+    }
   }
 
   #carryOut(): void {

@@ -194,6 +194,37 @@ describe('a quorum of three', () => {
     expect(cluster.scheduler.nowMs - sinceMs).toBeLessThan(500)
   })
 
+  test('ends at a stop also while the leadership is on its way to somebody who does not take it', async () => {
+    const cluster = await MetadataCluster.start({ seed: 16, members: 3 })
+    const leader = await cluster.awaitLeader()
+    const [silent] = others(cluster, leader) as [MetadataMember]
+    await cluster.scheduler.runFor(300)
+    cluster.isolate(silent)
+    // Now the other one is the better heir.
+    await cluster.run(takeIds(leader.driver, 1))
+    const moved = leader.driver.transfer(silent.id)
+    await cluster.run(leader.driver.close())
+    await cluster.run(moved)
+    cluster.network.heal()
+    await cluster.until(() => cluster.leader !== undefined && cluster.leader !== leader)
+  })
+
+  test('loses a member that could apply only half of a change, and not the change', async () => {
+    const cluster = await MetadataCluster.start({ seed: 18, members: 3 })
+    const leader = await cluster.awaitLeader()
+    const [broken] = others(cluster, leader) as [MetadataMember]
+    broken.driver?.subscribe(() => {
+      throw new Error('a bug')
+    })
+    const made = errorOf(createTopic(leader.driver, 'logs'))
+    // It comes out where the network called, which on a real node ends at the stream.
+    await cluster.until(() => broken.failure !== undefined).catch(() => {})
+    expect(broken.failure).toMatchObject({ reason: 'INTERNAL' })
+    expect(await cluster.run(made)).toBeUndefined()
+    expect(broken.driver?.isLeading).toBe(false)
+    expect(await cluster.run(errorOf((broken.driver as ControllerDriver).readIndex(10)))).toBeDefined()
+  })
+
   test('brings a member up from a snapshot', async () => {
     const cluster = await MetadataCluster.start({ seed: 17, members: 3, snapshotAfterEntries: 20 })
     const leader = await cluster.awaitLeader()
