@@ -49,6 +49,16 @@ it('a stop does not wait for a full disk', async () => {
   expect((await outcome).reason).toBe('UNKNOWN_OUTCOME')
 })
 
+it('a stop in the middle of a snapshot does not wait for a full disk either', async () => {
+  const { cluster, leader } = await led(1)
+  await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+  leader.machine.image.onOperation = ({ kind, path }) =>
+    kind === 'append' && path.includes('.snapshot') ? 'ENOSPC' : undefined
+  void leader.driver?.takeSnapshot()
+  await cluster.scheduler.runFor(3000)
+  await cluster.scheduler.finish(leader.driver?.close() as Promise<void>, { timeMsMax: 2000 })
+})
+
 it('a refused proposal changes nothing: not the leader, too large', async () => {
   const { cluster, leader } = await led(3)
   const follower = cluster.members.find(member => member !== leader)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { RaftDriver } from '../../../src/drivers/raft/raft-driver.ts'
 import { diskWithoutSnapshotSync } from './forgetful-disk.ts'
 import { type ClusterMember, RaftCluster, type Spoilers } from './raft-cluster.ts'
 
@@ -42,21 +43,40 @@ describe('a snapshot', () => {
   })
 
   it('reaches a follower that was cut off for long, while the others go on', async () => {
-    const cluster = await RaftCluster.start({ seed: 5, voters: 3, snapshotAfterEntries: 20, keptEntries: 5 })
-    await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
-    cluster.network.keepaliveMs = 50
-    const follower = cluster.members.find(member => member !== cluster.leader) as ClusterMember
-    cluster.partition(
-      [follower],
-      cluster.members.filter(member => member !== follower),
-    )
-    for (let i = 0; i < 60; i++) await cluster.scheduler.finish(cluster.propose() as Promise<number>)
-    await cluster.scheduler.runFor(200)
+    const { cluster, follower } = await clusterWithFollowerBehind()
     expect(follower.log?.index).toBeLessThan(10)
     await cluster.converge()
     expect(cluster.oracle.counts.snapshotsInstalled).toBe(1)
   })
+
+  it('of a member itself is left out while it installs one of the leader', async () => {
+    const { cluster, follower } = await clusterWithFollowerBehind()
+    const driver = follower.driver as RaftDriver
+    const taken: Promise<void>[] = []
+    cluster.scheduler.observe(() => {
+      const isInstalling = driver.status.snapshotIndex > driver.appliedIndex
+      if (isInstalling) taken.push(driver.takeSnapshot())
+    })
+    await cluster.converge()
+    expect(taken).not.toEqual([])
+    await cluster.scheduler.finish(Promise.all(taken))
+  })
 })
+
+/** Its log ends below where the others' begin. */
+async function clusterWithFollowerBehind() {
+  const cluster = await RaftCluster.start({ seed: 5, voters: 3, snapshotAfterEntries: 20, keptEntries: 5 })
+  await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
+  cluster.network.keepaliveMs = 50
+  const follower = cluster.members.find(member => member !== cluster.leader) as ClusterMember
+  cluster.partition(
+    [follower],
+    cluster.members.filter(member => member !== follower),
+  )
+  for (let i = 0; i < 60; i++) await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+  await cluster.scheduler.runFor(200)
+  return { cluster, follower }
+}
 
 async function snapshotWithPowerCut(options: {
   seed: number
