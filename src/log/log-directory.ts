@@ -186,7 +186,7 @@ export class LogDirectory {
       try {
         found.push({ ...place, topicId: await readPartitionMetadata(this.#options.disk, this.#pathOf(name)) })
       } catch (thrown) {
-        if (!(thrown instanceof NaruError)) throw thrown
+        if (!(thrown instanceof NaruError || thrown instanceof DiskError)) throw thrown
         this.#options.onError(thrown)
       }
     }
@@ -240,7 +240,10 @@ export class LogDirectory {
     return this.#scrubber.pass()
   }
 
-  /** With `nodeEpoch`, the registration of this life: leaves the clean-stop mark if all went well. Idempotent. */
+  /**
+   * Leaves the clean-stop mark if all went well: with `nodeEpoch`, the registration of this life, or, without one, the
+   * mark that was found, since a life that opened nothing took nothing away. Idempotent.
+   */
   async close(options: { nodeEpoch?: number } = {}): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -258,9 +261,11 @@ export class LogDirectory {
     await this.#checkpoints.writeAll()
     const othersWhole = this.#cleanStopNodeEpoch !== undefined || this.#unopened.size === 0
     const allWhole = othersWhole && [...this.#closedClean.values()].every(clean => clean)
-    if (options.nodeEpoch === undefined || !allWhole) return
+    const asFound = this.#closedClean.size === 0 ? this.#cleanStopNodeEpoch : undefined
+    const nodeEpoch = options.nodeEpoch ?? asFound
+    if (nodeEpoch === undefined || !allWhole) return
     const { disk, dataDirectory } = this.#options
-    await writeCleanShutdown(disk, dataDirectory, { nodeEpoch: options.nodeEpoch })
+    await writeCleanShutdown(disk, dataDirectory, { nodeEpoch })
   }
 
   get #topicsDirectory(): string {
@@ -347,6 +352,8 @@ export class LogDirectory {
     if (await disk.stat(directory)) {
       const topicId = await readPartitionMetadata(disk, directory)
       if (topicId === options.topicId) return
+      // The file comes before the checkpoints name the partition: there are records beside it that are somebody's.
+      if (topicId === undefined && this.#checkpoints.get(name)) throw nameless(name, directory)
       // The name belongs to another topic now. Without the file: a crash came before anything was stored.
       await this.#discard(name, `${topicId ?? 'unfinished'}-${options.partition}`)
     } else if (this.#checkpoints.get(name)) {
@@ -467,6 +474,15 @@ async function removeSegmentFiles(disk: Disk, directory: string): Promise<void> 
   if (!(await disk.stat(directory))) return
   for (const { name } of await disk.list(directory))
     if (parseOffsetFileName(name)) await disk.remove(`${directory}/${name}`)
+}
+
+function nameless(name: string, directory: string): NaruError {
+  return new NaruError(
+    'CORRUPT_DATA',
+    `${directory}/partition.metadata is gone, though the checkpoints name the partition ${name}: whose records lie there ` +
+      'is not known. Restore the file from a backup and restart the node, or delete the topic (docs/operating.md)',
+    { details: { log: name, file: directory } },
+  )
 }
 
 function lostPartition(name: string, directory: string): NaruError {

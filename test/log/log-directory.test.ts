@@ -10,16 +10,20 @@ import { append, readAll } from './log-harness.ts'
 const TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAA'
 const OTHER_ID = 'BBBBBBBBBBBBBBBBBBBBBB'
 
-async function openDirectory(machine: SimMachine, limits: Partial<LogDirectoryLimits> = {}) {
+async function openDirectory(
+  machine: SimMachine,
+  limits: Partial<LogDirectoryLimits> = {},
+  onError = (error: unknown) => {
+    throw error
+  },
+) {
   await machine.disk.makeDirectory('data')
   await machine.disk.syncDirectory('.')
   return LogDirectory.open({
     disk: machine.disk,
     clock: machine.clock,
     dataDirectory: 'data',
-    onError: error => {
-      throw error
-    },
+    onError,
     limits,
   })
 }
@@ -115,6 +119,56 @@ describe('a log directory', () => {
       const empty = await openPartition(again, { afterLoss: true })
       expect(empty.logEndOffset).toBe(0)
       await again.close()
+    })
+  })
+
+  it('does not take a directory with records for an unfinished one because it lost its partition.metadata', async () => {
+    const machine = new SimMachine(4)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      await appendSynced(directory, await openPartition(directory), 3)
+      await directory.close({ nodeEpoch: 1 })
+      await machine.disk.remove('data/topics/orders-0/partition.metadata')
+      const again = await openDirectory(machine)
+      await expect(openPartition(again)).rejects.toMatchObject({ reason: 'CORRUPT_DATA' })
+      expect((await machine.disk.list('data/topics')).map(entry => entry.name)).toEqual(['orders-0'])
+      await again.close()
+    })
+  })
+
+  it('leaves alone what it cannot read when it is asked for what nobody opened', async () => {
+    const machine = new SimMachine(4)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      await openPartition(directory)
+      await openPartition(directory, { partition: 1 })
+      await directory.close({ nodeEpoch: 1 })
+      const errors: unknown[] = []
+      const again = await openDirectory(machine, {}, error => errors.push(error))
+      machine.image.onOperation = ({ kind, path }) =>
+        kind === 'read' && path.includes('orders-0/') ? 'EIO' : undefined
+      expect(await again.unopenedPartitions()).toEqual([{ topic: 'orders', topicId: TOPIC_ID, partition: 1 }])
+      expect(errors).toMatchObject([{ code: 'EIO' }])
+      await again.close()
+    })
+  })
+
+  it('keeps the mark of a clean stop over a start that came to nothing', async () => {
+    const machine = new SimMachine(4)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      await appendSynced(directory, await openPartition(directory), 3)
+      await directory.close({ nodeEpoch: 7 })
+      // No registration: it was stopped before the others came.
+      await (await openDirectory(machine)).close()
+      const third = await openDirectory(machine)
+      expect(third.cleanStopNodeEpoch).toBe(7)
+      third.checkCleanStop({ nodeEpoch: 7 })
+      await openPartition(third)
+      // A registration it has not, and records it may have: nothing to vouch for.
+      third.checkCleanStop({ nodeEpoch: 6 })
+      await third.close()
+      expect((await openDirectory(machine)).cleanStopNodeEpoch).toBeUndefined()
     })
   })
 
