@@ -110,11 +110,20 @@ async function readHeader(reader: FileReader): Promise<SnapshotMark> {
       `${reader.path} has version ${version}; this release of Naru reads version ${VERSION}: use the newer one that wrote it`,
     )
   }
-  const { index, term, membership } = JSON.parse(header.toString('utf8'))
+  const { index, term, membership } = parsedHeader(header)
   const decoded = decodeMembership(Buffer.from(String(membership)))
   if (!Number.isSafeInteger(index) || !Number.isSafeInteger(term) || !decoded)
     throw reader.damaged('its header makes no sense')
   return { index, term, membership: decoded }
+}
+
+/** Not a number for what is none: it may come from another member, and nobody has checked it before. */
+function parsedHeader(bytes: Buffer): { index: number; term: number; membership: unknown } {
+  try {
+    return Object(JSON.parse(bytes.toString('utf8')))
+  } catch {
+    return { index: Number.NaN, term: Number.NaN, membership: '' }
+  }
 }
 
 /** Records in their frames, gathered to chunks. */
