@@ -302,6 +302,12 @@ export class PartitionLog {
     return this.#cutter.resetTo(offset)
   }
 
+  /** The owner found that what is here is not what it should be: the log serves nothing from here on (rule B4). */
+  quarantine(found: { offset: Offset; what: string }): void {
+    this.#core.quarantine({ file: this.directory, position: 0, ...found })
+    this.#pending.wake()
+  }
+
   /** The replica has caught up after a quarantine: the mark goes. */
   async clearQuarantine(): Promise<void> {
     await removeQuarantine(this.#core.disk, this.directory)

@@ -54,8 +54,10 @@ export interface FollowerStateOptions {
  *   asking -> cutting     diverged, or reset
  *   cutting -> idle       the log is cut durably; then it asks again
  *   asking, following -> idle   refused, disconnected, a new leader epoch, a frame that does not fit
- *   any -> damaged        told to give up what is committed (C6), or its disk lost records (B2)
- *   damaged -> cutting    the metadata have it in neither ISR nor ELR
+ *
+ * Damaged (told to give up what is committed (C6), its disk lost records (B2), the log found itself so) it asks as one that
+ * holds nothing, which voids what it acknowledged, until the leader resets it and the metadata have it in neither ISR nor ELR;
+ * until then its bytes stay as they are.
  *
  * Invariants: frames of any number but the present one change nothing (C1); `cutting` ends only by `onCut`; HW comes
  * only from an accepted `Follow`, never falls, never passes the log's end (C3); leader and partition epochs never go back.
@@ -64,7 +66,8 @@ export class FollowerState {
   readonly #options: FollowerStateOptions
   readonly #log: LogView
   #metadata: PartitionMetadata
-  #phase: 'idle' | 'asking' | 'following' | 'cutting' | 'damaged' = 'idle'
+  #phase: 'idle' | 'asking' | 'following' | 'cutting' = 'idle'
+  #isDamaged: boolean
   #number: FollowNumber | undefined
   #isConnected = false
   #askFromMs = Number.NEGATIVE_INFINITY
@@ -80,12 +83,11 @@ export class FollowerState {
     this.#metadata = options.metadata
     this.#storedEndOffset = options.storedEndOffset
     this.#known = options.known
-    this.#wasDamaged = options.isDamaged
-    if (options.isDamaged) this.#phase = 'damaged'
+    this.#isDamaged = this.#wasDamaged = options.isDamaged
   }
 
-  get phase(): string {
-    return this.#phase
+  get phase(): 'idle' | 'asking' | 'following' | 'cutting' | 'damaged' {
+    return this.#isDamaged && this.#phase !== 'cutting' ? 'damaged' : this.#phase
   }
 
   get leaderEpoch(): Epoch {
@@ -109,7 +111,7 @@ export class FollowerState {
 
   /** What the first metadata ask for; to be called once, first. */
   begin(nowMs: number): readonly FollowerEffect[] {
-    return this.#phase === 'damaged' ? this.#leaveQuarantine() : this.#ask(nowMs)
+    return this.#ask(nowMs)
   }
 
   /** Committed metadata; older ones are ignored. A new leader epoch ends what stood with the leader before. */
@@ -128,8 +130,9 @@ export class FollowerState {
       this.#askFromMs = Number.NEGATIVE_INFINITY
       if (metadata.leader !== before.leader) this.#isConnected = false
     }
-    if (this.#phase === 'damaged') effects.push(...this.#leaveQuarantine())
-    else if (this.#phase === 'idle') effects.push(...this.#ask(nowMs))
+    // What it was waiting for may be in these.
+    if (this.#isDamaged) this.#askFromMs = Number.NEGATIVE_INFINITY
+    effects.push(...this.#ask(nowMs))
     return effects
   }
 
@@ -147,7 +150,7 @@ export class FollowerState {
   }
 
   onDiverged(number: FollowNumber, diverged: Diverged): readonly FollowerEffect[] {
-    if (number !== this.#number) return NOTHING
+    if (number !== this.#number || this.#isDamaged) return NOTHING
     this.#number = undefined
     const { offset, isPossible } = truncationTarget(this.#log, diverged)
     const loss = this.#lossAt(offset)
@@ -159,7 +162,7 @@ export class FollowerState {
 
   /** Whole batches that begin at `from`. */
   onData(number: FollowNumber, from: Offset, nowMs: number): readonly FollowerEffect[] {
-    if (number !== this.#number) return NOTHING
+    if (number !== this.#number || this.#isDamaged) return NOTHING
     if (from === this.#log.logEndOffset) return APPEND
     // Something before it is missing, or came twice.
     this.#stop()
@@ -177,7 +180,7 @@ export class FollowerState {
     number: FollowNumber,
     ends: { highWatermark: Offset; logStartOffset: Offset },
   ): readonly FollowerEffect[] {
-    if (number !== this.#number) return NOTHING
+    if (number !== this.#number || this.#isDamaged) return NOTHING
     const effects: FollowerEffect[] = []
     if (this.#phase === 'asking') {
       this.#phase = 'following'
@@ -199,11 +202,13 @@ export class FollowerState {
     this.#stop()
     const { reason, logStartOffset } = refused
     if (reason === 'AGAIN' || reason === 'OTHER_LANE') return this.#ask(nowMs)
-    if (reason === 'RESET' && this.#mayReset()) {
+    // Either side's metadata may be behind the other's: who may be elected waits until they agree.
+    if (reason === 'RESET' && !this.#isElectable()) {
       this.#phase = 'cutting'
+      if (this.#isDamaged) this.#known = { offset: 0, leaderEpoch: 0 }
       return [{ type: 'resetTo', offset: logStartOffset }]
     }
-    if (reason === 'DAMAGED' && this.#isElectable())
+    if (reason === 'DAMAGED' && this.#isElectable() && !this.#isDamaged)
       return this.#quarantine('the leader has acknowledgements of this replica for more than it holds')
     this.#askFromMs = nowMs + this.#options.timing.followBackoffMs
     return NOTHING
@@ -222,6 +227,7 @@ export class FollowerState {
   onCut(storedEndOffset: Offset, nowMs: number): readonly FollowerEffect[] {
     assert(this.#phase === 'cutting', 'only what was asked for is cut')
     this.#phase = 'idle'
+    this.#isDamaged = false
     this.#storedEndOffset = storedEndOffset
     return this.#ask(nowMs)
   }
@@ -229,13 +235,13 @@ export class FollowerState {
   /** The log was found damaged. */
   onDamaged(): void {
     this.#stop()
-    this.#phase = 'damaged'
-    this.#wasDamaged = true
+    this.#phase = 'idle'
+    this.#isDamaged = this.#wasDamaged = true
   }
 
   tick(nowMs: number): readonly FollowerEffect[] {
     if (this.#phase === 'asking' && nowMs - this.#askedMs > this.#options.timing.followTimeoutMs) this.#stop()
-    return this.#phase === 'idle' ? this.#ask(nowMs) : NOTHING
+    return this.#ask(nowMs)
   }
 
   #ask(nowMs: number): readonly FollowerEffect[] {
@@ -246,12 +252,9 @@ export class FollowerState {
     this.#phase = 'asking'
     this.#askedMs = nowMs
     const { logEndOffset: fetchOffset, latestEpoch: lastFetchedEpoch } = this.#log
-    return [
-      {
-        type: 'sendFollow',
-        follow: { number, leaderEpoch: this.leaderEpoch, fetchOffset, lastFetchedEpoch },
-      },
-    ]
+    const { leaderEpoch } = this
+    const isDamaged = this.#isDamaged
+    return [{ type: 'sendFollow', follow: { number, leaderEpoch, fetchOffset, lastFetchedEpoch, isDamaged } }]
   }
 
   /** Nothing stands with a leader any more; a cut that has begun, and damage, are the log's own matter. */
@@ -278,19 +281,6 @@ export class FollowerState {
   #quarantine(cause: string): readonly FollowerEffect[] {
     this.onDamaged()
     return [{ type: 'quarantine', offset: this.#known.offset, cause }]
-  }
-
-  /** B4: the bytes may go only once nobody counts on them any more. */
-  #leaveQuarantine(): readonly FollowerEffect[] {
-    if (this.leader === undefined || this.#isElectable()) return NOTHING
-    this.#phase = 'cutting'
-    this.#known = { offset: 0, leaderEpoch: 0 }
-    return [{ type: 'resetTo', offset: 0 }]
-  }
-
-  /** Either side's metadata may be behind the other's: a member of the ISR waits until they agree. */
-  #mayReset(): boolean {
-    return !this.#isElectable()
   }
 
   #isElectable(): boolean {

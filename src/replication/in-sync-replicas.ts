@@ -8,6 +8,8 @@ export interface IsrProposal {
   /** Of the metadata that it starts from: any change since then makes the controller refuse it. */
   readonly partitionEpoch: Epoch
   readonly isr: readonly ProposedMember[]
+  /** Of those that leave: they have lost what they acknowledged, and must not be elected. */
+  readonly damaged: readonly NodeId[]
 }
 
 export interface ProposedMember {
@@ -62,9 +64,10 @@ export class InSyncReplicas {
     return this.#proposal
   }
 
-  propose(leaderEpoch: Epoch, isr: readonly ProposedMember[]): IsrProposal {
+  propose(change: Omit<IsrProposal, 'partitionEpoch'>): IsrProposal {
     assert(this.#proposal === undefined, 'one proposal at a time')
-    const proposal = { leaderEpoch, partitionEpoch: this.#partitionEpoch, isr }
+    const { isr } = change
+    const proposal = { ...change, partitionEpoch: this.#partitionEpoch }
     this.#proposal = proposal
     const added = isr.map(member => member.nodeId).filter(nodeId => !this.#members.includes(nodeId))
     this.#maximal = [...this.#members, ...added]

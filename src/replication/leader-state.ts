@@ -137,6 +137,11 @@ export class LeaderState {
     return this.hasMinInsyncReplicas ? undefined : 'NOT_ENOUGH_REPLICAS'
   }
 
+  /** What the controller is to be asked, until metadata or its refusal end it. */
+  get proposal(): IsrProposal | undefined {
+    return this.#inSync.proposal
+  }
+
   /** Undefined: it does not follow now, or has acknowledged nothing yet. */
   acknowledgedBy(nodeId: NodeId): Offset | undefined {
     return this.#followers.get(nodeId)?.acknowledged
@@ -178,9 +183,7 @@ export class LeaderState {
     if (!follower) return refused('NOT_REPLICA')
     // Overtaken by a later one: answered for the form, it changes nothing.
     if (!follower.renews(session, follow.number)) return refused('AGAIN')
-    const isInSync = this.#inSync.members.includes(session.nodeId)
-    const isShort = isInSync && follow.fetchOffset < follower.markOf(session.directoryId)
-    const answer = isShort ? refused('DAMAGED') : answerFollow(this.#log, follow, { isInSync })
+    const answer = this.#answer(follow, follower, session)
     if (answer.kind === 'accepted') follower.follow(session, follow.number)
     else if (answer.kind === 'refused' && answer.reason === 'DAMAGED') follower.isDamaged = true
     return answer
@@ -253,6 +256,18 @@ export class LeaderState {
     return this.#propose(nowMs)
   }
 
+  /**
+   * Of a damaged follower nothing counts from here on, because its `Follow` has voided what it acknowledged; so once it is
+   * in no ISR that the controller has or may yet accept, it may give its bytes up.
+   */
+  #answer(follow: Follow, follower: FollowerProgress, session: FollowerSession): FollowAnswer {
+    const isInSync = this.#inSync.maximal.includes(follower.nodeId)
+    const isShort = isInSync && follow.fetchOffset < follower.markOf(session.directoryId)
+    if (!isShort && !follow.isDamaged) return answerFollow(this.#log, follow, { isInSync })
+    const { logStartOffset } = this.#log
+    return { kind: 'refused', reason: isInSync ? 'DAMAGED' : 'RESET', logStartOffset }
+  }
+
   #advance(): readonly LeaderEffect[] {
     if (!this.hasMinInsyncReplicas) return NOTHING
     let endOffset = this.#storedEndOffset
@@ -272,10 +287,11 @@ export class LeaderState {
     const isr = this.#replicas.filter(nodeId => this.#belongs(nodeId, nowMs))
     const { members } = this.#inSync
     if (isr.length === members.length && isr.every(nodeId => members.includes(nodeId))) return NOTHING
-    const proposal = this.#inSync.propose(
-      this.leaderEpoch,
-      isr.map(nodeId => this.#proposed(nodeId)),
-    )
+    const proposal = this.#inSync.propose({
+      leaderEpoch: this.leaderEpoch,
+      isr: isr.map(nodeId => this.#proposed(nodeId)),
+      damaged: members.filter(nodeId => this.#followers.get(nodeId)?.isDamaged),
+    })
     return [{ type: 'propose', proposal }]
   }
 

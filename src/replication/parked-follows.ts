@@ -5,36 +5,38 @@ import type { FollowerSession } from './follower-progress.ts'
 /** Until the metadata that the follower has already seen come here, too (C2). */
 const PARKED_MAX_MS = 1_000
 
-export interface ParkedFollow {
+export interface ParkedFollow<Session> {
   readonly follow: Follow
-  readonly session: FollowerSession
+  readonly session: Session
 }
 
 /**
  * `Follow`s of a leader epoch that this node does not know yet. One for each node: a later one takes its place.
  */
-export class ParkedFollows {
-  readonly #parked = new Map<NodeId, ParkedFollow & { readonly untilMs: number }>()
+export class ParkedFollows<Session extends FollowerSession> {
+  readonly #parked = new Map<NodeId, ParkedFollow<Session> & { readonly untilMs: number }>()
 
-  park(parked: ParkedFollow, nowMs: number): void {
+  park(parked: ParkedFollow<Session>, nowMs: number): void {
     this.#parked.set(parked.session.nodeId, { ...parked, untilMs: nowMs + PARKED_MAX_MS })
   }
 
   /** Those of `leaderEpoch` or older: they can be answered now. */
-  due(leaderEpoch: Epoch): ParkedFollow[] {
+  due(leaderEpoch: Epoch): ParkedFollow<Session>[] {
     return this.#take(({ follow }) => follow.leaderEpoch <= leaderEpoch)
   }
 
   /** Those that waited long enough: NOT_LEADER. */
-  expired(nowMs: number): ParkedFollow[] {
+  expired(nowMs: number): ParkedFollow<Session>[] {
     return this.#take(({ untilMs }) => untilMs <= nowMs)
   }
 
-  onSessionBroken(session: FollowerSession): void {
+  onSessionBroken(session: Session): void {
     if (this.#parked.get(session.nodeId)?.session === session) this.#parked.delete(session.nodeId)
   }
 
-  #take(isTaken: (parked: ParkedFollow & { readonly untilMs: number }) => boolean): ParkedFollow[] {
+  #take(
+    isTaken: (parked: ParkedFollow<Session> & { readonly untilMs: number }) => boolean,
+  ): ParkedFollow<Session>[] {
     const taken = [...this.#parked.values()].filter(isTaken)
     for (const { session } of taken) this.#parked.delete(session.nodeId)
     return taken

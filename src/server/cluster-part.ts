@@ -8,6 +8,7 @@ import type { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import { ReplicaSet } from '../drivers/replicas/replica-set.ts'
 import type { NodeIdentity } from '../log/node-file.ts'
 import type { ControllerOptions } from '../metadata/controller-options.ts'
+import { SESSION_TIMING } from '../metadata/node-sessions.ts'
 import { delay } from '../ports/clock.ts'
 import { randomUuid } from '../ports/prng.ts'
 import type { ServiceHandlers } from '../ports/transport.ts'
@@ -62,7 +63,7 @@ export class ClusterPart {
     this.#options = options
     const incarnation = randomUuid(prng)
     this.#watch = new DiskWatch({ ...options, directory: storage.directory })
-    this.#replicas = makeReplicas(options)
+    this.#replicas = this.#makeReplicas()
     this.#controller = new ControllerService({
       ...options,
       controllerOptions: controllerOptions(settings),
@@ -84,7 +85,7 @@ export class ClusterPart {
 
   /** For the peers' port, from now on: a controller need not have its own partitions open to be one. */
   get peerHandlers(): ServiceHandlers {
-    return new Map([...this.#controller.handlers, ...this.#services.peerHandlers])
+    return new Map([...this.#controller.handlers, ...this.#services.peerHandlers, ...this.#replicas.handlers])
   }
 
   /** Of the registration under which the partitions were opened. */
@@ -116,6 +117,29 @@ export class ClusterPart {
       suggestions: new RateLimit(clock, { max: SUGGESTIONS_MAX, windowMs: 100 }),
       autoCreateTopics: settings['auto.create.topics.enable'],
       produceBytesInFlightMax: settings['request.bytes.in.flight.max'],
+    })
+  }
+
+  #makeReplicas(): ReplicaSet {
+    const { storage, identity, settings, clock, prng, transport, logger, faults } = this.#options
+    const { nodeId, directory, reserve } = storage
+    return new ReplicaSet({
+      nodeId,
+      directory,
+      clock,
+      reserve,
+      settingDefaults: topicDefaults(settings),
+      onEvent: event => faults.onLogEvent(event),
+      onError: error => logger.error({ reason: error.reason }, error.message),
+      replication: {
+        clusterId: identity.clusterId,
+        directoryId: identity.directoryId,
+        transport,
+        prng,
+        alterPartitions: changes => this.#agent.alterPartitions(changes),
+        lastHeardControllerMs: () => this.#agent.lastHeardControllerMs,
+        sessionTimeoutMs: SESSION_TIMING.sessionTimeoutMs,
+      },
     })
   }
 
@@ -153,7 +177,7 @@ export class ClusterPart {
     storage.directory.checkCleanStop({ nodeEpoch: nodeEpoch - 1 })
     this.#openedEpoch = nodeEpoch
     quorum.subscribe((delta, image) => this.#replicas.onMetadata(delta, image))
-    await this.#replicas.open(quorum.image)
+    await this.#replicas.open(quorum.image, { nodeEpoch })
     reportRecovery(logger, storage.directory, clock.monotonicMs() - startedMs)
   }
 
@@ -181,19 +205,6 @@ export class ClusterPart {
       this.#options.logger.warn({ reason }, `the controller was not told of the stop: ${message}`)
     }
   }
-}
-
-function makeReplicas({ storage, settings, clock, logger, faults }: ClusterPartOptions): ReplicaSet {
-  const { nodeId, directory, reserve } = storage
-  return new ReplicaSet({
-    nodeId,
-    directory,
-    clock,
-    reserve,
-    settingDefaults: topicDefaults(settings),
-    onEvent: event => faults.onLogEvent(event),
-    onError: error => logger.error({ reason: error.reason }, error.message),
-  })
 }
 
 function registrationOf({ identity, settings, addresses, storage }: ClusterPartOptions, incarnation: string) {

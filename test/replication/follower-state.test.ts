@@ -60,7 +60,10 @@ test('asks with its end and the epoch of its last record once it is connected', 
   const state = start()
   expect(state.begin(0)).toEqual([])
   expect(state.onConnected(0)).toEqual([
-    { type: 'sendFollow', follow: { number: 1, leaderEpoch: 5, fetchOffset: 4, lastFetchedEpoch: 2 } },
+    {
+      type: 'sendFollow',
+      follow: { number: 1, leaderEpoch: 5, fetchOffset: 4, lastFetchedEpoch: 2, isDamaged: false },
+    },
   ])
 })
 
@@ -128,7 +131,6 @@ describe('divergence', () => {
     const effects = state.onDiverged(2, { kind: 'diverged', epoch: 2, endOffset: 3, logStartOffset: 0 })
     expect(effects).toMatchObject([{ type: 'quarantine', offset: 4 }])
     expect(state.phase).toBe('damaged')
-    expect(state.tick(10_000)).toEqual([])
   })
 
   test('below it is followed after an unclean election', () => {
@@ -180,17 +182,20 @@ describe('refused', () => {
 })
 
 test('a quarantined replica is emptied once it is in neither ISR nor ELR, and recovered once it is in the ISR (B4)', () => {
+  const reset = { kind: 'refused', reason: 'RESET', logStartOffset: 0 } as const
   const state = start({ isDamaged: true })
   expect(state.begin(0)).toEqual([])
-  expect(state.onConnected(0)).toEqual([])
+  expect(state.onConnected(0)).toMatchObject([{ follow: { number: 1, isDamaged: true } }])
+  expect(state.onProgress(1, ENDS)).toEqual([])
+  expect(state.onRefused(1, { ...reset, reason: 'DAMAGED' }, 0)).toEqual([])
   const inElr = { ...METADATA, isr: [1], elr: [2], partitionEpoch: 11 }
-  expect(state.onMetadata(inElr, 0)).toEqual([])
-  expect(state.onMetadata({ ...METADATA, isr: [1], partitionEpoch: 12 }, 0)).toEqual([
-    { type: 'resetTo', offset: 0 },
-  ])
+  expect(state.onMetadata(inElr, 0)).toMatchObject([{ follow: { number: 2, isDamaged: true } }])
+  expect(state.onRefused(2, reset, 0)).toEqual([])
+  expect(typesOf(state.onMetadata({ ...METADATA, isr: [1], partitionEpoch: 12 }, 0))).toEqual(['sendFollow'])
+  expect(state.onRefused(3, reset, 0)).toEqual([{ type: 'resetTo', offset: 0 }])
   log.resetTo(0)
-  expect(typesOf(state.onCut(0, 0))).toEqual(['sendFollow'])
-  state.onProgress(1, ENDS)
+  expect(state.onCut(0, 0)).toMatchObject([{ follow: { number: 4, isDamaged: false } }])
+  state.onProgress(4, ENDS)
   expect(state.onMetadata({ ...METADATA, partitionEpoch: 13 }, 0)).toEqual([{ type: 'recovered' }])
 })
 

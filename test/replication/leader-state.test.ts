@@ -61,6 +61,7 @@ function follow(state: LeaderState, from: FollowerSession, given: Partial<Follow
     leaderEpoch: 5,
     fetchOffset: log.logEndOffset,
     lastFetchedEpoch: log.latestEpoch,
+    isDamaged: false,
     ...given,
   }
   return { number, answer: state.onFollow(ask, from) }
@@ -238,7 +239,7 @@ describe('a Follow', () => {
     catchUp(state, 2, 4)
     const asked = follow(state, session(2), { fetchOffset: 3, lastFetchedEpoch: 2 })
     expect(asked.answer).toMatchObject({ reason: 'DAMAGED' })
-    expect(isrOf(state.tick(1))).toEqual([1, 3])
+    expect(proposalOf(state.tick(1))).toMatchObject({ isr: [{ nodeId: 1 }, { nodeId: 3 }], damaged: [2] })
     // The mark ends when the replica has left the ISR.
     state.onMetadata({ ...METADATA, isr: [1, 3], partitionEpoch: 11 }, 2)
     expect(follow(state, session(2), { fetchOffset: 3, lastFetchedEpoch: 2 }).answer).toEqual({
@@ -254,6 +255,24 @@ describe('a Follow', () => {
     catchUp(state, 2, 4)
     const other = { ...session(2), directoryId: 'new' }
     expect(follow(state, other, { fetchOffset: 3, lastFetchedEpoch: 2 }).answer.kind).toBe('accepted')
+  })
+})
+
+describe('a damaged follower', () => {
+  test('is not counted any more, and leaves the ISR as one that must not be elected', () => {
+    const state = lead()
+    catchUp(state, 2, 4)
+    expect(follow(state, session(2), { isDamaged: true }).answer).toMatchObject({ reason: 'DAMAGED' })
+    expect(state.acknowledgedBy(2)).toBeUndefined()
+    expect(proposalOf(state.tick(1))).toMatchObject({ isr: [{ nodeId: 1 }, { nodeId: 3 }], damaged: [2] })
+  })
+
+  test('gives its bytes up only when no proposal may put it into the ISR', () => {
+    const state = lead({ isr: [1, 3] })
+    const proposal = proposalOf(catchUp(state, 2, 4).effects) as IsrProposal
+    expect(follow(state, session(2), { isDamaged: true }).answer).toMatchObject({ reason: 'DAMAGED' })
+    state.onProposalAnswer(proposal, { kind: 'refused', partitionEpoch: 10 }, 0)
+    expect(follow(state, session(2), { isDamaged: true }).answer).toMatchObject({ reason: 'RESET' })
   })
 })
 

@@ -76,6 +76,17 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     edits: [['leader-state.ts', '    if (!this.hasMinInsyncReplicas) return NOTHING\n', '']],
   },
   {
+    name: 'a damaged follower is reset at once',
+    harm: 'a proposal that is under way puts it into the ISR with an empty log (B4)',
+    edits: [
+      [
+        'leader-state.ts',
+        "reason: isInSync ? 'DAMAGED' : 'RESET', logStartOffset }",
+        "reason: this.isr.includes(follower.nodeId) ? 'DAMAGED' : 'RESET', logStartOffset }",
+      ],
+    ],
+  },
+  {
     name: 'a Follow acknowledges its fetch offset',
     harm: "the follower's disk does not have it yet (C2)",
     edits: [

@@ -75,6 +75,7 @@ export class ReplicationSimulation {
   #lastId = 0
   #isHealed = false
   #wiped = false
+  #damaged = false
 
   constructor(options: ReplicationSimulationOptions) {
     this.#prng = new SeededPrng(options.seed)
@@ -162,6 +163,12 @@ export class ReplicationSimulation {
     if (step % TICK_STEPS === replica.id) {
       replica.tick(this.#nowMs)
       this.#resend(replica)
+      const { nodeEpoch } = replica
+      if (replica.follower?.phase === 'damaged')
+        this.#later(() => {
+          if (replica.follower?.phase === 'damaged' && replica.nodeEpoch === nodeEpoch)
+            this.controller.reportDamage(replica.id)
+        })
     }
     this.#check()
   }
@@ -257,6 +264,10 @@ export class ReplicationSimulation {
     const prng = this.#prng
     const replica = prng.pick(this.replicas)
     if (replica.isUp && prng.chance(this.#chance.crash)) this.#crash(replica)
+    if (replica.isUp && prng.chance(this.#chance.damage)) {
+      this.#damaged = true
+      replica.damage()
+    }
     if (prng.chance(this.#chance.fence)) this.controller.fence(replica.id)
     if (prng.chance(this.#chance.move)) this.controller.move(replica.id)
     if (prng.chance(this.#chance.deafen))
@@ -337,10 +348,10 @@ export class ReplicationSimulation {
     return this.replicas.every(({ log }) => log.logEndOffset === end && log.highWatermark === end)
   }
 
-  /** The disk of the last member of the ISR was replaced: offline until somebody decides to lose records. */
+  /** The disk of the last member of the ISR was replaced, or found damaged: offline until somebody decides. */
   #isLost(): boolean {
     const { isr, elr } = this.controller.state
-    return this.#wiped && isr.length + elr.length === 0
+    return (this.#wiped || this.#damaged) && isr.length + elr.length === 0
   }
 
   #check(): void {
@@ -365,6 +376,7 @@ function drawChances(prng: SeededPrng) {
     metadata: 0.1 + prng.fraction() * 0.9,
     delayMs: 1 + prng.fraction() * 100,
     crash: draw(0.02),
+    damage: draw(0.01),
     fence: draw(0.01),
     move: draw(0.02),
     deafen: draw(0.01),

@@ -82,6 +82,12 @@ export class SimulatedController {
     this.#note()
   }
 
+  /** A node says that its replica is damaged (B4). */
+  reportDamage(nodeId: number): void {
+    this.#remove(nodeId, false)
+    this.#note()
+  }
+
   /** Leadership moves to another member of the ISR, as a handover does. */
   move(nodeId: number): void {
     const { isr, leader } = this.#state
@@ -111,7 +117,7 @@ export class SimulatedController {
     for (const { nodeId } of entering) this.onEnter(nodeId)
     const isr = proposal.isr.map(member => member.nodeId)
     const left = before.isr.filter(nodeId => !isr.includes(nodeId))
-    const elr = [...before.elr, ...left].filter(nodeId => !isr.includes(nodeId))
+    const elr = [...before.elr, ...left].filter(id => !isr.includes(id) && !proposal.damaged.includes(id))
     this.#change({ ...before, isr, elr: electable(elr, { isr, minInsyncReplicas: this.#minInsyncReplicas }) })
     this.#note()
     return { kind: 'accepted' }

@@ -101,7 +101,7 @@ export class SimulatedReplica {
   session: SimSession | undefined
   /** As a leader: where each follower's data goes on. */
   readonly #cursors = new Map<number, { session: SimSession; number: number; next: number }>()
-  #parked = new ParkedFollows()
+  #parked = new ParkedFollows<SimSession>()
   #produced: { offset: number; value: string }[] = []
   #generation = 0
   #storedEndOffset = 0
@@ -127,7 +127,7 @@ export class SimulatedReplica {
       Math.min(this.#durableHighWatermark, this.log.logEndOffset),
     )
     this.#storedEndOffset = this.log.logEndOffset
-    this.#parked = new ParkedFollows()
+    this.#parked = new ParkedFollows<SimSession>()
   }
 
   /** `keeps`: bytes that were written and not synced survive, as many. */
@@ -153,6 +153,11 @@ export class SimulatedReplica {
     this.durable = []
     this.#durableStart = 0
     this.#durableHighWatermark = 0
+  }
+
+  /** The log finds itself damaged: its bytes stay until it is reset. */
+  damage(): void {
+    if (this.follower && !this.cut) this.follower.onDamaged()
   }
 
   /** As the metadata say that have come here. */
@@ -272,7 +277,7 @@ export class SimulatedReplica {
     else this.#takeFollowing(step, nowMs)
     if (this.session && this.session.leader !== state.leader) this.session = undefined
     for (const parked of this.#parked.due(state.leaderEpoch))
-      this.#onFollow(parked.follow, parked.session as SimSession, nowMs)
+      this.#onFollow(parked.follow, parked.session, nowMs)
   }
 
   #takeLead({ state: metadata }: MetadataStep, nowMs: number): void {

@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.ts'
-import type { NodeId, PartitionId, Uuid } from '../../base/brands.ts'
+import type { PartitionId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogEvent } from '../../log/log-core.ts'
@@ -7,14 +7,20 @@ import type { LogDirectory } from '../../log/log-directory.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
 import type { PartitionState } from '../../metadata/metadata-record.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
+import type { Follow } from '../../replication/follow.ts'
+import type { KnownHighWatermark } from '../../replication/follower-state.ts'
+import { ParkedFollows } from '../../replication/parked-follows.ts'
+import { PartitionFollower } from './partition-follower.ts'
 import { PartitionLeader } from './partition-leader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
+import type { ReplicatedPartition, Replicator } from './replicator.ts'
+import { refused, type SendingLane } from './sending-lane.ts'
 
 export interface HostedPartitionOptions {
   readonly topic: string
   readonly topicId: Uuid
   readonly partition: PartitionId
-  readonly nodeId: NodeId
+  readonly replicator: Replicator
   /** As the committed metadata have it now. */
   readonly state: PartitionState
   readonly settings: PartitionSettings
@@ -30,23 +36,30 @@ const SHORTAGES: ReadonlySet<string> = new Set(['DISK_FULL', 'OVERLOADED'])
 const OPEN_RETRY_MS = 1_000
 
 /**
- * A partition that has a replica on this node: its log and, while this node leads it, its leader.
- * opening -> standing by <-> leading, as the metadata say; either -> failed (log offline or damaged); any -> closed
- * (topic deleted, node stops).
+ * A partition that has a replica on this node: its log, and what this node is to it now.
+ * opening -> leading <-> following, as the metadata say, anew with each leader epoch; leading -> nothing (log offline or
+ * damaged), following -> following with an emptied log (damaged); any -> closed (topic deleted, node stops).
  *
- * Invariant: there is a leader only while the log is open and sound, and only of the epoch in the metadata.
+ * Invariants: there is a leader or a follower, never both (P13), and a leader only while the log is sound, of the epoch in
+ * the metadata, and while this process is the registered one: an epoch that an earlier process of this node led is not
+ * led on, because followers may have records of it that this disk lost. The log is handed from one role to the
+ * other only when no cut is under way.
  */
-export class HostedPartition {
+export class HostedPartition implements ReplicatedPartition {
   readonly #options: HostedPartitionOptions
   readonly #name: string
+  readonly #parked = new ParkedFollows<SendingLane>()
   #state: PartitionState
   #settings: PartitionSettings
   #log: PartitionLog | undefined
   #leader: PartitionLeader | undefined
+  #follower: PartitionFollower | undefined
+  #known: KnownHighWatermark = { offset: 0, leaderEpoch: 0 }
   #refusal: NaruError | undefined
   #closing: Promise<void> | undefined
   #opening: Promise<void>
   #retry: Timer | undefined
+  #onCut: (() => void) | undefined
 
   constructor(options: HostedPartitionOptions) {
     this.#options = options
@@ -74,7 +87,37 @@ export class HostedPartition {
   /** The committed metadata have changed. */
   updateState(state: PartitionState): void {
     this.#state = state
-    if (this.#log && !this.#log.failure && !this.#closing) this.#takeRole(this.#log)
+    if (this.#log && !this.#closing) this.#takeRole(this.#log)
+  }
+
+  /** C2: one of a later epoch than is known here waits for the metadata, one of an older epoch is fenced. */
+  onFollow(follow: Follow, lane: SendingLane): void {
+    const { leader, leaderEpoch } = this.#state
+    const isLater = follow.leaderEpoch > (this.#leader?.leaderEpoch ?? leaderEpoch - 1)
+    const isLedElsewhere =
+      follow.leaderEpoch === leaderEpoch && leader !== this.#options.replicator.self.nodeId
+    if (this.#leader && !isLater) this.#leader.onFollow(follow, lane)
+    else if (isLedElsewhere) lane.answer(follow.number, refused('NOT_LEADER', 0))
+    else if (isLater && !this.#closing) this.#parked.park({ follow, session: lane }, this.#nowMs)
+    else lane.answer(follow.number, refused('FENCED', 0))
+  }
+
+  onLaneClosed(lane: SendingLane): void {
+    this.#parked.onSessionBroken(lane)
+    this.#leader?.onLaneClosed(lane)
+  }
+
+  relink(): void {
+    this.#follower?.relink()
+    // Whether this process is the registered one may be known only now.
+    if (this.#log && !this.#closing) this.#takeRole(this.#log)
+  }
+
+  tick(): void {
+    this.#leader?.tick()
+    this.#follower?.tick()
+    for (const { follow, session } of this.#parked.expired(this.#nowMs))
+      session.answer(follow.number, refused('NOT_LEADER', 0))
   }
 
   updateSettings(settings: PartitionSettings): void {
@@ -97,13 +140,17 @@ export class HostedPartition {
         topicId,
         partition,
         config: this.#settings.log,
-        onProgress: () => this.#leader?.onLogProgress(),
+        onProgress: () => {
+          this.#leader?.onLogProgress()
+          this.#follower?.onLogProgress()
+        },
         onEvent: event => this.#onEvent(event),
       })
       this.#log = log
       if (this.#closing) return
+      this.#known = { offset: log.highWatermark, leaderEpoch: log.latestEpoch ?? 0 }
       if (log.failure) this.#end(log.failure)
-      else this.#takeRole(log)
+      this.#takeRole(log)
       // The settings may have changed while the log was opened.
       await this.#configure(log)
     } catch (thrown) {
@@ -135,48 +182,110 @@ export class HostedPartition {
   }
 
   #takeRole(log: PartitionLog): void {
+    const { replicator } = this.#options
     const { leader, leaderEpoch } = this.#state
-    if (this.#leader?.leaderEpoch === leaderEpoch && leader === this.#options.nodeId) return
-    this.#end(new NaruError('NOT_LEADER', `${this.#name} is not led by this node any more`))
-    if (leader === this.#options.nodeId) this.#lead(log)
+    const isLedHere = leader === replicator.self.nodeId
+    // A damaged log is emptied by a follower; one that is offline is for the next start of this node.
+    const isUsable =
+      replicator.isRegistered && (!log.failure || (log.failure.reason === 'CORRUPT_DATA' && !isLedHere))
+    if (!isUsable) {
+      if (!log.failure) this.#end(this.#notLed())
+    } else if (isLedHere && this.#leader?.leaderEpoch === leaderEpoch) this.#leader.onMetadata(this.#state)
+    else if (isLedHere) this.#lead(log)
+    else if (this.#follower) this.#follower.onMetadata(this.#state)
+    else this.#follow(log)
+    for (const { follow, session } of this.#parked.due(leaderEpoch)) this.onFollow(follow, session)
   }
 
   #lead(log: PartitionLog): void {
-    const { topic, topicId, partition, clock, reserve } = this.#options
-    const { leaderEpoch, replicas } = this.#state
+    // Called again when the cut is over.
+    if (this.#follower?.isCutting || log.failure) return
+    const { topic, topicId, partition, clock, reserve, replicator: context } = this.#options
+    this.#end(this.#notLed())
     assert(this.#leader === undefined, 'a partition is led once at a time')
+    log.beginGeneration()
     const settings = this.#settings
     this.#leader = new PartitionLeader({
       topic,
       topicId,
       partition,
-      leaderEpoch,
-      replicaCount: replicas.length,
+      metadata: this.#state,
       log,
       clock,
       reserve,
       settings,
+      context,
     })
     this.#refusal = undefined
   }
 
+  #follow(log: PartitionLog): void {
+    const { topicId, partition, replicator: context } = this.#options
+    this.#end(log.failure ?? this.#notLed())
+    if (!log.failure) log.beginGeneration()
+    this.#follower = new PartitionFollower({
+      topicId,
+      partition,
+      metadata: this.#state,
+      log,
+      known: this.#known,
+      isWriteCaching: () => this.#settings.log.writeCaching,
+      context,
+      onCut: () => this.#onFollowerCut(),
+    })
+    this.#follower.begin()
+  }
+
+  #onFollowerCut(): void {
+    this.#onCut?.()
+    if (this.#log && !this.#closing) this.#takeRole(this.#log)
+  }
+
+  #notLed(): NaruError {
+    return new NaruError('NOT_LEADER', `${this.#name} is not led by this node any more`)
+  }
+
+  get #nowMs(): number {
+    return this.#options.replicator.time.nowMs
+  }
+
   #onEvent(event: LogEvent): void {
     this.#options.onEvent(event)
-    if (event.kind === 'offline' || event.kind === 'quarantined') this.#end(event.error)
+    if (event.kind === 'offline') this.#end(event.error)
+    else if (event.kind === 'quarantined') this.#onDamaged(event.error)
     else if (event.kind === 'diskFull') this.#options.reserve.noteFull()
   }
 
+  /** A follower stays, to empty the log once nobody counts on it any more (rule B4). */
+  #onDamaged(error: NaruError): void {
+    if (this.#follower) {
+      this.#follower.onDamaged()
+      this.#refusal = error
+    } else this.#end(error)
+  }
+
+  /** What this node was to the partition, it is no more. */
   #end(because: NaruError): void {
     this.#refusal = because
     const leader = this.#leader
+    const follower = this.#follower
     this.#leader = undefined
+    this.#follower = undefined
+    if (leader) this.#known = leader.knownHighWatermark
+    if (follower) this.#known = follower.knownHighWatermark
+    follower?.stop()
     leader?.end(because)
   }
 
   async #close(because: NaruError): Promise<void> {
     this.#retry?.cancel()
     await this.#opening
+    const follower = this.#follower
     this.#end(because)
+    if (follower?.isCutting)
+      await new Promise<void>(resolve => {
+        this.#onCut = resolve
+      })
     if (this.#log) await this.#options.directory.closePartition(this.#log)
   }
 }

@@ -1,4 +1,4 @@
-import type { Epoch, Offset, PartitionId, Uuid } from '../../base/brands.ts'
+import type { Epoch, NodeId, Offset, PartitionId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogSlice } from '../../log/log-tail.ts'
@@ -7,8 +7,17 @@ import type { Clock } from '../../ports/clock.ts'
 import { sizeInBytesAt } from '../../records/batch-header.ts'
 import { stampLogAppendTime } from '../../records/stamp-batch.ts'
 import { validateClientBatch } from '../../records/validate-batch.ts'
+import type { Follow, FollowRefusal } from '../../replication/follow.ts'
+import type { FollowerSession } from '../../replication/follower-progress.ts'
+import type { KnownHighWatermark } from '../../replication/follower-state.ts'
+import type { IsrProposal, ProposalAnswer } from '../../replication/in-sync-replicas.ts'
+import { type LeaderEffect, LeaderState } from '../../replication/leader-state.ts'
+import type { PartitionMetadata } from '../../replication/partition-metadata.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
+import { PartitionSender } from './partition-sender.ts'
 import type { PartitionSettings } from './partition-settings.ts'
+import type { LeaderContext } from './replication-options.ts'
+import { refused, type SendingLane } from './sending-lane.ts'
 
 /** When a produce is answered; see `naru.v1.Acks`. */
 export type Acks = 'ALL' | 'LEADER' | 'NONE'
@@ -28,51 +37,65 @@ export interface PartitionLeaderOptions {
   readonly topic: string
   readonly topicId: Uuid
   readonly partition: PartitionId
-  readonly leaderEpoch: Epoch
-  readonly replicaCount: number
+  readonly metadata: PartitionMetadata
   readonly log: PartitionLog
   readonly clock: Clock
   readonly reserve: DiskReserve
   readonly settings: PartitionSettings
+  readonly context: LeaderContext
 }
 
 /**
- * A partition whose leader is this node: appends, answers when the high watermark has passed, reads below it.
- *
- * With one replica the high watermark is the end of what this node has on its disk (in its page cache under
- * `write.caching`); `#highWatermarkNow` is the one place that says so.
+ * A partition whose leader is this node, in one leader epoch: appends, sends to followers, answers when the high
+ * watermark has passed, reads below it. Who is in sync and what is committed is decided by `LeaderState`.
  *
  * Invariants: records at or above the high watermark are not read; every accepted produce is answered exactly
- * once, by the high watermark passing it, or as failed with outcome unknown when the leadership ends.
+ * once, by the high watermark (acks=leader: the own disk) passing it, or as failed with outcome unknown when the
+ * leadership ends.
  *
- * The hot path is synchronous and makes no promises: `produce` and `onLogProgress` only.
+ * The hot path is synchronous and makes no promises: `produce`, `onAck` and `onLogProgress` only.
  */
 export class PartitionLeader {
   readonly topic: string
   readonly topicId: Uuid
   readonly partition: PartitionId
   readonly leaderEpoch: Epoch
-  readonly #replicaCount: number
   readonly #log: PartitionLog
   readonly #clock: Clock
   readonly #reserve: DiskReserve
+  readonly #context: LeaderContext
+  readonly #state: LeaderState
+  /** By the high watermark, and by the end of what the own disk holds. */
   readonly #waiters = new OffsetWaiters<ParkedProduce>()
+  readonly #storedWaiters = new OffsetWaiters<ParkedProduce>()
   readonly #followers = new Set<() => void>()
+  readonly #senders = new Map<NodeId, { sender: PartitionSender; lane: SendingLane }>()
   #settings: PartitionSettings
   #ended: NaruError | undefined
 
   constructor(options: PartitionLeaderOptions) {
+    const { metadata, log, context, settings } = options
     this.topic = options.topic
     this.topicId = options.topicId
     this.partition = options.partition
-    this.leaderEpoch = options.leaderEpoch
-    this.#replicaCount = options.replicaCount
-    this.#log = options.log
+    this.leaderEpoch = metadata.leaderEpoch
+    this.#log = log
     this.#clock = options.clock
     this.#reserve = options.reserve
-    this.#settings = options.settings
-    // One replica: all that its opening found is on its disk, and nobody else could miss it.
-    this.#log.highWatermark = this.#log.syncedEndOffset
+    this.#context = context
+    this.#settings = settings
+    this.#state = new LeaderState({
+      self: context.self,
+      metadata,
+      log,
+      storedEndOffset: this.#storedEndOffset,
+      minInsyncReplicas: settings.minInsyncReplicas,
+      writeCaching: settings.log.writeCaching,
+      timing: context.timing,
+      isEligible: replica => context.isEligible(replica),
+      nowMs: context.time.nowMs,
+    })
+    this.#apply(this.#state.begin())
   }
 
   /** End of what may be read (exclusive). */
@@ -104,6 +127,21 @@ export class PartitionLeader {
 
   updateSettings(settings: PartitionSettings): void {
     this.#settings = settings
+    if (this.#ended === undefined) this.#apply(this.#state.onMinInsyncReplicas(settings.minInsyncReplicas))
+  }
+
+  /** In-sync replicas as in the newest metadata. */
+  get isr(): readonly NodeId[] {
+    return this.#state.isr
+  }
+
+  /** Whether all that was committed before this leader began is below its high watermark: else "latest" is not known. */
+  get isHighWatermarkCurrent(): boolean {
+    return this.#state.isHighWatermarkCurrent
+  }
+
+  get knownHighWatermark(): KnownHighWatermark {
+    return { offset: this.#state.highWatermark, leaderEpoch: this.leaderEpoch }
   }
 
   /**
@@ -112,18 +150,79 @@ export class PartitionLeader {
    */
   produce(batch: Buffer, options: { acks: Acks; done: (outcome: ProduceOutcome) => void }): void {
     this.#refuseIfEnded()
-    this.#refuseIfReplicated()
+    this.#refuseIfNotSafe(options.acks)
     this.#check(batch)
     const wallMs = this.#clock.wallMs()
+    const { logEndOffset } = this.#log
     const result = this.#log.appendAsLeader(batch, { leaderEpoch: this.leaderEpoch, wallMs })
     const { baseOffset, lastOffset, maxTimestamp } = result
     // That of a repeated batch is the time of its first append.
     const logAppendTimeMs = this.#settings.timestampType === 'LogAppendTime' ? maxTimestamp : undefined
     const outcome: ProduceOutcome = { kind: 'stored', baseOffset, lastOffset, logAppendTimeMs }
     const endOffset = lastOffset + 1
+    if (result.kind === 'appended') {
+      this.#state.onAppend(logEndOffset, this.#context.time.nowMs)
+      for (const { sender, lane } of this.#senders.values()) lane.onReady(sender)
+    }
     // A repeated batch waits like the first: it may not be committed yet (C7).
     if (options.acks === 'NONE' || endOffset <= this.#log.highWatermark) options.done(outcome)
-    else this.#waiters.add(endOffset, { outcome, done: options.done })
+    else if (options.acks === 'ALL') this.#waiters.add(endOffset, { outcome, done: options.done })
+    else if (endOffset <= this.#storedEndOffset) options.done(outcome)
+    else this.#storedWaiters.add(endOffset, { outcome, done: options.done })
+  }
+
+  /** A follower of this epoch asks; the answer goes over its lane, and then the records. */
+  onFollow(follow: Follow, lane: SendingLane): void {
+    const { number } = follow
+    const answer = this.#state.onFollow(follow, lane)
+    // Also where it is refused: what was known under the `Follow` before is void (C2), unless that was a later one.
+    if (this.#senders.get(lane.nodeId)?.sender.number !== this.#state.numberOf(lane.nodeId))
+      this.#removeSender(lane.nodeId)
+    if (answer.kind !== 'accepted') {
+      lane.answer(number, answer)
+      return
+    }
+    const sender = new PartitionSender({
+      number,
+      follower: lane.nodeId,
+      from: follow.fetchOffset,
+      log: this.#log,
+      isLive: lane.isLive,
+      limits: this.#context.limits,
+      onReady: ready => lane.onReady(ready),
+      onBlocked: (blocked, reason) => this.#onBlocked(blocked, reason),
+    })
+    this.#senders.set(lane.nodeId, { sender, lane })
+    lane.add(sender, this)
+  }
+
+  onAck(session: FollowerSession, ack: { number: number; endOffset: Offset }): void {
+    if (this.#ended === undefined) this.#apply(this.#state.onAck(session, ack, this.#context.time.nowMs))
+  }
+
+  /** The stream of a follower is gone. */
+  onLaneClosed(lane: SendingLane): void {
+    if (this.#senders.get(lane.nodeId)?.lane === lane) this.#removeSender(lane.nodeId)
+    if (this.#ended === undefined) this.#state.onSessionBroken(lane, this.#context.time.nowMs)
+  }
+
+  /** Committed metadata of this leader epoch. */
+  onMetadata(metadata: PartitionMetadata): void {
+    if (this.#ended === undefined) this.#apply(this.#state.onMetadata(metadata, this.#context.time.nowMs))
+  }
+
+  get proposal(): IsrProposal | undefined {
+    return this.#ended === undefined ? this.#state.proposal : undefined
+  }
+
+  onProposalAnswer(proposal: IsrProposal, answer: ProposalAnswer): void {
+    if (this.#ended !== undefined) return
+    this.#apply(this.#state.onProposalAnswer(proposal, answer, this.#context.time.nowMs))
+  }
+
+  /** Judges who lags. */
+  tick(): void {
+    if (this.#ended === undefined) this.#apply(this.#state.tick(this.#context.time.nowMs))
   }
 
   /** Whole batches from the one that holds `from` on, below the high watermark; empty where there are none yet. */
@@ -172,11 +271,10 @@ export class PartitionLeader {
 
   /** The log has written or synced more. Completions of older generations never get here (rule B1). */
   onLogProgress(): void {
-    const highWatermark = this.#highWatermarkNow()
-    if (this.#ended !== undefined || highWatermark <= this.#log.highWatermark) return
-    this.#log.highWatermark = highWatermark
-    this.#waiters.passed(highWatermark, release)
-    this.#wakeFollowers()
+    if (this.#ended !== undefined) return
+    const endOffset = this.#storedEndOffset
+    this.#apply(this.#state.onStored(endOffset))
+    this.#storedWaiters.passed(endOffset, release)
   }
 
   /** This node leads no more (topic deleted, log offline, node stops). Parked produces may have been stored. */
@@ -191,11 +289,14 @@ export class PartitionLeader {
         details: { topic: this.topic, partition: String(this.partition), because: error.reason },
       },
     )
+    for (const nodeId of [...this.#senders.keys()]) this.#endSender(nodeId)
     this.#waiters.drain(parked => parked.done({ kind: 'failed', error: unknown }))
+    this.#storedWaiters.drain(parked => parked.done({ kind: 'failed', error: unknown }))
     this.#wakeFollowers()
   }
 
-  #highWatermarkNow(): Offset {
+  /** What a power cut cannot take; under `write.caching`, what the page cache has. */
+  get #storedEndOffset(): Offset {
     return this.#settings.log.writeCaching ? this.#log.writtenEndOffset : this.#log.syncedEndOffset
   }
 
@@ -217,13 +318,61 @@ export class PartitionLeader {
     if (timestampType === 'LogAppendTime') stampLogAppendTime(batch, 0, wallMs)
   }
 
-  /** An answer would promise that the other replicas have the records, and nothing takes them there. */
-  #refuseIfReplicated(): void {
-    if (this.#replicaCount === 1) return
+  #apply(effects: readonly LeaderEffect[]): void {
+    for (const effect of effects) {
+      if (effect.type === 'advanceHighWatermark') this.#advance(effect.highWatermark)
+      else if (effect.type === 'propose') this.#context.propose(this, effect.proposal)
+      else this.#refuse(effect.session.nodeId, effect.reason)
+    }
+  }
+
+  #advance(highWatermark: Offset): void {
+    this.#log.highWatermark = highWatermark
+    for (const { sender, lane } of this.#senders.values()) lane.onNewEnds(sender)
+    this.#waiters.passed(highWatermark, release)
+    this.#wakeFollowers()
+  }
+
+  #onBlocked(sender: PartitionSender, reason: FollowRefusal): void {
+    if (this.#senders.get(sender.follower)?.sender !== sender) return
+    this.#apply(this.#state.refuse(sender.follower, reason))
+  }
+
+  #refuse(nodeId: NodeId, reason: FollowRefusal): void {
+    const found = this.#senders.get(nodeId)
+    if (!found) return
+    this.#removeSender(nodeId)
+    found.lane.answer(found.sender.number, refused(reason, this.#log.logStartOffset))
+  }
+
+  #removeSender(nodeId: NodeId): void {
+    const found = this.#senders.get(nodeId)
+    if (!found) return
+    this.#senders.delete(nodeId)
+    found.lane.remove(found.sender)
+  }
+
+  /** The follower may learn of the new leader before its own metadata tell: then it asks there soon. */
+  #endSender(nodeId: NodeId): void {
+    this.#refuse(nodeId, 'FENCED')
+  }
+
+  #refuseIfNotSafe(acks: Acks): void {
+    const refusal = this.#state.refusalOf(acks, { isUnheard: this.#context.isUnheard() })
+    if (refusal === undefined) return
+    const details = { topic: this.topic, partition: String(this.partition) }
+    const name = `"${this.topic}" partition ${this.partition}`
+    if (refusal === 'UNHEARD')
+      throw new NaruError(
+        'LEADER_NOT_AVAILABLE',
+        `${name}: this node has not heard from the controller and may not lead any more; acks=all is safe, and still taken`,
+        { details },
+      )
     throw new NaruError(
-      'NOT_IMPLEMENTED',
-      `"${this.topic}" has ${this.#replicaCount} replicas, and this release of Naru does not replicate records: use a topic with --replication-factor 1`,
-      { details: { topic: this.topic, partition: String(this.partition) } },
+      'NOT_ENOUGH_REPLICAS',
+      `${name}: ${this.#state.isr.length} replicas are in sync (nodes ${this.#state.isr.join(', ')}), ` +
+        `min.insync.replicas is ${this.#settings.minInsyncReplicas}: nothing was written; try again when more are back`,
+      { details, retryAfterMs: 200 },
     )
   }
 

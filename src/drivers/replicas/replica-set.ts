@@ -1,4 +1,5 @@
-import type { NodeId, PartitionId, Uuid } from '../../base/brands.ts'
+import { assert } from '../../base/assert.ts'
+import type { Epoch, NodeId, PartitionId, Uuid } from '../../base/brands.ts'
 import { type ErrorDetails, NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogEvent } from '../../log/log-core.ts'
@@ -10,9 +11,13 @@ import type { PartitionState } from '../../metadata/metadata-record.ts'
 import type { TopicView } from '../../metadata/topic-image.ts'
 import type { TopicSettings } from '../../metadata/topic-settings.ts'
 import type { Clock } from '../../ports/clock.ts'
+import type { MessageStream, ServiceHandlers } from '../../ports/transport.ts'
+import { Replication } from '../../wire/generated/services.ts'
 import { HostedPartition } from './hosted-partition.ts'
 import type { PartitionLeader } from './partition-leader.ts'
 import { partitionSettings } from './partition-settings.ts'
+import type { ReplicationOptions } from './replication-options.ts'
+import { Replicator } from './replicator.ts'
 
 export interface ReplicaSetOptions {
   readonly nodeId: NodeId
@@ -24,6 +29,7 @@ export interface ReplicaSetOptions {
   readonly onError: (error: NaruError) => void
   /** This node's defaults for topics that do not set a setting. */
   readonly settingDefaults: Partial<TopicSettings>
+  readonly replication: ReplicationOptions
 }
 
 /**
@@ -41,14 +47,29 @@ export class ReplicaSet {
   readonly #removals = new Map<string, Promise<void>>()
   #stopping: NaruError | undefined
   #image: MetadataImage | undefined
+  #replicator: Replicator | undefined
 
   constructor(options: ReplicaSetOptions) {
     this.#options = options
   }
 
-  /** Opens all partitions of this node; resolves when each one is led, or known not to be. */
-  async open(image: MetadataImage): Promise<void> {
+  /**
+   * Opens all partitions of this node; resolves when each one has its role, or is known to have none. The image holds the
+   * registration of this process, under `nodeEpoch`.
+   */
+  async open(image: MetadataImage, { nodeEpoch }: { nodeEpoch: Epoch }): Promise<void> {
     this.#image = image
+    this.#replicator = new Replicator({
+      ...this.#options.replication,
+      nodeId: this.#options.nodeId,
+      nodeEpoch,
+      clock: this.#options.clock,
+      image,
+      partition: (topicId, partition) => this.#topics.get(topicId)?.get(partition),
+      partitions: () => this.#hosted(),
+      onError: this.#options.onError,
+    })
+    if (this.#stopping) this.#replicator.close(this.#stopping)
     for (const topic of image.topics.all()) this.#host(topic)
     await Promise.all([...this.#hosted()].map(partition => partition.opened))
   }
@@ -56,12 +77,23 @@ export class ReplicaSet {
   /** Subscriber of the metadata. */
   onMetadata(delta: MetadataDelta, image: MetadataImage): void {
     if (this.#stopping) return
+    this.#replicator?.onMetadata(delta)
     for (const topic of delta.deletedTopics.values()) this.#remove(topic)
     for (const topicId of delta.changedPartitions.keys()) {
       const topic = image.topics.byId(topicId)
       if (topic) this.#host(topic)
     }
     for (const topicId of delta.changedSettings) this.#updateSettings(topicId, image)
+  }
+
+  /** What the peers' port of this node serves for those that follow it; until `open`, they are told to try again. */
+  get handlers(): ServiceHandlers {
+    return new Map([
+      [
+        Replication.replicate.path,
+        { kind: 'stream', endsAtDrain: true, handle: stream => this.#acceptStream(stream) },
+      ],
+    ])
   }
 
   /**
@@ -109,8 +141,20 @@ export class ReplicaSet {
   /** Answers what is parked, then closes every log. */
   async close(because: NaruError): Promise<void> {
     this.#stopping = because
+    this.#replicator?.close(because)
     await Promise.all([...this.#hosted()].map(partition => partition.close(because)))
     await Promise.all(this.#removals.values())
+  }
+
+  #acceptStream(stream: MessageStream): void {
+    if (this.#replicator) {
+      this.#replicator.accept(stream)
+      return
+    }
+    stream.setHandlers({ onMessage() {} })
+    stream.fail(
+      new NaruError('NODE_STARTING', `node ${this.#options.nodeId} has not opened its partitions yet`),
+    )
   }
 
   #host(topic: TopicView): void {
@@ -126,7 +170,12 @@ export class ReplicaSet {
       else if (hosted) hosted.updateState(state)
       else if (this.#isHere(state) && !this.#removals.has(keyOf(topic.id, partition))) {
         const identity = { topic: topic.name, topicId: topic.id, partition }
-        partitions.set(partition, new HostedPartition({ ...this.#options, ...identity, settings, state }))
+        const replicator = this.#replicator
+        assert(replicator, 'partitions are hosted by a node that is registered')
+        partitions.set(
+          partition,
+          new HostedPartition({ ...this.#options, ...identity, settings, state, replicator }),
+        )
       }
     }
   }

@@ -28,6 +28,7 @@ export interface PartitionFollow {
   readonly leaderEpoch: number
   readonly fetchOffset: number
   readonly lastFetchedEpoch?: number
+  readonly isDamaged: boolean
 }
 
 export interface PartitionAck {

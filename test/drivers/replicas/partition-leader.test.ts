@@ -6,9 +6,12 @@ import {
   type ProduceOutcome,
 } from '../../../src/drivers/replicas/partition-leader.ts'
 import type { PartitionSettings } from '../../../src/drivers/replicas/partition-settings.ts'
+import { type LeaderContext, REPLICATION_LIMITS } from '../../../src/drivers/replicas/replication-options.ts'
 import { DiskReserve } from '../../../src/log/disk-reserve.ts'
 import { DEFAULT_LOG_CONFIG } from '../../../src/log/log-config.ts'
 import { PartitionLog } from '../../../src/log/partition-log.ts'
+import type { Clock } from '../../../src/ports/clock.ts'
+import { REPLICA_TIMING } from '../../../src/replication/replica-timing.ts'
 import { SimMachine } from '../../harness/sim-machine.ts'
 import { logResources, makeBatch, recordsOf } from '../../log/log-harness.ts'
 
@@ -21,6 +24,19 @@ const SETTINGS: PartitionSettings = {
 }
 
 let machine: SimMachine
+
+/** Of a node without any other. */
+function leaderContext(clock: Clock): LeaderContext {
+  return {
+    time: { nowMs: clock.monotonicMs() },
+    timing: REPLICA_TIMING,
+    limits: REPLICATION_LIMITS,
+    self: { nodeId: 1, directoryId: 'directory', nodeEpoch: 1 },
+    isEligible: () => false,
+    isUnheard: () => false,
+    propose() {},
+  }
+}
 
 beforeEach(() => {
   machine = new SimMachine(1)
@@ -44,15 +60,23 @@ async function lead(settings: Partial<PartitionSettings> = {}): Promise<Partitio
   })
   const reserve = new DiskReserve({ disk, clock, dataDirectory: '.', freeBytesMin: 1000 })
   leader = new PartitionLeader({
-    replicaCount: 1,
     topic: 'logs',
     topicId: 'id',
     partition: 0,
-    leaderEpoch: 1,
+    metadata: {
+      replicas: [1],
+      isr: [1],
+      elr: [],
+      leader: 1,
+      leaderEpoch: 1,
+      partitionEpoch: 0,
+      lastUncleanEpoch: null,
+    },
     log,
     clock,
     reserve,
     settings: { ...SETTINGS, ...settings },
+    context: leaderContext(clock),
   })
   await reserve.start()
   return leader

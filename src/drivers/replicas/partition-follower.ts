@@ -1,0 +1,243 @@
+import type { NodeId, Offset, PartitionId, Uuid } from '../../base/brands.ts'
+import { NaruError } from '../../base/errors.ts'
+import type { PartitionLog } from '../../log/partition-log.ts'
+import type { Diverged, FollowNumber, Refused } from '../../replication/follow.ts'
+import {
+  type FollowerEffect,
+  FollowerState,
+  type KnownHighWatermark,
+} from '../../replication/follower-state.ts'
+import type { PartitionMetadata } from '../../replication/partition-metadata.ts'
+import type { PartitionData } from '../../wire/generated/replication.ts'
+import type { FollowingPartition, LeaderLink } from './leader-link.ts'
+import type { ReplicationContext } from './replication-options.ts'
+
+export interface PartitionFollowerOptions {
+  readonly topicId: Uuid
+  readonly partition: PartitionId
+  readonly metadata: PartitionMetadata
+  readonly log: PartitionLog
+  readonly known: KnownHighWatermark
+  readonly isWriteCaching: () => boolean
+  readonly context: FollowerContext
+  /** The log may be given to another role again. */
+  readonly onCut: () => void
+}
+
+export interface FollowerContext
+  extends Pick<ReplicationContext, 'time' | 'timing' | 'self' | 'clock' | 'onError'> {
+  /** Undefined: the metadata do not know where the node is. */
+  link(leader: NodeId): LeaderLink | undefined
+  nextNumber(): FollowNumber
+}
+
+/**
+ * A partition that another node leads: brings what the leader sends into the log, and what the log's disk holds back to
+ * the leader. What to do is decided by `FollowerState`; this is who does it.
+ * Invariant: while a cut is under way nothing is appended, and `stop` leaves the log to others only after it.
+ */
+export class PartitionFollower implements FollowingPartition {
+  readonly topicId: Uuid
+  readonly partition: PartitionId
+  readonly #options: PartitionFollowerOptions
+  readonly #context: FollowerContext
+  readonly #log: PartitionLog
+  readonly #state: FollowerState
+  #link: LeaderLink | undefined
+  #isCutting = false
+  #isMovingStart = false
+  #isStopped = false
+
+  constructor(options: PartitionFollowerOptions) {
+    const { log, context, metadata } = options
+    this.topicId = options.topicId
+    this.partition = options.partition
+    this.#options = options
+    this.#context = context
+    this.#log = log
+    this.#state = new FollowerState({
+      self: context.self.nodeId,
+      metadata,
+      log,
+      storedEndOffset: this.#storedEndOffset,
+      known: options.known,
+      isDamaged: log.failure?.reason === 'CORRUPT_DATA',
+      nextNumber: () => context.nextNumber(),
+      timing: context.timing,
+    })
+  }
+
+  /** To be called once, first. */
+  begin(): void {
+    this.#do(this.#state.begin(this.#nowMs))
+    this.relink()
+  }
+
+  get isCutting(): boolean {
+    return this.#isCutting
+  }
+
+  get knownHighWatermark(): KnownHighWatermark {
+    return this.#state.knownHighWatermark
+  }
+
+  /** A `Follow` stands that the leader has accepted. */
+  get isFollowing(): boolean {
+    return this.#state.phase === 'following'
+  }
+
+  onMetadata(metadata: PartitionMetadata): void {
+    const { leader } = this.#state
+    const effects = this.#state.onMetadata(metadata, this.#nowMs)
+    if (leader !== this.#state.leader) this.#unlink()
+    this.#do(effects)
+    this.relink()
+  }
+
+  /** The leader's process, or its address, may be another one now. */
+  relink(): void {
+    const { leader } = this.#state
+    const link = leader === undefined || this.#isStopped ? undefined : this.#context.link(leader)
+    if (link === this.#link) return
+    this.#unlink()
+    this.#link = link
+    link?.attach(this)
+  }
+
+  onConnected(): void {
+    this.#do(this.#state.onConnected(this.#nowMs))
+  }
+
+  onDisconnected(): void {
+    this.#state.onDisconnected()
+  }
+
+  onData({ number, from, batches, ...ends }: PartitionData): void {
+    if (batches.length > 0) {
+      const effects = this.#state.onData(number, from, this.#nowMs)
+      if (effects[0]?.type !== 'append') {
+        this.#do(effects)
+        return
+      }
+      if (!this.#append(batches)) return
+    }
+    this.#do(this.#state.onProgress(number, ends))
+  }
+
+  onDiverged(number: FollowNumber, diverged: Diverged): void {
+    this.#do(this.#state.onDiverged(number, diverged))
+  }
+
+  onRefused(number: FollowNumber, refused: Refused): void {
+    this.#do(this.#state.onRefused(number, refused, this.#nowMs))
+  }
+
+  /** The log has written or synced more, of its present generation (rule B1). */
+  onLogProgress(): void {
+    if (!this.#isCutting) this.#do(this.#state.onStored(this.#storedEndOffset))
+  }
+
+  /** The log went into quarantine. */
+  onDamaged(): void {
+    this.#state.onDamaged()
+  }
+
+  tick(): void {
+    this.#do(this.#state.tick(this.#nowMs))
+  }
+
+  /** Nothing goes to the log any more, once a cut that is under way is over. */
+  stop(): void {
+    this.#isStopped = true
+    this.#unlink()
+  }
+
+  get #nowMs(): number {
+    return this.#context.time.nowMs
+  }
+
+  get #storedEndOffset(): Offset {
+    return this.#options.isWriteCaching() ? this.#log.writtenEndOffset : this.#log.syncedEndOffset
+  }
+
+  #unlink(): void {
+    const link = this.#link
+    this.#link = undefined
+    link?.detach(this)
+    this.#state.onDisconnected()
+  }
+
+  #append(batches: readonly Buffer[]): boolean {
+    try {
+      this.#log.appendAsFollower(batches, { wallMs: this.#context.clock.wallMs() })
+      return true
+    } catch (thrown) {
+      if (!(thrown instanceof NaruError)) throw thrown
+      if (!this.#log.failure) this.#context.onError(thrown)
+      this.#state.onAppendFailed(this.#nowMs)
+      return false
+    }
+  }
+
+  #do(effects: readonly FollowerEffect[]): void {
+    if (this.#isStopped) return
+    for (const effect of effects) this.#doOne(effect)
+  }
+
+  #doOne(effect: FollowerEffect): void {
+    const log = this.#log
+    switch (effect.type) {
+      case 'sendFollow':
+        this.#link?.follow(this, effect.follow)
+        break
+      case 'acknowledge':
+        this.#link?.acknowledge(this, effect)
+        break
+      case 'advanceHighWatermark':
+        log.highWatermark = effect.highWatermark
+        break
+      case 'moveLogStart':
+        void this.#moveLogStart(effect.offset)
+        break
+      case 'truncateTo':
+        void this.#cut(() => log.truncateTo(effect.offset))
+        break
+      case 'resetTo':
+        void this.#cut(() => log.resetTo(effect.offset))
+        break
+      case 'quarantine':
+        log.quarantine({ offset: effect.offset, what: effect.cause })
+        break
+      case 'recovered':
+        void this.#quietly(() => log.clearQuarantine())
+        break
+      default:
+    }
+  }
+
+  /** A cut that fails takes the log offline or into quarantine, which its events tell. */
+  async #cut(cut: () => Promise<unknown>): Promise<void> {
+    this.#isCutting = true
+    await this.#quietly(cut)
+    this.#isCutting = false
+    if (!this.#isStopped && !this.#log.failure && this.#state.phase === 'cutting')
+      this.#do(this.#state.onCut(this.#storedEndOffset, this.#nowMs))
+    this.#options.onCut()
+  }
+
+  async #moveLogStart(offset: Offset): Promise<void> {
+    if (this.#isMovingStart) return
+    this.#isMovingStart = true
+    await this.#quietly(() => this.#log.deleteRecordsBefore(offset))
+    this.#isMovingStart = false
+  }
+
+  async #quietly(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work()
+    } catch (thrown) {
+      const error = NaruError.from(thrown)
+      if (!this.#log.failure) this.#context.onError(error)
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import type { NodeId, Offset } from '../../base/brands.ts'
+import { NaruError } from '../../base/errors.ts'
+import type { LogSlice } from '../../log/log-tail.ts'
+import type { PartitionLog } from '../../log/partition-log.ts'
+import type { FollowNumber, FollowRefusal } from '../../replication/follow.ts'
+import type { MessageInit } from '../../wire/codec.ts'
+import type { PartitionData } from '../../wire/generated/replication.ts'
+import type { ReplicationLimits } from './replication-options.ts'
+
+export interface PartitionSenderOptions {
+  readonly number: FollowNumber
+  readonly follower: NodeId
+  readonly from: Offset
+  readonly log: PartitionLog
+  readonly isLive: boolean
+  readonly limits: ReplicationLimits
+  /** There is something to take now. */
+  readonly onReady: (sender: PartitionSender) => void
+  /** It cannot go on: the follower must follow anew. */
+  readonly onBlocked: (sender: PartitionSender, reason: FollowRefusal) => void
+}
+
+/**
+ * What one follower still has to get of one partition, under one `Follow`: where it goes on, what is on its way. Data
+ * come from the log's memory without a copy; on the catch-up lane also from its files, one read at a time.
+ * Invariant: what was taken and is not acknowledged is at most a window (and one batch).
+ */
+export class PartitionSender {
+  readonly number: FollowNumber
+  readonly follower: NodeId
+  readonly #options: PartitionSenderOptions
+  readonly #log: PartitionLog
+  #nextOffset: Offset
+  #unacknowledged: { readonly endOffset: Offset; readonly sizeBytes: number }[] = []
+  #unacknowledgedBytes = 0
+  #sentHighWatermark: Offset = -1
+  #sentLogStartOffset: Offset = -1
+  #read: LogSlice | undefined
+  #isReading = false
+  #isOver = false
+
+  constructor(options: PartitionSenderOptions) {
+    this.#options = options
+    this.number = options.number
+    this.follower = options.follower
+    this.#log = options.log
+    this.#nextOffset = options.from
+  }
+
+  get unacknowledgedBytes(): number {
+    return this.#unacknowledgedBytes
+  }
+
+  /** More records are there than were taken, and the window has room for them. */
+  get hasMore(): boolean {
+    return !this.#isOver && !this.#isReading && this.#hasWindow && this.#nextOffset < this.#log.logEndOffset
+  }
+
+  get hasNewEnds(): boolean {
+    const { highWatermark, logStartOffset } = this.#log
+    return highWatermark !== this.#sentHighWatermark || logStartOffset !== this.#sentLogStartOffset
+  }
+
+  end(): void {
+    this.#isOver = true
+    this.#read = undefined
+  }
+
+  /** Returns the bytes that are on their way no more. */
+  acknowledge(endOffset: Offset): number {
+    let count = 0
+    let bytes = 0
+    for (const sent of this.#unacknowledged) {
+      if (sent.endOffset > endOffset) break
+      bytes += sent.sizeBytes
+      count++
+    }
+    this.#unacknowledged.splice(0, count)
+    this.#unacknowledgedBytes -= bytes
+    return bytes
+  }
+
+  /** Records and ends for one frame; undefined where nothing is new. */
+  take(): MessageInit<PartitionData> | undefined {
+    if (this.#isOver || this.#log.failure) return undefined
+    const slice = this.hasMore ? this.#next() : undefined
+    if (this.#isOver) return undefined
+    const batches = slice?.buffers ?? []
+    if (batches.length === 0 && !this.hasNewEnds) return undefined
+    const from = this.#nextOffset
+    if (slice && batches.length > 0) {
+      this.#nextOffset = slice.nextOffset
+      this.#unacknowledged.push({ endOffset: slice.nextOffset, sizeBytes: slice.sizeBytes })
+      this.#unacknowledgedBytes += slice.sizeBytes
+    }
+    const { highWatermark, logStartOffset } = this.#log
+    this.#sentHighWatermark = highWatermark
+    this.#sentLogStartOffset = logStartOffset
+    return { number: this.number, from, batches, highWatermark, logStartOffset }
+  }
+
+  get #hasWindow(): boolean {
+    return this.#unacknowledgedBytes < this.#options.limits.partitionWindowBytesMax
+  }
+
+  #next(): LogSlice | undefined {
+    const { isLive, limits } = this.#options
+    const from = this.#nextOffset
+    if (from < this.#log.logStartOffset) {
+      this.#block('AGAIN')
+      return undefined
+    }
+    const range = { from, upTo: this.#log.logEndOffset, maxBytes: limits.partitionFrameBytesMax }
+    const read = this.#read
+    this.#read = undefined
+    if (read) return read
+    const slice = this.#log.readTail(range)
+    // What memory has is for the other lane; what it does not have is for this one.
+    if (slice === undefined ? isLive : !isLive) {
+      this.#block('OTHER_LANE')
+      return undefined
+    }
+    if (slice === undefined) void this.#readFiles(range)
+    return slice
+  }
+
+  async #readFiles(range: { from: Offset; upTo: Offset; maxBytes: number }): Promise<void> {
+    this.#isReading = true
+    try {
+      const slice = await this.#log.read(range)
+      if (slice.nextOffset > range.from) this.#read = slice
+    } catch (thrown) {
+      if (!(thrown instanceof NaruError)) throw thrown
+      // A damaged log is ended as a whole; anything else is for another try.
+      if (!this.#log.failure) this.#block('AGAIN')
+    } finally {
+      this.#isReading = false
+    }
+    if (!this.#isOver) this.#options.onReady(this)
+  }
+
+  #block(reason: FollowRefusal): void {
+    if (this.#isOver) return
+    this.#options.onBlocked(this, reason)
+  }
+}

@@ -1,0 +1,267 @@
+import { describe, expect, test } from 'vitest'
+import { ReplicaCluster, type ReplicaClusterOptions } from './replica-cluster.ts'
+import { TOPIC_ID } from './scripted-controller.ts'
+
+type TopicOptions = Parameters<ReplicaCluster['controller']['createTopic']>[0]
+
+/** Three nodes, node 1 leading, all three in sync (unless the topic says otherwise). */
+async function startTopic(
+  topic: TopicOptions = {},
+  options: ReplicaClusterOptions = {},
+): Promise<ReplicaCluster> {
+  const cluster = await ReplicaCluster.start(options)
+  cluster.controller.createTopic(topic)
+  await cluster.until(() => cluster.node(1).replicas?.leader(TOPIC_ID, 0) !== undefined)
+  return cluster
+}
+
+function isrIs(cluster: ReplicaCluster, isr: readonly number[]): () => boolean {
+  return () => cluster.controller.partition().isr.join() === isr.join()
+}
+
+/** Produces until it is stored: while replicas come and go it may be refused. */
+async function produceAll(cluster: ReplicaCluster, leader: number, values: readonly string[]): Promise<void> {
+  for (const value of values) {
+    const outcome = await cluster.run(cluster.produce(cluster.leader(leader), value))
+    expect(outcome).toMatchObject({ kind: 'stored' })
+  }
+}
+
+describe('acks', () => {
+  test('=all answers when all in-sync replicas have the record on their disks', async () => {
+    const cluster = await startTopic()
+    const outcome = await cluster.run(cluster.produce(cluster.leader(1), 'a'))
+    expect(outcome).toMatchObject({ kind: 'stored', baseOffset: 0 })
+    for (const nodeId of [1, 2, 3]) {
+      expect(cluster.log(nodeId).syncedEndOffset).toBe(1)
+      expect(await cluster.values(nodeId)).toEqual(['a'])
+    }
+    await cluster.until(() => cluster.log(2).highWatermark === 1 && cluster.log(3).highWatermark === 1)
+    expect(cluster.nodes.flatMap(node => node.errors)).toEqual([])
+  })
+
+  test('=leader answers with the own disk alone, and such records are read only when the others have them', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a'])
+    for (const other of ['node-2', 'node-3']) cluster.network.cut(other, 'node-1')
+    const outcome = await cluster.run(cluster.produce(cluster.leader(1), 'b', 'LEADER'))
+    expect(outcome).toMatchObject({ kind: 'stored', baseOffset: 1 })
+    expect(cluster.leader(1).highWatermark).toBe(1)
+    cluster.network.heal()
+    await cluster.until(() => cluster.leader(1).highWatermark === 2)
+  })
+
+  test('=all below min.insync.replicas is refused before anything is appended', async () => {
+    const cluster = await startTopic({ isr: [1] })
+    for (const nodeId of [2, 3]) cluster.kill(cluster.node(nodeId))
+    await expect(cluster.run(cluster.produce(cluster.leader(1), 'a'))).rejects.toMatchObject({
+      reason: 'NOT_ENOUGH_REPLICAS',
+      outcome: 'none',
+    })
+    expect(cluster.log(1).logEndOffset).toBe(0)
+  })
+
+  test('=leader is refused by a leader that the controller has not been heard by (C12)', async () => {
+    const cluster = await startTopic()
+    cluster.isControllerAway = true
+    const refused = cluster.run(cluster.produce(cluster.leader(1), 'a', 'LEADER'))
+    await expect(refused).rejects.toMatchObject({ reason: 'LEADER_NOT_AVAILABLE', outcome: 'none' })
+    await produceAll(cluster, 1, ['b'])
+  })
+})
+
+describe('a follower', () => {
+  test('that is killed leaves the ISR, and what waited for it is answered', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a'])
+    cluster.kill(cluster.node(3))
+    const startedMs = cluster.scheduler.nowMs
+    await produceAll(cluster, 1, ['b'])
+    expect(cluster.controller.partition().isr).toEqual([1, 2])
+    expect(cluster.scheduler.nowMs - startedMs).toBeLessThan(1000)
+  })
+
+  test('that comes back catches up and enters the ISR again', async () => {
+    const cluster = await startTopic()
+    cluster.powerCut(cluster.node(3))
+    await cluster.until(isrIs(cluster, [1, 2]))
+    await produceAll(cluster, 1, ['a', 'b', 'c'])
+    await cluster.boot(cluster.node(3))
+    await cluster.until(isrIs(cluster, [1, 2, 3]))
+    expect(await cluster.values(3)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('with another disk begins with nothing, and gets everything', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a', 'b'])
+    cluster.powerCut(cluster.node(2))
+    cluster.replaceDisk(cluster.node(2))
+    await cluster.boot(cluster.node(2))
+    await cluster.until(isrIs(cluster, [1, 2, 3]))
+    expect(await cluster.values(2)).toEqual(['a', 'b'])
+  })
+
+  test('from before the log start of its leader is reset', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a', 'b', 'c'])
+    cluster.powerCut(cluster.node(2))
+    await cluster.until(isrIs(cluster, [1, 3]))
+    await produceAll(cluster, 1, ['d'])
+    await cluster.run(cluster.leader(1).deleteRecordsBefore(4))
+    await produceAll(cluster, 1, ['e'])
+    await cluster.boot(cluster.node(2))
+    await cluster.until(isrIs(cluster, [1, 2, 3]))
+    expect(cluster.log(2).logStartOffset).toBe(4)
+    expect(await cluster.values(2)).toEqual(['e'])
+  })
+
+  test('that is far behind catches up from the files of the leader, and then goes on live', async () => {
+    const cluster = await startTopic({}, { logLimits: { tailBytesMax: 0 } })
+    cluster.kill(cluster.node(3))
+    await cluster.until(isrIs(cluster, [1, 2]))
+    const values = Array.from({ length: 50 }, (_, at) => `value ${at} ${'x'.repeat(500)}`)
+    await produceAll(cluster, 1, values)
+    await cluster.boot(cluster.node(3))
+    await cluster.until(isrIs(cluster, [1, 2, 3]))
+    await produceAll(cluster, 1, ['last'])
+    expect(await cluster.values(3)).toEqual([...values, 'last'])
+  })
+
+  test('whose leader is silent hangs up, and finds it again', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a'])
+    cluster.network.cut('node-1', 'node-2')
+    await cluster.until(isrIs(cluster, [1, 3]))
+    await produceAll(cluster, 1, ['b'])
+    cluster.network.heal()
+    await cluster.until(isrIs(cluster, [1, 2, 3]))
+    expect(await cluster.values(2)).toEqual(['a', 'b'])
+  })
+})
+
+describe('another leader', () => {
+  test('takes over, and the one before it gives up what only it had', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a'])
+    for (const other of ['node-2', 'node-3']) cluster.network.cut('node-1', other)
+    const parked = cluster.produce(cluster.leader(1), 'lost')
+    cluster.node(1).isDeaf = true
+    cluster.controller.lead(2, { isr: [2, 3] })
+    await cluster.until(() => cluster.node(2).replicas?.leader(TOPIC_ID, 0) !== undefined)
+    await produceAll(cluster, 2, ['b'])
+    expect(cluster.log(1).logEndOffset).toBe(2)
+    cluster.node(1).isDeaf = false
+    cluster.applyLater(cluster.node(1))
+    cluster.network.heal()
+    expect(await cluster.run(parked)).toMatchObject({ kind: 'failed', error: { reason: 'UNKNOWN_OUTCOME' } })
+    await cluster.until(isrIs(cluster, [1, 2, 3]))
+    for (const nodeId of [1, 2, 3]) expect(await cluster.values(nodeId)).toEqual(['a', 'b'])
+    expect(cluster.log(1).epochEntries).toEqual(cluster.log(2).epochEntries)
+  })
+
+  test('answers a repeated batch with its first offset, and only when that is committed (C7)', async () => {
+    const cluster = await startTopic()
+    const batch = () => cluster.batch('a', { producerId: 7, baseSequence: 0 })
+    expect(await cluster.run(cluster.produceBatch(cluster.leader(1), batch()))).toMatchObject({
+      baseOffset: 0,
+    })
+    cluster.controller.lead(2)
+    await cluster.until(() => cluster.node(2).replicas?.leader(TOPIC_ID, 0) !== undefined)
+    expect(await cluster.run(cluster.produceBatch(cluster.leader(2), batch()))).toMatchObject({
+      kind: 'stored',
+      baseOffset: 0,
+    })
+    expect(await cluster.values(2)).toEqual(['a'])
+  })
+
+  test('of the same node in a later epoch has its followers follow anew', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a'])
+    cluster.controller.lead(2)
+    await cluster.until(() => cluster.node(2).replicas?.leader(TOPIC_ID, 0) !== undefined)
+    cluster.controller.lead(1)
+    await cluster.until(() => cluster.node(1).replicas?.leader(TOPIC_ID, 0) !== undefined)
+    await produceAll(cluster, 1, ['b'])
+    for (const nodeId of [1, 2, 3]) expect(await cluster.values(nodeId)).toEqual(['a', 'b'])
+    expect(cluster.nodes.flatMap(node => node.events)).toEqual([])
+  })
+
+  test('that nobody elected uncleanly, but that lacks committed records, is not followed: quarantine (C6)', async () => {
+    const cluster = await startTopic({ isr: [1, 2] })
+    for (const other of ['node-1', 'node-2']) {
+      cluster.network.cut(other, 'node-3')
+      cluster.network.cut('node-3', other)
+    }
+    await produceAll(cluster, 1, ['a', 'b'])
+    await cluster.until(() => cluster.log(2).highWatermark === 2)
+    cluster.network.heal()
+    cluster.kill(cluster.node(1))
+    // A mistake of the controller.
+    cluster.controller.lead(3, { isr: [3] })
+    await cluster.until(() => cluster.node(2).events.some(event => event.kind === 'quarantined'))
+    expect(cluster.log(2).failure).toMatchObject({ reason: 'CORRUPT_DATA' })
+  })
+})
+
+test('a damaged replica is taken out by its leader, not electable, then emptied and filled again (B4)', async () => {
+  const cluster = await startTopic()
+  await produceAll(cluster, 1, ['a', 'b'])
+  cluster.log(2).quarantine({ offset: 0, what: 'a test says so' })
+  expect(cluster.log(2).failure).toMatchObject({ reason: 'CORRUPT_DATA' })
+  await cluster.until(isrIs(cluster, [1, 3]))
+  expect(cluster.controller.partition().elr).toEqual([])
+  expect(cluster.log(2).logEndOffset).toBe(2)
+  await cluster.until(isrIs(cluster, [1, 2, 3]))
+  expect(await cluster.values(2)).toEqual(['a', 'b'])
+  const mark = 'data/topics/logs-0/quarantine.json'
+  await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(100, resolve)))
+  expect(await cluster.run(cluster.node(2).machine.disk.stat(mark))).toBeUndefined()
+})
+
+test('proposals are repeated until the controller can be reached', async () => {
+  const cluster = await startTopic()
+  cluster.isControllerAway = true
+  cluster.kill(cluster.node(3))
+  const stored = cluster.produce(cluster.leader(1), 'a')
+  let isStored = false
+  void stored.then(() => {
+    isStored = true
+  })
+  await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(3000, resolve)))
+  expect(isStored).toBe(false)
+  cluster.isControllerAway = false
+  expect(await cluster.run(stored)).toMatchObject({ kind: 'stored' })
+})
+
+test('batches of one turn go to a follower in one frame, to each disk with one sync, and come back as one acknowledgement', async () => {
+  const cluster = await startTopic({ partitions: 8 })
+  await cluster.until(() =>
+    Array.from({ length: 8 }, (_, at) => at).every(
+      at => cluster.node(1).replicas?.leader(TOPIC_ID, at) !== undefined,
+    ),
+  )
+  const produceEach = (value: string) =>
+    Promise.all(
+      Array.from({ length: 80 }, (_, at) => cluster.produce(cluster.leader(1, at % 8), `${value}${at}`)),
+    )
+  await cluster.run(produceEach('first '))
+  const before = { ...cluster.frameCounts }
+  const syncsBefore = cluster.node(2).syncs
+  await cluster.run(produceEach('second '))
+  // 80 batches: the records in one frame, and perhaps one of high watermarks or a sign of life.
+  expect(cluster.frameCounts.toFollowers - before.toFollowers).toBeLessThanOrEqual(2 * 2)
+  expect(cluster.frameCounts.toLeaders - before.toLeaders).toBeLessThanOrEqual(2 * 9)
+  expect(cluster.node(2).syncs - syncsBefore).toBeLessThanOrEqual(8)
+})
+
+test('lags are not judged by a leader that was paused itself (A8)', async () => {
+  const cluster = await startTopic()
+  await produceAll(cluster, 1, ['a'])
+  const { incarnation } = cluster.node(1).machine
+  incarnation.pause()
+  await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(8000, resolve)))
+  const { partitionEpoch } = cluster.controller.partition()
+  incarnation.resume()
+  await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(50, resolve)))
+  expect(cluster.controller.partition().partitionEpoch).toBe(partitionEpoch)
+})
