@@ -3,10 +3,12 @@ import type { Epoch, NodeId, ProducerId, Uuid } from '../base/brands.ts'
 import type { MachineResult } from '../machine/state-machine.ts'
 import type { ControllerOptions } from './controller-options.ts'
 import { IsrControl } from './isr-control.ts'
+import { LeaderControl } from './leader-control.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import { FEATURE_LEVEL_MAX, type MetadataRecord } from './metadata-record.ts'
 import { NodeControl } from './node-control.ts'
 import { requireNode } from './node-registration.ts'
+import { ReassignmentControl } from './reassignment-control.ts'
 import { SettingsControl } from './settings-control.ts'
 import { TopicControl } from './topic-control.ts'
 
@@ -23,6 +25,8 @@ export class Controller {
   readonly settings: SettingsControl
   readonly nodes: NodeControl
   readonly isr: IsrControl
+  readonly leaders: LeaderControl
+  readonly reassignments: ReassignmentControl
   readonly #image: MetadataImage
 
   constructor(image: MetadataImage, options: ControllerOptions) {
@@ -31,6 +35,8 @@ export class Controller {
     this.settings = new SettingsControl(image, options)
     this.nodes = new NodeControl(image, options)
     this.isr = new IsrControl(image, options)
+    this.leaders = new LeaderControl(image, options)
+    this.reassignments = new ReassignmentControl(image, options)
   }
 
   /** A block of producer ids for a node to hand out. No id is ever given twice, whatever becomes of the node. */

@@ -9,6 +9,7 @@ import type { NodeRef } from './node-control.ts'
 import { isActive } from './node-image.ts'
 import { requireNode } from './node-registration.ts'
 import { changeRecord, type ElectionFacts, electable, removeFromIsr } from './partition-election.ts'
+import { advanceReassignment } from './partition-reassignment.ts'
 import { electionFacts, settingsOf } from './topic-elections.ts'
 
 /** Of one request of a node: one entry of the metadata log. */
@@ -63,7 +64,10 @@ export class IsrControl {
       const facts = electionFacts(this.#image, settingsOf(topic, this.#options.topicDefaults))
       const successor = successorOfCutOff(before, { change, facts, contact })
       if (successor === undefined) {
-        records.set(key, record(change, { before, after: changeIsr(before, change, facts) }))
+        records.set(
+          key,
+          record(change, { before, after: advanceReassignment(changeIsr(before, change, facts), facts) }),
+        )
         return { kind: 'accepted' }
       }
       if (!contact.mayElect(change))
@@ -115,12 +119,19 @@ export class IsrControl {
     const stranger = members.find(nodeId => !replicas.includes(nodeId))
     if (stranger !== undefined) return `node ${stranger} is no replica`
     const isSame = members.length === before.isr.length && members.every(id => before.isr.includes(id))
-    if (isSame) return 'it changes nothing'
+    if (isSame && change.successorId === undefined) return 'it changes nothing'
+    if (change.successorId !== undefined && !this.#maySucceed(sender, change))
+      return `node ${change.successorId} cannot take over`
     for (const member of change.isr) {
       const problem = this.#problemOfMember(member, before.isr.includes(member.nodeId))
       if (problem !== undefined) return problem
     }
     return undefined
+  }
+
+  #maySucceed(sender: NodeRef, { successorId, isr }: IsrChange): boolean {
+    const isMember = isr.some(({ nodeId }) => nodeId === successorId)
+    return isMember && successorId !== sender.nodeId && isActive(this.#image.nodes.get(successorId as NodeId))
   }
 
   /** A member that stays is in the ISR as the process that is registered now: a registration takes its node out. */
@@ -145,6 +156,11 @@ export interface IsrChange extends PartitionRef {
   readonly isr: readonly IsrMember[]
   /** Of those that leave: they have lost what they acknowledged, and are not electable. */
   readonly damaged?: readonly NodeId[] | undefined
+  /**
+   * The leader hands over to this member (C11): a drain, or the return to the preferred leader. It has stopped appending
+   * and all that it has is committed, so nothing is lost or refused by it. The ISR may stay as it is.
+   */
+  readonly successorId?: NodeId | undefined
 }
 
 export interface IsrMember {
@@ -176,7 +192,8 @@ function changeIsr(before: PartitionState, change: IsrChange, facts: ElectionFac
   const left = before.isr.filter(nodeId => !isr.includes(nodeId))
   const elr = [...before.elr, ...left].filter(nodeId => !isr.includes(nodeId) && !isDamaged(nodeId))
   const { minInsyncReplicas } = facts
-  return { ...before, isr, elr: electable(elr, { isr, minInsyncReplicas }) }
+  const leader = change.successorId ?? before.leader
+  return { ...before, isr, elr: electable(elr, { isr, minInsyncReplicas }), leader }
 }
 
 /**

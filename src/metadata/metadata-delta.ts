@@ -15,6 +15,7 @@ export class MetadataDelta {
   readonly deletedTopics = new Map<Uuid, TopicView>()
   /** By topic id: the partitions that are new or changed, and what they were before (undefined: new). */
   readonly changedPartitions = new Map<Uuid, Map<PartitionId, PartitionState | undefined>>()
+  /** Set or removed, or with another number of replicas, which some defaults follow. */
   readonly changedSettings = new Set<Uuid>()
   /** Registered, removed, or with a new state. */
   readonly changedNodes = new Set<NodeId>()
@@ -62,7 +63,11 @@ export class MetadataDelta {
   /** For two images instead of records: `before` (undefined: new) has become `after`. */
   onTopicCompared(before: TopicView | undefined, after: TopicView): void {
     if (before === undefined) this.onTopicCreated(after.id)
-    else if (!isSameSettings(before.settings, after.settings)) this.onSettingsChanged(after.id)
+    else if (
+      before.replicationFactor !== after.replicationFactor ||
+      !isSameSettings(before.settings, after.settings)
+    )
+      this.onSettingsChanged(after.id)
     for (const [partition, state] of after.partitions()) {
       const stateBefore = before?.partition(partition)
       if (stateBefore?.partitionEpoch !== state.partitionEpoch)

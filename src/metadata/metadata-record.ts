@@ -147,16 +147,33 @@ export interface PartitionState {
   readonly partitionEpoch: Epoch
   /** The leader epoch that the last unclean election began; null: there was none. Committed records may end there (C6). */
   readonly lastUncleanEpoch: Epoch | null
+  /** The partition is on its way to other replicas. Absent: it is not. */
+  readonly reassignment?: PartitionReassignment
+}
+
+/**
+ * A move of a partition to other replicas (KIP-455). While it lasts `replicas` are the original ones, then those that are
+ * added; those that are removed stay replicas, in sync if they can, until the added ones are in sync.
+ */
+export interface PartitionReassignment {
+  /** The replicas before, which they are again if it is cancelled. In order of preference. */
+  readonly original: readonly NodeId[]
+  /** The replicas to come, preferred leader first. */
+  readonly target: readonly NodeId[]
+  /** Bytes per second that each node may copy for moves; absent: what live traffic leaves. */
+  readonly throttleBytesPerSecond?: number
 }
 
 /** Some of the partition's state is new; what is absent stays. */
-export interface PartitionChangedRecord extends Partial<PartitionState> {
+export interface PartitionChangedRecord extends Partial<Omit<PartitionState, 'reassignment'>> {
   readonly type: 'partitionChanged'
   readonly version: 0
   readonly topicId: Uuid
   readonly partition: PartitionId
   /** The new one. Replay asserts that it is the next. */
   readonly partitionEpoch: Epoch
+  /** null: it is over, or cancelled. */
+  readonly reassignment?: PartitionReassignment | null
 }
 
 /** Settings of a topic are set, or removed so that they follow the default again. */

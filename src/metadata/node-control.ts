@@ -6,6 +6,7 @@ import type { MetadataRecord, NodeRegisteredRecord } from './metadata-record.ts'
 import type { NodeImage } from './node-image.ts'
 import { checkPlace, checkRegistration, type NodeRegistration, requireNode } from './node-registration.ts'
 import { elect, handOver, removeFromIsr } from './partition-election.ts'
+import { advanceReassignment } from './partition-reassignment.ts'
 import { changePartitions, electionFacts, settingsOf } from './topic-elections.ts'
 import type { TopicView } from './topic-image.ts'
 
@@ -136,7 +137,7 @@ export class NodeControl {
     return this.#topics().flatMap(topic => {
       const facts = electionFacts(this.#image, settingsOf(topic, this.#options.topicDefaults))
       const factsThen = { ...facts, isActive: (other: NodeId) => other === nodeId || facts.isActive(other) }
-      return changePartitions(topic, state => elect(state, factsThen))
+      return changePartitions(topic, state => advanceReassignment(elect(state, factsThen), factsThen))
     })
   }
 

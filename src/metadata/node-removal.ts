@@ -6,6 +6,7 @@ import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord, PartitionState } from './metadata-record.ts'
 import { requireKnownNode } from './node-registration.ts'
 import { electable } from './partition-election.ts'
+import { settledFactor } from './partition-reassignment.ts'
 import { allPartitions, Placement } from './placement.ts'
 import { changePartitions, settingsOf } from './topic-elections.ts'
 import type { TopicView } from './topic-image.ts'
@@ -56,27 +57,37 @@ function takeOff(
   by: { nodeId: NodeId; placement: Placement; options: ControllerOptions },
 ): MetadataRecord[] {
   const { nodeId, placement, options } = by
-  const replicasThen = new Map<PartitionState, readonly NodeId[]>()
-  for (const [, state] of topic.partitions()) {
-    const others = state.replicas.filter(other => other !== nodeId)
-    if (others.length === state.replicas.length) continue
-    const another = placement.placeAnother(others)
-    replicasThen.set(state, another === undefined ? others : [...others, another])
-  }
-  const first = topic.partition(0)
-  const replicationFactor = (first && replicasThen.get(first)?.length) ?? topic.replicationFactor
+  const then = new Map<PartitionState, PartitionState>()
+  for (const [, state] of topic.partitions())
+    if (state.replicas.includes(nodeId)) then.set(state, without(state, nodeId, placement))
+  const states = [...topic.partitions()].map(([, state]) => then.get(state) ?? state)
+  const replicationFactor = Math.min(...states.map(settledFactor))
   const defaults = options.topicDefaults ?? {}
   const before = settingsOf(topic, defaults)['min.insync.replicas']
   const after = resolveTopicSettings(topic.settings, { replicationFactor, defaults })['min.insync.replicas']
   const changes = changePartitions(topic, state => {
-    const replicas = replicasThen.get(state) ?? state.replicas
-    const elr = state.elr.filter(other => other !== nodeId)
-    return { ...state, replicas, elr: electable(elr, { isr: state.isr, minInsyncReplicas: before }) }
+    const next = then.get(state) ?? state
+    return { ...next, elr: electable(next.elr, { isr: state.isr, minInsyncReplicas: before }) }
   })
   if (after >= before) return changes
   // The default follows the number of replicas. What the topic promised stays, until somebody says otherwise.
   const set = { 'min.insync.replicas': String(before) }
   return [{ type: 'topicSettings', version: 0, topicId: topic.id, set, removed: [] }, ...changes]
+}
+
+/** The partition with another replica, if there is a node for it, instead of this one. */
+function without(state: PartitionState, nodeId: NodeId, placement: Placement): PartitionState {
+  const isOther = (other: NodeId) => other !== nodeId
+  const elr = state.elr.filter(isOther)
+  const { reassignment, ...rest } = state
+  const others = state.replicas.filter(isOther)
+  const original = reassignment?.original.filter(isOther) ?? []
+  const target = reassignment?.target.filter(isOther) ?? []
+  // A move goes on with what is left of it; one that has nothing left on either side ends where it is.
+  if (reassignment !== undefined && original.length > 0 && target.length > 0)
+    return { ...rest, replicas: others, elr, reassignment: { ...reassignment, original, target } }
+  const another = placement.placeAnother(others)
+  return { ...rest, replicas: another === undefined ? others : [...others, another], elr }
 }
 
 function namesOf(topics: readonly TopicView[], isMeant: (state: PartitionState) => boolean): string {

@@ -85,7 +85,7 @@ export function changeRecord(
   change: { before: PartitionState; after: PartitionState },
 ): PartitionChangedRecord | undefined {
   const { before, after } = change
-  const fields: Partial<PartitionState> = {
+  const fields: Omit<Partial<PartitionChangedRecord>, 'type' | 'version' | 'partitionEpoch'> = {
     ...(isSameList(before.replicas, after.replicas) ? {} : { replicas: after.replicas }),
     ...(isSameList(before.isr, after.isr) ? {} : { isr: after.isr }),
     ...(isSameList(before.elr, after.elr) ? {} : { elr: after.elr }),
@@ -93,6 +93,7 @@ export function changeRecord(
     ...(before.lastUncleanEpoch === after.lastUncleanEpoch
       ? {}
       : { lastUncleanEpoch: after.lastUncleanEpoch }),
+    ...(before.reassignment === after.reassignment ? {} : { reassignment: after.reassignment ?? null }),
   }
   if (Object.keys(fields).length === 0) return undefined
   const { topicId, partition } = of

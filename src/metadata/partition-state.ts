@@ -3,6 +3,7 @@ import type { PartitionChangedRecord, PartitionState } from './metadata-record.t
 
 /** What a partition is after a change. Asserts that the change is the next one and leaves a valid state. */
 export function changePartition(before: PartitionState, change: PartitionChangedRecord): PartitionState {
+  const reassignment = change.reassignment === undefined ? before.reassignment : change.reassignment
   const after: PartitionState = {
     replicas: change.replicas ?? before.replicas,
     isr: change.isr ?? before.isr,
@@ -12,6 +13,7 @@ export function changePartition(before: PartitionState, change: PartitionChanged
     partitionEpoch: change.partitionEpoch,
     lastUncleanEpoch:
       change.lastUncleanEpoch === undefined ? before.lastUncleanEpoch : change.lastUncleanEpoch,
+    ...(reassignment ? { reassignment } : {}),
   }
   const name = `partition ${change.partition} of topic id ${change.topicId}`
   assert(
@@ -29,7 +31,7 @@ export function changePartition(before: PartitionState, change: PartitionChanged
 
 /** The invariants that `PartitionState` names, less those that need the settings of the topic. */
 export function checkPartitionState(state: PartitionState, name: string): void {
-  const { replicas, isr, elr, leader } = state
+  const { replicas, isr, elr, leader, reassignment } = state
   assert(
     replicas.length > 0 && new Set(replicas).size === replicas.length,
     `${name}: bad replicas ${replicas}`,
@@ -42,5 +44,16 @@ export function checkPartitionState(state: PartitionState, name: string): void {
     elr.every(node => replicas.includes(node) && !isr.includes(node)),
     `${name}: ELR ${elr} must be replicas outside the ISR ${isr}`,
   )
+  if (reassignment !== undefined) {
+    const { original, target } = reassignment
+    const all = new Set([...original, ...target])
+    assert(
+      original.length > 0 &&
+        target.length > 0 &&
+        all.size === replicas.length &&
+        replicas.every(n => all.has(n)),
+      `${name}: replicas ${replicas} are not those of its reassignment from ${original} to ${target}`,
+    )
+  }
   assert(leader === null || isr.includes(leader), `${name}: leader ${leader} is not in the ISR ${isr}`)
 }

@@ -5,6 +5,7 @@ import { CONTROLLER_LIMITS, type ControllerOptions } from './controller-options.
 import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord, SettingOverrides } from './metadata-record.ts'
 import { elect, electable } from './partition-election.ts'
+import { advanceReassignment } from './partition-reassignment.ts'
 import { changePartitions, electionFacts } from './topic-elections.ts'
 import { requireUserTopic } from './topic-errors.ts'
 import type { TopicView } from './topic-image.ts'
@@ -100,9 +101,10 @@ export class SettingsControl {
     checkTopicSettings(settings, replicationFactor)
     const facts = electionFacts(this.#image, settings)
     const { minInsyncReplicas } = facts
-    return changePartitions(topic, state =>
-      elect({ ...state, elr: electable(state.elr, { isr: state.isr, minInsyncReplicas }) }, facts),
-    )
+    return changePartitions(topic, state => {
+      const elr = electable(state.elr, { isr: state.isr, minInsyncReplicas })
+      return advanceReassignment(elect({ ...state, elr }, facts), facts)
+    })
   }
 }
 

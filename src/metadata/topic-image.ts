@@ -3,13 +3,17 @@ import type { SnapshotRegistry } from '../machine/snapshot-registry.ts'
 import { TimelineMap } from '../machine/timeline-map.ts'
 import { TimelineValue } from '../machine/timeline-value.ts'
 import type { PartitionState, SettingOverrides } from './metadata-record.ts'
+import { settledFactor } from './partition-reassignment.ts'
 
 /** A topic as everybody sees it. Its settings are read through `resolveTopicSettings`. */
 export interface TopicView {
   readonly id: Uuid
   readonly name: string
   readonly partitionCount: number
-  /** Replicas of a partition, as of partition 0; 0 for a topic that is only half loaded. */
+  /**
+   * Replicas that each partition has and will have: during reassignments the smaller number, of the partition with the
+   * fewest. So defaults that follow it rise when all have been moved, and fall at once. 0 for a topic without partitions.
+   */
   readonly replicationFactor: number
   /** Only what was set for this topic. */
   readonly settings: SettingOverrides
@@ -23,6 +27,8 @@ export class TopicImage implements TopicView {
   readonly id: Uuid
   readonly name: string
   readonly #partitions: TimelineMap<PartitionId, PartitionState>
+  /** Number of replicas -> partitions with so many. */
+  readonly #factors: TimelineMap<number, number>
   readonly #settings: TimelineValue<SettingOverrides>
 
   constructor(
@@ -32,6 +38,7 @@ export class TopicImage implements TopicView {
     this.id = topic.id
     this.name = topic.name
     this.#partitions = new TimelineMap(registry)
+    this.#factors = new TimelineMap(registry)
     this.#settings = new TimelineValue(registry, topic.settings)
   }
 
@@ -40,7 +47,7 @@ export class TopicImage implements TopicView {
   }
 
   get replicationFactor(): number {
-    return this.#partitions.get(0)?.replicas.length ?? 0
+    return this.#factors.size === 0 ? 0 : Math.min(...this.#factors.keys())
   }
 
   get settings(): SettingOverrides {
@@ -57,10 +64,19 @@ export class TopicImage implements TopicView {
   }
 
   setPartition(partition: PartitionId, state: PartitionState): void {
+    const before = this.#partitions.get(partition)
+    if (before !== undefined) this.#count(settledFactor(before), -1)
+    this.#count(settledFactor(state), 1)
     this.#partitions.set(partition, state)
   }
 
   setSettings(settings: SettingOverrides): void {
     this.#settings.set(settings)
+  }
+
+  #count(factor: number, by: number): void {
+    const count = (this.#factors.get(factor) ?? 0) + by
+    if (count === 0) this.#factors.delete(factor)
+    else this.#factors.set(factor, count)
   }
 }

@@ -92,16 +92,7 @@ export class TopicsImage {
     const { topicId, partition } = record
     const topic = this.#topic(topicId)
     assert(partition === topic.partitionCount, `partition ${partition} of ${topic.name} out of order`)
-    const { replicas, isr, elr, leader, leaderEpoch, partitionEpoch, lastUncleanEpoch } = record
-    const state: PartitionState = {
-      replicas,
-      isr,
-      elr,
-      leader,
-      leaderEpoch,
-      partitionEpoch,
-      lastUncleanEpoch,
-    }
+    const { type: _type, version: _version, topicId: _id, partition: _partition, ...state } = record
     checkPartitionState(state, `partition ${partition} of ${topic.name}`)
     topic.setPartition(partition, state)
     this.#partitionCount.set(this.partitionCount + 1)
@@ -113,7 +104,10 @@ export class TopicsImage {
     const topic = this.#topic(topicId)
     const before = topic.partition(partition)
     assert(before !== undefined, `a change of partition ${partition} of ${topic.name}, which does not exist`)
+    const { replicationFactor } = topic
     topic.setPartition(partition, changePartition(before, record))
+    // Defaults follow it, so a leader that did not hear of it would go by another min.insync.replicas than the controller.
+    if (topic.replicationFactor !== replicationFactor) delta?.onSettingsChanged(topicId)
     delta?.onPartitionChanged(topicId, { partition, before })
   }
 

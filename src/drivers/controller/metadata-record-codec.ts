@@ -3,6 +3,7 @@ import { NaruError } from '../../base/errors.ts'
 import type {
   MetadataRecord,
   PartitionChangedRecord,
+  PartitionReassignment,
   PartitionRecord,
 } from '../../metadata/metadata-record.ts'
 import type { MessageInit } from '../../wire/codec.ts'
@@ -78,6 +79,7 @@ function toWire(record: MetadataRecord): MessageInit<wire.MetadataRecord> {
           ...record,
           leader: record.leader ?? undefined,
           lastUncleanEpoch: record.lastUncleanEpoch ?? undefined,
+          reassignment: record.reassignment && reassignmentToWire(record.reassignment),
         },
       }
     case 'partitionChanged':
@@ -92,8 +94,18 @@ function toWire(record: MetadataRecord): MessageInit<wire.MetadataRecord> {
 }
 
 function partitionChangedToWire(record: PartitionChangedRecord): MessageInit<wire.PartitionChangedRecord> {
-  const { topicId, partition, partitionEpoch, leaderEpoch, replicas, isr, elr, leader, lastUncleanEpoch } =
-    record
+  const {
+    topicId,
+    partition,
+    partitionEpoch,
+    leaderEpoch,
+    replicas,
+    isr,
+    elr,
+    leader,
+    lastUncleanEpoch,
+    reassignment,
+  } = record
   return {
     topicId,
     partition,
@@ -104,7 +116,19 @@ function partitionChangedToWire(record: PartitionChangedRecord): MessageInit<wir
     elr: elr && { ids: elr },
     leader: leader === undefined ? undefined : { value: leader ?? undefined },
     lastUncleanEpoch: lastUncleanEpoch === undefined ? undefined : { value: lastUncleanEpoch ?? undefined },
+    reassignment:
+      reassignment === undefined ? undefined : reassignment ? reassignmentToWire(reassignment) : {},
   }
+}
+
+function reassignmentToWire(reassignment: PartitionReassignment): MessageInit<wire.PartitionReassignment> {
+  const { original, target, throttleBytesPerSecond } = reassignment
+  return { originalReplicas: original, targetReplicas: target, throttleBytesPerSecond }
+}
+
+function reassignmentFromWire(message: wire.PartitionReassignment): PartitionReassignment {
+  const { originalReplicas: original, targetReplicas: target, throttleBytesPerSecond } = message
+  return { original, target, ...(throttleBytesPerSecond !== undefined && { throttleBytesPerSecond }) }
 }
 
 /** undefined: none of the records of this release. */
@@ -131,19 +155,30 @@ function fromWire(message: wire.MetadataRecord): MetadataRecord | undefined {
 }
 
 function partitionFromWire(message: wire.PartitionRecord, version: 0): PartitionRecord {
-  const { leader, lastUncleanEpoch, ...rest } = message
+  const { leader, lastUncleanEpoch, reassignment, ...rest } = message
   return {
     type: 'partition',
     version,
     ...rest,
     leader: leader ?? null,
     lastUncleanEpoch: lastUncleanEpoch ?? null,
+    ...(reassignment && { reassignment: reassignmentFromWire(reassignment) }),
   }
 }
 
 function partitionChangedFromWire(message: wire.PartitionChangedRecord, version: 0): PartitionChangedRecord {
-  const { topicId, partition, partitionEpoch, leaderEpoch, replicas, isr, elr, leader, lastUncleanEpoch } =
-    message
+  const {
+    topicId,
+    partition,
+    partitionEpoch,
+    leaderEpoch,
+    replicas,
+    isr,
+    elr,
+    leader,
+    lastUncleanEpoch,
+    reassignment,
+  } = message
   return {
     type: 'partitionChanged',
     version,
@@ -156,5 +191,8 @@ function partitionChangedFromWire(message: wire.PartitionChangedRecord, version:
     ...(elr && { elr: elr.ids }),
     ...(leader && { leader: leader.value ?? null }),
     ...(lastUncleanEpoch && { lastUncleanEpoch: lastUncleanEpoch.value ?? null }),
+    ...(reassignment && {
+      reassignment: reassignment.targetReplicas.length > 0 ? reassignmentFromWire(reassignment) : null,
+    }),
   }
 }

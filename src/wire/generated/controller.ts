@@ -74,6 +74,7 @@ export interface IsrChange {
   readonly partitionEpoch: number
   readonly isr: readonly IsrMember[]
   readonly damagedNodeIds: readonly number[]
+  readonly successorId?: number
 }
 
 export interface IsrMember {

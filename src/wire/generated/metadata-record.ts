@@ -83,6 +83,7 @@ export interface PartitionRecord {
   readonly leaderEpoch: number
   readonly partitionEpoch: number
   readonly lastUncleanEpoch?: number
+  readonly reassignment?: PartitionReassignment
 }
 
 export interface PartitionChangedRecord {
@@ -95,6 +96,13 @@ export interface PartitionChangedRecord {
   readonly leaderEpoch?: number
   readonly partitionEpoch: number
   readonly lastUncleanEpoch?: OptionalInt
+  readonly reassignment?: PartitionReassignment
+}
+
+export interface PartitionReassignment {
+  readonly originalReplicas: readonly number[]
+  readonly targetReplicas: readonly number[]
+  readonly throttleBytesPerSecond?: number
 }
 
 export interface NodeIds {

@@ -72,7 +72,7 @@ message naru.internal.v1.GroupTopicKey 1:topicId:string
 message naru.internal.v1.GroupTopicValue 1:name:string 2:partitionCount:int32 3:firstPartitionCount:int32
 message naru.internal.v1.InstallSnapshotRequest 1:header:naru.internal.v1.SnapshotHeader|frame 2:piece:bytes|frame
 message naru.internal.v1.InstallSnapshotResponse 1:receivedBytes:int64
-message naru.internal.v1.IsrChange 1:topicId:string 2:partition:int32 3:leaderEpoch:int32 4:partitionEpoch:int32 5:isr:naru.internal.v1.IsrMember* 6:damagedNodeIds:int32*
+message naru.internal.v1.IsrChange 1:topicId:string 2:partition:int32 3:leaderEpoch:int32 4:partitionEpoch:int32 5:isr:naru.internal.v1.IsrMember* 6:damagedNodeIds:int32* 7:successorId:int32?
 message naru.internal.v1.IsrChangeAnswer 1:accepted:bool 2:partitionEpoch:int32? 3:problem:string
 message naru.internal.v1.IsrMember 1:nodeId:int32 2:nodeEpoch:int64?
 message naru.internal.v1.JoinRequest 1:clusterId:string 2:memberId:string 3:directoryId:string 4:address:string 5:isForwarded:bool
@@ -96,11 +96,12 @@ message naru.internal.v1.NodeUnfencedRecord 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.OpenReplication 1:clusterId:string 2:from:naru.internal.v1.ReplicationPeer? 3:to:naru.internal.v1.ReplicationPeer? 4:lane:naru.internal.v1.ReplicationLane
 message naru.internal.v1.OptionalInt 1:value:int32?
 message naru.internal.v1.PartitionAck 1:number:int64 2:endOffset:int64
-message naru.internal.v1.PartitionChangedRecord 1:topicId:string 2:partition:int32 3:replicas:naru.internal.v1.NodeIds? 4:isr:naru.internal.v1.NodeIds? 5:elr:naru.internal.v1.NodeIds? 6:leader:naru.internal.v1.OptionalInt? 7:leaderEpoch:int32? 8:partitionEpoch:int32 9:lastUncleanEpoch:naru.internal.v1.OptionalInt?
+message naru.internal.v1.PartitionChangedRecord 1:topicId:string 2:partition:int32 3:replicas:naru.internal.v1.NodeIds? 4:isr:naru.internal.v1.NodeIds? 5:elr:naru.internal.v1.NodeIds? 6:leader:naru.internal.v1.OptionalInt? 7:leaderEpoch:int32? 8:partitionEpoch:int32 9:lastUncleanEpoch:naru.internal.v1.OptionalInt? 10:reassignment:naru.internal.v1.PartitionReassignment?
 message naru.internal.v1.PartitionData 1:number:int64 2:from:int64 3:batches:bytes* 4:highWatermark:int64 5:logStartOffset:int64
 message naru.internal.v1.PartitionDiverged 1:number:int64 2:epoch:int32 3:endOffset:int64 4:logStartOffset:int64
 message naru.internal.v1.PartitionFollow 1:number:int64 2:topicId:string 3:partition:int32 4:leaderEpoch:int32 5:fetchOffset:int64 6:lastFetchedEpoch:int32? 7:isDamaged:bool
-message naru.internal.v1.PartitionRecord 1:topicId:string 2:partition:int32 3:replicas:int32* 4:isr:int32* 5:elr:int32* 6:leader:int32? 7:leaderEpoch:int32 8:partitionEpoch:int32 9:lastUncleanEpoch:int32?
+message naru.internal.v1.PartitionReassignment 1:originalReplicas:int32* 2:targetReplicas:int32* 3:throttleBytesPerSecond:int64?
+message naru.internal.v1.PartitionRecord 1:topicId:string 2:partition:int32 3:replicas:int32* 4:isr:int32* 5:elr:int32* 6:leader:int32? 7:leaderEpoch:int32 8:partitionEpoch:int32 9:lastUncleanEpoch:int32? 10:reassignment:naru.internal.v1.PartitionReassignment?
 message naru.internal.v1.PartitionRefused 1:number:int64 2:reason:naru.internal.v1.FollowRefusal 3:logStartOffset:int64
 message naru.internal.v1.PartitionsAltered 1:answers:naru.internal.v1.IsrChangeAnswer*
 message naru.internal.v1.ProducerIdsRecord 1:nodeId:int32 2:nextProducerId:int64

@@ -2,9 +2,16 @@ import { expect, test } from 'vitest'
 import { NaruError } from '../../../src/base/errors.ts'
 import {
   decodeMetadataRecord,
+  encodeMetadataChange,
   encodeMetadataRecord,
 } from '../../../src/drivers/controller/metadata-record-codec.ts'
-import type { MetadataRecord, PartitionState } from '../../../src/metadata/metadata-record.ts'
+import { ENTRY_BYTES_MAX } from '../../../src/drivers/raft/raft-entry-codec.ts'
+import { CONTROLLER_LIMITS } from '../../../src/metadata/controller-options.ts'
+import type {
+  MetadataRecord,
+  PartitionChangedRecord,
+  PartitionState,
+} from '../../../src/metadata/metadata-record.ts'
 
 const node = { nodeId: 3, nodeEpoch: 7 }
 const partition: PartitionState = {
@@ -41,6 +48,14 @@ const RECORDS: MetadataRecord[] = [
   { type: 'topicDeleted', version: 0, topicId },
   { type: 'partition', version: 0, topicId, partition: 0, ...partition },
   { type: 'partition', version: 0, topicId, partition: 1, ...partition, leader: null, lastUncleanEpoch: 0 },
+  {
+    type: 'partition',
+    version: 0,
+    topicId,
+    partition: 2,
+    ...partition,
+    reassignment: { original: [3], target: [1], throttleBytesPerSecond: 1_000_000 },
+  },
   { type: 'topicSettings', version: 0, topicId, set: {}, removed: ['retention.ms'] },
   { type: 'producerIds', version: 0, nodeId: 3, nextProducerId: 2 ** 40 },
 ]
@@ -50,13 +65,15 @@ test('every record type comes back as it was', () => {
 })
 
 test('a partition change tells what is new from what stays, none and empty included', () => {
-  const changes: Partial<PartitionState>[] = [
+  const changes: Partial<PartitionChangedRecord>[] = [
     {},
     { leader: null },
     { leader: 0 },
     { isr: [] },
     { elr: [1, 2], replicas: [1, 2, 3] },
     { lastUncleanEpoch: null },
+    { reassignment: null },
+    { reassignment: { original: [1, 2], target: [2, 3] } },
     { lastUncleanEpoch: 0, leaderEpoch: 0 },
   ]
   for (const change of changes) {
@@ -70,6 +87,24 @@ test('a partition change tells what is new from what stays, none and empty inclu
     }
     expect(decodeMetadataRecord(encodeMetadataRecord(record))).toEqual(record)
   }
+})
+
+test('a node can be fenced that is in sync in as many partitions as a cluster may have: it is one entry', () => {
+  const left: MetadataRecord = {
+    type: 'partitionChanged',
+    version: 0,
+    topicId,
+    partition: 9_999,
+    leader: 10_000,
+    leaderEpoch: 10_000,
+    isr: [10_000, 10_001],
+    elr: [10_002],
+    partitionEpoch: 10_000,
+  }
+  const count = 1000
+  const bytes = encodeMetadataChange(Array.from({ length: count }, () => left)).length
+  const { partitionsPerClusterMax } = CONTROLLER_LIMITS
+  expect((bytes * partitionsPerClusterMax) / count).toBeLessThan(ENTRY_BYTES_MAX)
 })
 
 test('a record of a later release is refused, and never skipped', () => {
