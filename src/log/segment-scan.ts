@@ -61,6 +61,8 @@ export async function scanSegment(options: ScanOptions): Promise<ScanResult> {
     await options.beforeChunk?.(length)
     const buffer = await readable(segment, position, length)
     if (typeof buffer === 'string') return defectAt(buffer)
+    // A batch may be larger than a chunk: only what the segment ends in the middle of is cut off.
+    const isAtEnd = position + buffer.length >= toPosition || buffer.length < length
     let at = 0
     for (;;) {
       const sizeBytes = batchSizeAt(buffer, at)
@@ -81,8 +83,7 @@ export async function scanSegment(options: ScanOptions): Promise<ScanResult> {
       at += sizeBytes
       if (more === false) return { endPosition: position, nextOffset, defect: undefined }
     }
-    const stuck = at === 0 && buffer.length < chunkBytes
-    if (stuck) return defectAt(`the file ends ${buffer.length} bytes into a batch`)
+    if (at === 0 && isAtEnd) return defectAt(`the file ends ${buffer.length} bytes into a batch`)
   }
   return { endPosition: position, nextOffset, defect: undefined }
 }
