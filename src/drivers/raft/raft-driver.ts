@@ -22,6 +22,7 @@ import type { RaftStatus } from '../../raft/raft-status.ts'
 import type { OpenedRaft } from './open-raft-storage.ts'
 import { PendingProposals } from './pending-proposals.ts'
 import { PendingReads } from './pending-reads.ts'
+import { ENTRY_BYTES_MAX } from './raft-entry-codec.ts'
 import type { RaftOwner } from './raft-owner.ts'
 import type { RaftStorage } from './raft-storage.ts'
 import { RaftStreams, type RaftStreamsListener, type RaftStreamsOptions } from './raft-streams.ts'
@@ -43,7 +44,7 @@ export interface RaftDriverLimits {
 }
 
 const RAFT_DRIVER_LIMITS: RaftDriverLimits = {
-  entryBytesMax: 4 * 1024 * 1024,
+  entryBytesMax: ENTRY_BYTES_MAX,
   pendingBytesMax: 64 * 1024 * 1024,
   snapshotAfterBytes: 16 * 1024 * 1024,
   snapshotAfterEntries: 50_000,

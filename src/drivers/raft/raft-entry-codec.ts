@@ -8,9 +8,15 @@
  */
 import type { EntryKind, LogEntry } from '../../raft/messages.ts'
 import { BatchBuilder } from '../../records/batch-builder.ts'
-import { lastOffsetAt, leaderEpochAt } from '../../records/batch-header.ts'
+import { BATCH_BYTES_MAX, lastOffsetAt, leaderEpochAt } from '../../records/batch-header.ts'
 import { decodeBatch } from '../../records/decode-batch.ts'
 import { CorruptRaftData } from './corrupt-raft-data.ts'
+
+/** The header of a batch, and at most this much of a record around its data. */
+const BATCH_AND_RECORD_BYTES = 61 + 40
+
+/** A change of metadata is one entry, also where a node is fenced that is in sync in all partitions of a cluster. */
+export const ENTRY_BYTES_MAX = BATCH_BYTES_MAX - BATCH_AND_RECORD_BYTES
 
 const KEYS: Readonly<Record<EntryKind, Buffer>> = {
   noop: Buffer.from('noop'),
@@ -38,6 +44,3 @@ export function decodeEntry(buffer: Buffer, at: number): LogEntry {
 function isKind(name: string | undefined): name is EntryKind {
   return name === 'noop' || name === 'command' || name === 'config'
 }
-
-/** The header of a batch, and at most this much of a record around its data. */
-const BATCH_AND_RECORD_BYTES = 61 + 40

@@ -63,6 +63,6 @@ it('a refused proposal changes nothing: not the leader, too large', async () => 
   const { cluster, leader } = await led(3)
   const follower = cluster.members.find(member => member !== leader)
   expect(() => follower?.driver?.append([Buffer.from('x')])).toThrow(/does not lead/)
-  expect(() => leader.driver?.append([Buffer.alloc(5 * 1024 * 1024)])).toThrow(/at most 4194304/)
+  expect(() => leader.driver?.append([Buffer.alloc(8 * 1024 * 1024)])).toThrow(/at most 8388507/)
   await cluster.converge()
 })

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { ENTRY_BYTES_MAX } from '../../../src/drivers/raft/raft-entry-codec.ts'
 import { RaftCluster } from './raft-cluster.ts'
 
 async function started(voters: number, seed = 1) {
@@ -23,5 +24,13 @@ describe('a quorum of drivers', () => {
     for (const member of cluster.members) cluster.read(member)
     await cluster.scheduler.runUntil(() => cluster.oracle.counts.reads === 3, { timeMsMax: 500 })
     await cluster.converge()
+  })
+
+  it('takes an entry as large as one may be, and keeps it over a power cut', async () => {
+    const cluster = await started(3)
+    await cluster.scheduler.finish(cluster.propose(ENTRY_BYTES_MAX) as Promise<number>)
+    for (const member of cluster.members) cluster.powerCut(member)
+    await cluster.converge()
+    for (const { log } of cluster.members) expect(log?.commands[0]).toHaveLength(ENTRY_BYTES_MAX)
   })
 })
