@@ -13,7 +13,7 @@ const OTHER_ID = 'BBBBBBBBBBBBBBBBBBBBBB'
 async function openDirectory(
   machine: SimMachine,
   limits: Partial<LogDirectoryLimits> = {},
-  onError = (error: unknown) => {
+  onError: (error: unknown) => void = error => {
     throw error
   },
 ) {
