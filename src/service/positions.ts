@@ -19,34 +19,34 @@ export async function findPosition(
   position: Position | undefined,
   unset: PositionAt,
 ): Promise<FoundPosition> {
-  const { highWatermark } = leader
-  if (position?.offset !== undefined) return { offset: position.offset }
+  if (position?.offset !== undefined) {
+    // It may be one that an earlier leader has given out.
+    if (position.offset > leader.highWatermark) await leader.committedEnd()
+    return { offset: position.offset }
+  }
+  const at =
+    position?.last === undefined && position?.timestampMs === undefined ? (position?.at ?? unset) : undefined
+  if (at === 'EARLIEST') return { offset: leader.logStartOffset }
+  const highWatermark = await leader.committedEnd()
   if (position?.last !== undefined)
     return { offset: Math.max(leader.logStartOffset, highWatermark - position.last) }
   if (position?.timestampMs !== undefined)
     return (await leader.offsetForTimestamp(position.timestampMs)) ?? { offset: highWatermark }
-  switch (position?.at ?? unset) {
-    case 'EARLIEST':
-      return { offset: leader.logStartOffset }
-    case 'LATEST':
-      return { offset: highWatermark }
-    default:
-      throw new NaruError(
-        'NOT_IMPLEMENTED',
-        'POSITION_AT_COMMITTED: this release of Naru has no consumer groups yet (start at an offset, a time, earliest or latest)',
-      )
-  }
+  if (at === 'LATEST') return { offset: highWatermark }
+  throw new NaruError(
+    'NOT_IMPLEMENTED',
+    'POSITION_AT_COMMITTED: this release of Naru has no consumer groups yet (start at an offset, a time, earliest or latest)',
+  )
 }
 
 /** The offset before which reading stops; undefined: never. */
 export async function findStop(leader: PartitionLeader, stop: Stop | undefined): Promise<Offset | undefined> {
-  const { highWatermark } = leader
   if (stop?.offset !== undefined) return stop.offset
-  if (stop?.timestampMs !== undefined) {
-    const found = await leader.offsetForTimestamp(stop.timestampMs)
-    return Math.min(found?.offset ?? highWatermark, highWatermark)
-  }
-  return stop?.at === 'CURRENT_END' ? highWatermark : undefined
+  if (stop?.timestampMs === undefined && stop?.at !== 'CURRENT_END') return undefined
+  const highWatermark = await leader.committedEnd()
+  if (stop.timestampMs === undefined) return highWatermark
+  const found = await leader.offsetForTimestamp(stop.timestampMs)
+  return Math.min(found?.offset ?? highWatermark, highWatermark)
 }
 
 /** What is wrong whatever the partition holds. Throws INVALID_REQUEST. */

@@ -135,9 +135,16 @@ export class PartitionLeader {
     return this.#state.isr
   }
 
-  /** Whether all that was committed before this leader began is below its high watermark: else "latest" is not known. */
-  get isHighWatermarkCurrent(): boolean {
-    return this.#state.isHighWatermarkCurrent
+  /**
+   * The high watermark, once nothing above it can have been committed: a new leader knows that when it has reached the
+   * start of its epoch. Rejects where that does not come soon, and on a leader that may be deposed (C12).
+   */
+  async committedEnd(): Promise<Offset> {
+    this.#refuseIfEnded()
+    if (this.#context.isUnheard()) throw this.#unheard()
+    if (!this.#state.isHighWatermarkCurrent) await this.#whenCurrent()
+    this.#refuseIfEnded()
+    return this.#log.highWatermark
   }
 
   get knownHighWatermark(): KnownHighWatermark {
@@ -357,17 +364,44 @@ export class PartitionLeader {
     this.#refuse(nodeId, 'FENCED')
   }
 
+  #whenCurrent(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = () => {
+        if (this.#ended === undefined && !this.#state.isHighWatermarkCurrent) return
+        stop()
+        timer.cancel()
+        resolve()
+      }
+      const stop = this.follow(settle)
+      const timer = this.#clock.setTimer(CURRENT_WAIT_MS, () => {
+        stop()
+        reject(
+          new NaruError(
+            'LEADER_NOT_AVAILABLE',
+            `"${this.topic}" partition ${this.partition}: its new leader does not know yet where the committed records end, ` +
+              `because replicas that are in sync (nodes ${this.#state.isr.join(', ')}) have not answered: try again`,
+            { details: { topic: this.topic, partition: String(this.partition) } },
+          ),
+        )
+      })
+    })
+  }
+
+  #unheard(): NaruError {
+    return new NaruError(
+      'LEADER_NOT_AVAILABLE',
+      `"${this.topic}" partition ${this.partition}: this node has not heard from the controller and may not lead any more; ` +
+        'acks=all is safe, and still taken',
+      { details: { topic: this.topic, partition: String(this.partition) } },
+    )
+  }
+
   #refuseIfNotSafe(acks: Acks): void {
     const refusal = this.#state.refusalOf(acks, { isUnheard: this.#context.isUnheard() })
     if (refusal === undefined) return
     const details = { topic: this.topic, partition: String(this.partition) }
     const name = `"${this.topic}" partition ${this.partition}`
-    if (refusal === 'UNHEARD')
-      throw new NaruError(
-        'LEADER_NOT_AVAILABLE',
-        `${name}: this node has not heard from the controller and may not lead any more; acks=all is safe, and still taken`,
-        { details },
-      )
+    if (refusal === 'UNHEARD') throw this.#unheard()
     throw new NaruError(
       'NOT_ENOUGH_REPLICAS',
       `${name}: ${this.#state.isr.length} replicas are in sync (nodes ${this.#state.isr.join(', ')}), ` +
@@ -384,6 +418,9 @@ export class PartitionLeader {
     for (const wake of this.#followers) wake()
   }
 }
+
+/** How long a reader waits for a new leader to know where the committed records end. */
+const CURRENT_WAIT_MS = 1_000
 
 interface ParkedProduce {
   readonly outcome: ProduceOutcome
