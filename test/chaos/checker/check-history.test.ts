@@ -1,0 +1,165 @@
+import { describe, expect, it } from 'vitest'
+import type { AnomalyKind } from './anomalies.ts'
+import { type CheckOptions, checkHistory } from './check-history.ts'
+import { parseHistory } from './history.ts'
+import { HistoryBuilder } from './history-builder.ts'
+import { verdictText } from './report.ts'
+
+const A = [0, 'a'] as const
+const B = [1, 'b'] as const
+const C = [2, 'c'] as const
+
+const three = () => new HistoryBuilder().sent('a', 0).sent('b', 1).sent('c', 2)
+
+function kindsOf(history: HistoryBuilder, options?: CheckOptions): AnomalyKind[] {
+  return [...checkHistory(history.events, options).counts.keys()].sort()
+}
+
+describe('a log that keeps its promises', () => {
+  it('is valid', () => {
+    const history = three()
+      .assigned({ startOffset: 0 })
+      .polled([A, B])
+      .polled([C])
+      .fetched([A, B, C])
+      .latest(3)
+    history.drained([A, B, C]).drained([A, B, C], { node: 2 })
+    expect(checkHistory(history.events)).toMatchObject({ validity: 'valid', anomalies: [], valuesRead: 3 })
+  })
+
+  it('may store what has no known outcome late, or never', () => {
+    const history = new HistoryBuilder().sent('a', 0).unanswered('b').unanswered('lost').sent('c', 2)
+    history.drained([A, B, C])
+    expect(checkHistory(history.events)).toMatchObject({
+      validity: 'valid',
+      sends: { ok: 2, fail: 0, info: 2 },
+    })
+  })
+
+  it('does not know what a refused value would have been', () => {
+    expect(kindsOf(three().refused('d').drained([A, B, C]))).toEqual([])
+  })
+
+  it('may show a reader the same records again after it is assigned anew', () => {
+    const history = three().polled([A, B]).assigned({ startOffset: 1 }).polled([B, C]).assigned().polled([A])
+    expect(kindsOf(history.drained([A, B, C]))).toEqual([])
+  })
+
+  it('may store sends that overlap in any order', () => {
+    const history = new HistoryBuilder()
+      .sent('b', 1, { process: 'one', fromMs: 1, toMs: 5 })
+      .sent('a', 0, { process: 'two', fromMs: 2, toMs: 6 })
+    expect(kindsOf(history.drained([A, B]))).toEqual([])
+  })
+
+  it('may end before what is acknowledged while it is asked', () => {
+    const history = new HistoryBuilder()
+      .sent('a', 0, { fromMs: 1, toMs: 5 })
+      .latest(0, { fromMs: 4, toMs: 9 })
+    expect(kindsOf(history.drained([A]))).toEqual([])
+  })
+
+  it('is unknown when nobody read it in the end', () => {
+    const verdict = checkHistory(three().polled([A, B, C]).events)
+    expect(verdict).toMatchObject({ validity: 'unknown', unknown: ['p-0 was not read in the end'] })
+  })
+})
+
+describe('an anomaly of each kind', () => {
+  const histories: Record<AnomalyKind, HistoryBuilder> = {
+    'inconsistent-offsets': three()
+      .polled([A, B])
+      .polled([[1, 'x']], { process: 'other' })
+      .unanswered('x', { fromMs: 0, process: 'other producer' })
+      .drained([A, B, C]),
+    'lost-write': three().drained([A, C]),
+    duplicate: three().drained([A, B, C, [3, 'a']]),
+    'aborted-read': three()
+      .refused('d')
+      .drained([A, B, C, [3, 'd']]),
+    'internal-poll-skip': three().polled([A, C]).drained([A, B, C]),
+    'internal-nonmonotonic-poll': three().polled([B, A]).drained([A, B, C]),
+    'poll-skip': three().polled([A]).polled([C]).drained([A, B, C]),
+    'nonmonotonic-poll': three().polled([A, B]).polled([B, C]).drained([A, B, C]),
+    'nonmonotonic-send': new HistoryBuilder()
+      .sent('b', 1, { fromMs: 1, toMs: 5 })
+      .sent('a', 0, { fromMs: 2, toMs: 6 })
+      .drained([A, B]),
+    'internal-nonmonotonic-send': new HistoryBuilder().sent(['b', 'a'], [1, 0]).drained([A, B]),
+    'reordered-send': new HistoryBuilder()
+      .sent('b', 1, { process: 'one' })
+      .sent('a', 0, { process: 'two' })
+      .drained([A, B]),
+    unseen: three().drained([A, B], { endOffset: 3, fromMs: 0 }),
+    'stale-read': three().latest(2).drained([A, B, C]),
+    'divergent-final-reads': three().drained([A, B, C]).drained([A, B], { node: 2, endOffset: 3 }),
+    unexpected: three().drained([A, B, C, [3, 'z']]),
+    'offset-gap': new HistoryBuilder()
+      .sent('a', 0)
+      .sent('b', 2)
+      .drained([A, [2, 'b']]),
+  }
+  /** What necessarily comes with it. */
+  const companions: Partial<Record<AnomalyKind, AnomalyKind[]>> = {
+    'lost-write': ['internal-poll-skip', 'offset-gap'],
+    unseen: ['offset-gap'],
+    'divergent-final-reads': ['offset-gap'],
+    duplicate: [],
+  }
+
+  it.each(Object.entries(histories) as [AnomalyKind, HistoryBuilder][])('%s', (kind, history) => {
+    expect(checkHistory(history.events).validity).toBe('invalid')
+    expect(kindsOf(history)).toEqual([kind, ...(companions[kind] ?? [])].sort())
+  })
+
+  it('stands in a report with records, offsets, nodes and times', () => {
+    const text = verdictText(checkHistory(three().drained([A, C], { node: 2, fromMs: 1_500 }).events))
+    expect(text).toContain('lost-write in p-0: b, acknowledged at offset 1')
+    expect(text).toContain('0.003 s ... 0.004 s  send 1 of producer: ok, 1 values: b, offsets 1')
+    expect(text).toContain(
+      '1.500 s ... 1.501 s  drain 3 of drain at node 2: ok, 2 values: a, c, offsets 0, 2, end 3',
+    )
+  })
+})
+
+describe('what only some histories may show', () => {
+  it('counts duplicates and reordered retries without idempotence', () => {
+    const history = three().drained([A, B, C, [3, 'a']])
+    expect(checkHistory(history.events, { isIdempotent: false }).validity).toBe('valid')
+    expect(kindsOf(history, { isIdempotent: false })).toEqual(['duplicate'])
+  })
+
+  it('finds what a reader was not given at its start', () => {
+    const late = three().assigned({ startOffset: 0 }).polled([B, C]).drained([A, B, C])
+    expect(kindsOf(late)).toEqual(['poll-skip'])
+    const elsewhere = three().fetched([C], { startOffset: 1 }).drained([A, B, C])
+    expect(kindsOf(elsewhere)).toEqual(['poll-skip'])
+  })
+
+  it('finds an end that goes back, also below what was only read', () => {
+    const history = new HistoryBuilder().unanswered('a').polled([A]).latest(0).drained([A])
+    expect(kindsOf(history)).toEqual(['stale-read'])
+  })
+
+  it('keeps partitions apart', () => {
+    const history = three()
+      .polled([A], { partition: 'p-1' })
+      .drained([A, B, C])
+      .drained([A], { partition: 'p-1' })
+    expect(kindsOf(history)).toEqual(['unexpected'])
+  })
+
+  it('measures how far reads are behind', () => {
+    const history = new HistoryBuilder().sent('a', 0).sent('b', 1, { fromMs: 10, toMs: 20 })
+    history.polled([A], { fromMs: 120 }).polled([B]).drained([A, B])
+    expect(checkHistory(history.events).worstLagMs).toBe(100)
+  })
+})
+
+it('reads a file whose last line was cut off', () => {
+  const lines = three()
+    .drained([A, B, C])
+    .events.map(event => JSON.stringify(event))
+  const text = `${lines.join('\n')}\n{"id":99,"type":"inv`
+  expect(checkHistory(parseHistory(text)).validity).toBe('valid')
+})
