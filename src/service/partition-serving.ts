@@ -6,6 +6,8 @@ import { settledWithin } from './settled-within.ts'
 
 /** Between two looks at who leads what: a leader that died meanwhile has a successor soon. */
 const LOOK_AGAIN_MS = 200
+/** One look: a leader that hangs has a successor before the caller's time is over, and that one serves. */
+const LOOK_MS_MAX = 2_000
 
 /**
  * Waits until the leaders of all partitions of a topic serve, wherever they are. Returns those that do not at the
@@ -19,7 +21,12 @@ export async function partitionsNotServing(
   const { clock } = node
   for (;;) {
     const asked = [...partitionsByLeader(node, topicId)].map(([leader, partitions]) =>
-      lookAt(node, { leader, partitions, topicId, timeoutMs: deadlineMs - clock.monotonicMs() }),
+      lookAt(node, {
+        leader,
+        partitions,
+        topicId,
+        timeoutMs: Math.min(LOOK_MS_MAX, deadlineMs - clock.monotonicMs()),
+      }),
     )
     const looks = await Promise.all(asked)
     const notServing = looks.flatMap(look => look.notServing).sort((a, b) => a - b)

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { NaruError } from '../../src/base/errors.ts'
+import { delay } from '../../src/ports/clock.ts'
 import { Forward } from '../../src/wire/generated/services.ts'
 import { Admin, Producer } from '../../src/wire/methods.ts'
 import { type TestClusterOptions, TestServiceCluster } from './service-cluster.ts'
@@ -40,6 +41,18 @@ describe('a topic is made', () => {
     const { results } = await cluster.call(1, Admin.createTopics, WIDE)
     expect(results[0]?.notServing).toEqual([])
     expect(asked.filter(one => one === 3).length).toBe(3)
+  })
+
+  it('when a leader hangs and another look finds one that serves', async () => {
+    awaitServing = (nodeId, _, timeoutMs) => {
+      const isHung = nodeId === 3 && asked.filter(one => one === 3).length === 1
+      if (!isHung) return Promise.resolve()
+      return delay(cluster.node(1).machine.clock, timeoutMs).then(() => Promise.reject(lost()))
+    }
+    const startMs = cluster.nowMs
+    const { results } = await cluster.call(1, Admin.createTopics, { ...WIDE, timeoutMs: 30_000 })
+    expect(results[0]?.notServing).toEqual([])
+    expect(cluster.nowMs - startMs).toBeLessThan(5_000)
   })
 
   it('or says at the deadline which do not serve', async () => {
