@@ -229,11 +229,13 @@ export class LeaderState {
     const effects: LeaderEffect[] = []
     for (const follower of this.#followers.values()) {
       const isInSync = metadata.isr.includes(follower.nodeId)
+      const wasInSync = before.members.includes(follower.nodeId)
       if (!isInSync) follower.clearMark()
-      else if (!before.members.includes(follower.nodeId)) follower.caughtUpMs = nowMs
-      // In changes that were not seen one by one it may have been removed and added again, with an empty log.
+      else if (!wasInSync) follower.caughtUpMs = nowMs
+      // What was acknowledged as a member may be why it left (it is damaged). And in changes that were not seen one by one
+      // it may have been removed and added again, with an empty log.
       const isSeen = metadata.partitionEpoch === before.partitionEpoch + 1
-      if (!isInSync && !isSeen) effects.push(...this.refuse(follower.nodeId, 'AGAIN'))
+      if (!isInSync && (wasInSync || !isSeen)) effects.push(...this.refuse(follower.nodeId, 'AGAIN'))
     }
     effects.push(...this.#advance(), ...this.#propose(nowMs))
     return effects

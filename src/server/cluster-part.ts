@@ -29,6 +29,8 @@ const SUGGESTIONS_MAX = 20
 /** For the controller's answer; where there is none, others find out by themselves. */
 const DRAIN_TIMEOUT_MS = 2000
 const LEAVE_TIMEOUT_MS = 1000
+/** One try; it is repeated until the controller has heard it. */
+const REPORT_DAMAGE_TIMEOUT_MS = 10_000
 const ORPHANS_READ_TIMEOUT_MS = 10_000
 const ORPHANS_RETRY_MS = 5000
 
@@ -137,6 +139,7 @@ export class ClusterPart {
         transport,
         prng,
         alterPartitions: changes => this.#agent.alterPartitions(changes),
+        reportDamage: replicas => this.#agent.reportDamage(replicas, REPORT_DAMAGE_TIMEOUT_MS),
         lastHeardControllerMs: () => this.#agent.lastHeardControllerMs,
         sessionTimeoutMs: SESSION_TIMING.sessionTimeoutMs,
       },

@@ -359,6 +359,14 @@ describe('a follower enters the ISR', () => {
     expect(isrOf(state.tick(600))).toEqual([1, 2, 3])
   })
 
+  test('after it left, only with a new Follow: the controller may have taken it out as damaged', () => {
+    const state = lead()
+    const { number } = catchUp(state, 2, 4)
+    const effects = state.onMetadata({ ...METADATA, isr: [1, 3], partitionEpoch: 11 }, 0)
+    expect(effects).toMatchObject([{ type: 'refuse', number, reason: 'AGAIN' }])
+    expect(isrOf(catchUp(state, 2, 4).effects)).toEqual([1, 2, 3])
+  })
+
   test('only with a new Follow if it may have been removed and added again unseen', () => {
     const state = lead({ isr: [1] })
     ineligible.add(2)

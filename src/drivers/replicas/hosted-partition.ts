@@ -150,6 +150,7 @@ export class HostedPartition implements ReplicatedPartition {
       if (this.#closing) return
       this.#known = { offset: log.highWatermark, leaderEpoch: log.latestEpoch ?? 0 }
       if (log.failure) this.#end(log.failure)
+      if (log.failure?.reason === 'CORRUPT_DATA') this.#reportDamage()
       this.#takeRole(log)
       // The settings may have changed while the log was opened.
       await this.#configure(log)
@@ -256,8 +257,15 @@ export class HostedPartition implements ReplicatedPartition {
     else if (event.kind === 'diskFull') this.#options.reserve.noteFull()
   }
 
+  /** Where this is the only replica, nobody else could lead, and the operator may still put the file back. */
+  #reportDamage(): void {
+    const { topicId, partition, replicator } = this.#options
+    if (this.#state.replicas.length > 1) replicator.reportDamage({ topicId, partition })
+  }
+
   /** A follower stays, to empty the log once nobody counts on it any more (rule B4). */
   #onDamaged(error: NaruError): void {
+    this.#reportDamage()
     if (this.#follower) {
       this.#follower.onDamaged()
       this.#refusal = error

@@ -7,6 +7,7 @@ import type { IsrProposal, ProposalAnswer } from '../../replication/in-sync-repl
 import type { ReplicaIdentity } from '../../replication/partition-metadata.ts'
 import type { ReplicaTiming } from '../../replication/replica-timing.ts'
 import type { AttendedTime } from './attended-time.ts'
+import type { ReportDamage } from './damage-reports.ts'
 
 export interface PartitionProposal extends IsrProposal {
   readonly topicId: Uuid
@@ -36,6 +37,7 @@ export interface ReplicationOptions {
   readonly transport: Transport
   readonly prng: Prng
   readonly alterPartitions: AlterPartitions
+  readonly reportDamage: ReportDamage
   /** When the controller was last heard, monotonic (C12); undefined: never. */
   readonly lastHeardControllerMs: () => number | undefined
   /** After so long without the controller, another node may lead what this one does. */

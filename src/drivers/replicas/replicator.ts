@@ -11,6 +11,7 @@ import type { IsrProposal } from '../../replication/in-sync-replicas.ts'
 import type { ReplicaIdentity } from '../../replication/partition-metadata.ts'
 import { REPLICA_TIMING, type ReplicaTiming } from '../../replication/replica-timing.ts'
 import { AttendedTime } from './attended-time.ts'
+import { type DamagedReplica, DamageReports } from './damage-reports.ts'
 import { IsrProposals } from './isr-proposals.ts'
 import { LeaderLink } from './leader-link.ts'
 import type { FollowerContext } from './partition-follower.ts'
@@ -59,6 +60,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
   readonly #options: ReplicatorOptions
   readonly #image: MetadataImage
   readonly #proposals: IsrProposals
+  readonly #damage: DamageReports
   readonly #links = new Map<NodeId, LeaderLink>()
   readonly #lanes = new Set<SendingLane>()
   #streamCount = 0
@@ -81,6 +83,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
     this.time = new AttendedTime(clock, this.limits.tickMs)
     const { alterPartitions } = options
     this.#proposals = new IsrProposals({ clock, alterPartitions, limits: this.limits })
+    this.#damage = new DamageReports(options)
     this.#scheduleTick()
   }
 
@@ -110,6 +113,10 @@ export class Replicator implements ReplicationContext, FollowerContext {
 
   propose(proposer: Proposer, proposal: IsrProposal): void {
     this.#proposals.propose(proposer, proposal)
+  }
+
+  reportDamage(replica: DamagedReplica): void {
+    this.#damage.report(replica)
   }
 
   nextNumber(): FollowNumber {
@@ -175,6 +182,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
     this.#closed = because
     this.#timer?.cancel()
     this.#proposals.close()
+    this.#damage.close()
     for (const link of this.#links.values()) link.close()
     this.#links.clear()
     for (const lane of [...this.#lanes]) lane.fail(because)

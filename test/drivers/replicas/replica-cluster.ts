@@ -132,6 +132,11 @@ export class ReplicaCluster {
               if (this.isControllerAway) throw new NaruError('NOT_CONTROLLER', 'away')
               return this.controller.alter(nodeId, proposals)
             },
+            reportDamage: async () => {
+              await new Promise<void>(resolve => clock.setTimer(1, resolve))
+              if (this.isControllerAway) throw new NaruError('NOT_CONTROLLER', 'away')
+              this.controller.reportDamage(nodeId)
+            },
             lastHeardControllerMs: () => (this.isControllerAway ? undefined : clock.monotonicMs()),
             sessionTimeoutMs: 2000,
             ...(this.#options.limits && { limits: this.#options.limits }),

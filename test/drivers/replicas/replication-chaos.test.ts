@@ -41,6 +41,7 @@ async function chaos(seed: number): Promise<Report> {
           if (outcome.kind === 'failed') report.unknown++
           else {
             report.acknowledged++
+            checkDurable(cluster, outcome.baseOffset)
             expect(acknowledged.get(outcome.baseOffset) ?? value).toBe(value)
             acknowledged.set(outcome.baseOffset, value)
           }
@@ -117,6 +118,16 @@ async function chaos(seed: number): Promise<Report> {
   }
   report.leaderEpochs = cluster.controller.partition().leaderEpoch
   return report
+}
+
+/** Promise 1: the record is on the disks of all in-sync replicas; those that are down have had it before. */
+function checkDurable(cluster: ReplicaCluster, offset: number): void {
+  for (const nodeId of cluster.controller.partition().isr) {
+    const logs = [...(cluster.node(nodeId).directory?.logs ?? [])]
+    const log = logs.find(one => one.name === 'logs-0')
+    if (log)
+      expect(log.syncedEndOffset, `node ${nodeId} has offset ${offset} on its disk`).toBeGreaterThan(offset)
+  }
 }
 
 test(`nothing that was acknowledged is lost or moved, and the replicas become the same: ${SEEDS} seeds`, async () => {

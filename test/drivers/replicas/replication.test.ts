@@ -11,12 +11,22 @@ async function startTopic(
 ): Promise<ReplicaCluster> {
   const cluster = await ReplicaCluster.start(options)
   cluster.controller.createTopic(topic)
-  await cluster.until(() => cluster.node(1).replicas?.leader(TOPIC_ID, 0) !== undefined)
+  await untilLedBy(cluster, 1)
   return cluster
 }
 
 function isrIs(cluster: ReplicaCluster, isr: readonly number[]): () => boolean {
   return () => cluster.controller.partition().isr.join() === isr.join()
+}
+
+/** The node serves as the leader that the controller has made it. */
+async function untilLedBy(cluster: ReplicaCluster, nodeId: number): Promise<void> {
+  await cluster.until(() => {
+    const { leader, leaderEpoch } = cluster.controller.partition()
+    return (
+      leader === nodeId && cluster.node(nodeId).replicas?.leader(TOPIC_ID, 0)?.leaderEpoch === leaderEpoch
+    )
+  })
 }
 
 /** Produces until it is stored: while replicas come and go it may be refused. */
@@ -147,7 +157,7 @@ describe('another leader', () => {
     const parked = cluster.produce(cluster.leader(1), 'lost')
     cluster.node(1).isDeaf = true
     cluster.controller.lead(2, { isr: [2, 3] })
-    await cluster.until(() => cluster.node(2).replicas?.leader(TOPIC_ID, 0) !== undefined)
+    await untilLedBy(cluster, 2)
     await produceAll(cluster, 2, ['b'])
     expect(cluster.log(1).logEndOffset).toBe(2)
     cluster.node(1).isDeaf = false
@@ -166,7 +176,7 @@ describe('another leader', () => {
       baseOffset: 0,
     })
     cluster.controller.lead(2)
-    await cluster.until(() => cluster.node(2).replicas?.leader(TOPIC_ID, 0) !== undefined)
+    await untilLedBy(cluster, 2)
     expect(await cluster.run(cluster.produceBatch(cluster.leader(2), batch()))).toMatchObject({
       kind: 'stored',
       baseOffset: 0,
@@ -178,9 +188,9 @@ describe('another leader', () => {
     const cluster = await startTopic()
     await produceAll(cluster, 1, ['a'])
     cluster.controller.lead(2)
-    await cluster.until(() => cluster.node(2).replicas?.leader(TOPIC_ID, 0) !== undefined)
+    await untilLedBy(cluster, 2)
     cluster.controller.lead(1)
-    await cluster.until(() => cluster.node(1).replicas?.leader(TOPIC_ID, 0) !== undefined)
+    await untilLedBy(cluster, 1)
     await produceAll(cluster, 1, ['b'])
     for (const nodeId of [1, 2, 3]) expect(await cluster.values(nodeId)).toEqual(['a', 'b'])
     expect(cluster.nodes.flatMap(node => node.events)).toEqual([])
@@ -216,6 +226,36 @@ test('a damaged replica is taken out by its leader, not electable, then emptied 
   const mark = 'data/topics/logs-0/quarantine.json'
   await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(100, resolve)))
   expect(await cluster.run(cluster.node(2).machine.disk.stat(mark))).toBeUndefined()
+})
+
+test('a leader whose log is damaged says so until the controller hears it; another leads, and fills it again', async () => {
+  const cluster = await startTopic()
+  await produceAll(cluster, 1, ['a', 'b'])
+  cluster.isControllerAway = true
+  cluster.log(1).quarantine({ offset: 0, what: 'a test says so' })
+  await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(2000, resolve)))
+  expect(cluster.controller.partition().leader).toBe(1)
+  expect(() => cluster.leader(1)).toThrow()
+  cluster.isControllerAway = false
+  await untilLedBy(cluster, 2)
+  expect(cluster.log(1).logEndOffset).toBe(2)
+  await produceAll(cluster, 2, ['c'])
+  await cluster.until(() => cluster.controller.partition().isr.length === 3)
+  expect(await cluster.values(1)).toEqual(['a', 'b', 'c'])
+})
+
+test('a new leader tells where its partition ends only when it knows', async () => {
+  const cluster = await startTopic()
+  await produceAll(cluster, 1, ['a'])
+  expect(await cluster.run(cluster.leader(1).committedEnd())).toBe(1)
+  cluster.isControllerAway = true
+  cluster.controller.lead(2)
+  cluster.kill(cluster.node(1))
+  cluster.kill(cluster.node(3))
+  await untilLedBy(cluster, 2)
+  await expect(cluster.run(cluster.leader(2).committedEnd())).rejects.toMatchObject({
+    reason: 'LEADER_NOT_AVAILABLE',
+  })
 })
 
 test('proposals are repeated until the controller can be reached', async () => {

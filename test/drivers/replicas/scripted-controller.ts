@@ -113,6 +113,11 @@ export class ScriptedController {
     if (record) this.commit([record])
   }
 
+  /** B4: its replicas here are not electable any more. */
+  reportDamage(nodeId: number): void {
+    this.#leave(nodeId, false)
+  }
+
   alter(from: number, proposals: readonly PartitionProposal[]): ProposalAnswer[] {
     return proposals.map(proposal => {
       const { partition, isr: members } = proposal
