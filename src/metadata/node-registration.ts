@@ -31,9 +31,10 @@ const ID_PATTERN = /^[A-Za-z0-9_-]{1,64}$/
 /** Throws what is wrong with a registration whatever the state of the cluster, but for its id. */
 export function checkRegistration(request: NodeRegistration, clusterId: Uuid | undefined): void {
   const { nodeId, rack } = request
+  // Nothing is wrong with the node: an address has come to belong to another cluster, and it looks on for its own.
   if (request.clusterId !== clusterId)
     throw new NaruError(
-      'INVALID_CONFIG',
+      'INVALID_REQUEST',
       `node ${nodeId} belongs to cluster ${request.clusterId}, this is cluster ${clusterId} (check cluster.peers and data.dir of the node)`,
     )
   if (!Number.isInteger(nodeId) || nodeId < 0 || nodeId > NODE_ID_MAX)

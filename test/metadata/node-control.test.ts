@@ -62,7 +62,7 @@ describe('registering a node', () => {
   it.each([
     [
       { clusterId: 'foreign' },
-      'INVALID_CONFIG: node 1 belongs to cluster foreign, this is cluster cluster (check cluster.peers and data.dir of the node)',
+      'INVALID_REQUEST: node 1 belongs to cluster foreign, this is cluster cluster (check cluster.peers and data.dir of the node)',
     ],
     [
       { clientAddress: 'nowhere' },

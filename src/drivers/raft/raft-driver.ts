@@ -242,8 +242,9 @@ export class RaftDriver implements RaftStreamsListener {
 
   async openSnapshot(): Promise<SnapshotSource> {
     const file = await this.#options.disk.open(this.#storage.snapshotPath, 'read')
-    // A newer one may have taken its place while it was opened.
-    return { mark: markOf(this.#storage, file.path), file }
+    if (file.path === this.#storage.snapshotPath) return { mark: this.#storage.snapshot, file }
+    await file.close()
+    throw new NaruError('OVERLOADED', 'a newer snapshot has just taken the place of the one to send')
   }
 
   onSnapshotReport(to: MemberId, status: 'progress' | 'failed'): void {
@@ -448,10 +449,4 @@ const NOTHING: RaftOutput = {
   accepted: undefined,
   refusal: undefined,
   events: [],
-}
-
-function markOf(storage: RaftStorage, path: string): SnapshotMark {
-  if (storage.snapshotPath !== path)
-    throw new NaruError('OVERLOADED', 'a newer snapshot has just taken the place of the one to send')
-  return storage.snapshot
 }

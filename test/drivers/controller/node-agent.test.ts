@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import type { ErrorReason } from '../../../src/base/errors.ts'
+import type { ErrorReason, NaruError } from '../../../src/base/errors.ts'
 import { ProducerIds } from '../../../src/drivers/controller/producer-ids.ts'
+import { checkRegistration, type NodeRegistration } from '../../../src/metadata/node-registration.ts'
 import { removeNode } from '../../../src/metadata/node-removal.ts'
+import type { MessageStream } from '../../../src/ports/transport.ts'
 import { Controller } from '../../../src/wire/generated/services.ts'
-import { SimTransport } from '../../harness/sim-transport.ts'
+import { SimTransport, serveSimulated } from '../../harness/sim-transport.ts'
 import { NodeCluster, type NodeProcess } from './node-cluster.ts'
 
 async function clusterWithOther(seed: number): Promise<{ cluster: NodeCluster; other: NodeProcess }> {
@@ -102,6 +104,40 @@ describe('a process of a node', () => {
     expect(again.ended?.message).toBe(
       `node ${nodeId} was removed from the cluster (to let it join anew, start it with an empty data directory)`,
     )
+  })
+})
+
+describe('an address that belongs to another cluster now', () => {
+  it('does not end the node that looks for its controller there', async () => {
+    const { cluster, other } = await clusterWithOther(27)
+    const { nodeId, member } = cluster.controller
+    const { machine } = member
+    cluster.kill(nodeId)
+    const reasons: string[] = []
+    const handle = (stream: MessageStream) => {
+      stream.setHandlers({
+        onMessage: bytes => {
+          const { register } = Controller.session.request.decode(bytes)
+          try {
+            checkRegistration(register as NodeRegistration, 'their cluster')
+          } catch (thrown) {
+            reasons.push((thrown as NaruError).reason)
+            stream.fail(thrown as NaruError)
+          }
+        },
+      })
+    }
+    serveSimulated({
+      network: cluster.quorum.network,
+      incarnation: machine.incarnation,
+      address: `${machine.name}:7452`,
+      handlers: new Map([[Controller.session.path, { kind: 'stream', handle }]]),
+    })
+    await cluster.until(() => reasons.length > 0)
+    await cluster.until(() => cluster.quorum.leader !== undefined)
+    await cluster.runFor(2000)
+    expect(other.ended).toBeUndefined()
+    expect(cluster.image()?.nodes.get(other.nodeId)?.isFenced).toBe(false)
   })
 })
 
