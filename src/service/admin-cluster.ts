@@ -36,7 +36,7 @@ export class AdminCluster {
       underReplicatedCount: health.underReplicatedCount,
       underMinIsrCount: health.underMinIsr.length,
       offlineCount: health.offline.length,
-      reassigningCount: 0,
+      reassigningCount: health.reassigningCount,
       unhealthy: health.unhealthy,
     }
   }
@@ -86,6 +86,7 @@ export class AdminCluster {
     const underReplicated: TopicPartition[] = []
     const defaults = this.#node.controllerOptions.topicDefaults ?? {}
     let underReplicatedCount = 0
+    let reassigningCount = 0
     for (const topic of this.#node.controller.image.topics.all()) {
       const { replicationFactor } = topic
       const minIsr = resolveTopicSettings(topic.settings, { replicationFactor, defaults })[
@@ -93,6 +94,7 @@ export class AdminCluster {
       ]
       for (const [partition, state] of topic.partitions()) {
         const place = { topic: topic.name, partition }
+        if (state.reassignment !== undefined) reassigningCount++
         for (const nodeId of state.replicas) {
           const counts = replicas.get(nodeId) ?? { replicaCount: 0, leaderCount: 0 }
           counts.replicaCount++
@@ -107,7 +109,7 @@ export class AdminCluster {
       }
     }
     const unhealthy = [...offline, ...underMinIsr, ...underReplicated].slice(0, UNHEALTHY_MAX)
-    return { replicas, offline, underMinIsr, underReplicatedCount, unhealthy }
+    return { replicas, offline, underMinIsr, underReplicatedCount, reassigningCount, unhealthy }
   }
 
   /** Led here by the metadata, but its log is damaged or offline. */

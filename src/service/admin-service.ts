@@ -1,6 +1,7 @@
 import { Admin } from '../wire/methods.ts'
 import { AdminCluster } from './admin-cluster.ts'
 import { AdminConfigs } from './admin-configs.ts'
+import { AdminMoves } from './admin-moves.ts'
 import { AdminNodes, drainTimeoutMs } from './admin-nodes.ts'
 import { AdminQuorum } from './admin-quorum.ts'
 import { AdminTopics } from './admin-topics.ts'
@@ -21,7 +22,7 @@ const QUORUM_VIEW_MS = 2_000
 
 /** naru.v1.Admin */
 export function adminService(node: ServiceNode): HandlerEntry[] {
-  return [...topicCalls(node), ...clusterCalls(node), ...notImplementedYet()]
+  return [...topicCalls(node), ...clusterCalls(node), ...moveCalls(node), ...notImplementedYet()]
 }
 
 function topicCalls(node: ServiceNode): HandlerEntry[] {
@@ -67,16 +68,21 @@ function clusterCalls(node: ServiceNode): HandlerEntry[] {
   ]
 }
 
+function moveCalls(node: ServiceNode): HandlerEntry[] {
+  const { controllerCalls: calls } = node
+  const moves = new AdminMoves(node)
+  return [
+    calls.entry(Admin.reassignPartitions, request => moves.reassign(request)),
+    calls.entry(Admin.cancelReassignments, request => moves.cancel(request)),
+    calls.entry(Admin.changeReplicationFactor, request => moves.changeReplicationFactor(request)),
+    calls.entry(Admin.rebalance, request => moves.rebalance(request)),
+    calls.entry(Admin.electLeaders, request => moves.elect(request)),
+    unary(Admin.listReassignments, request => moves.list(request)),
+  ]
+}
+
 function notImplementedYet(): HandlerEntry[] {
   return [
-    ...notImplemented('moves of partitions between nodes', [
-      Admin.changeReplicationFactor,
-      Admin.reassignPartitions,
-      Admin.listReassignments,
-      Admin.cancelReassignments,
-      Admin.electLeaders,
-      Admin.rebalance,
-    ]),
     ...notImplemented('users and access rules', [
       Admin.putUser,
       Admin.deleteUser,

@@ -1,5 +1,6 @@
 import { NaruError } from '../base/errors.ts'
 import { isActive } from '../metadata/node-image.ts'
+import { addingReplicas, removingReplicas } from '../metadata/partition-reassignment.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
 import { randomUuid } from '../ports/prng.ts'
@@ -188,8 +189,8 @@ export class AdminTopics {
         isr,
         elr,
         offlineReplicas: replicas.filter(nodeId => !isActive(nodes.get(nodeId))),
-        addingReplicas: [],
-        removingReplicas: [],
+        addingReplicas: addingReplicas(state),
+        removingReplicas: removingReplicas(state),
       })
     }
     return descriptions

@@ -1,4 +1,5 @@
 import type { ServiceHandlers } from '../ports/transport.ts'
+import { Controller } from '../wire/generated/services.ts'
 import { adminService } from './admin-service.ts'
 import { consumerService } from './consumer-service.ts'
 import { ControllerCalls } from './controller-calls.ts'
@@ -6,8 +7,11 @@ import { forwardService } from './forward-service.ts'
 import { Forwarder } from './forwarder.ts'
 import { FreshMetadata } from './fresh-metadata.ts'
 import { groupsService } from './groups-service.ts'
+import { unary } from './handlers.ts'
 import { metadataService } from './metadata-service.ts'
+import { describeReplicas } from './partition-recovery.ts'
 import { producerService } from './producer-service.ts'
+import { countWithin } from './request-checks.ts'
 import type { ServiceNode, ServiceOptions } from './service-node.ts'
 
 /** What a node serves, each method by its path. */
@@ -19,6 +23,8 @@ export interface NodeServices {
   /** Ends the channels to other nodes. */
   close(): void
 }
+
+const REPLICAS_DESCRIBED_MAX = 1000
 
 export function nodeServices(options: ServiceOptions): NodeServices {
   const { controller: quorum, clock, prng, cluster } = options
@@ -34,7 +40,13 @@ export function nodeServices(options: ServiceOptions): NodeServices {
       ...metadataService(node),
       ...groupsService(),
     ]),
-    peerHandlers: new Map(forwardService(quorum, controllerCalls)),
+    peerHandlers: new Map([
+      ...forwardService(quorum, controllerCalls),
+      unary(Controller.describeReplicas, request => {
+        countWithin(request.replicas.length, { name: 'replicas', max: REPLICAS_DESCRIBED_MAX })
+        return { replicas: describeReplicas(node, request.replicas) }
+      }),
+    ]),
     close: () => forwarder.close(),
   }
 }

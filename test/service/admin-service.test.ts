@@ -228,10 +228,8 @@ describe('the cluster', () => {
   })
 
   it('says what this release lacks', async () => {
-    const rebalance = await node.refusal(Admin.rebalance, {})
-    expect(rebalance.message).toBe(
-      '/naru.v1.Admin/Rebalance: this release of Naru has no moves of partitions between nodes',
-    )
+    const users = await node.refusal(Admin.listUsers, {})
+    expect(users.message).toBe('/naru.v1.Admin/ListUsers: this release of Naru has no users and access rules')
     const group = await node.refusal(Groups.describeGroup, { group: 'g' })
     expect(group.reason).toBe('NOT_IMPLEMENTED')
     const stream = node.stream(Groups.attend)

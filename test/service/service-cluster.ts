@@ -1,5 +1,6 @@
 import { NaruError } from '../../src/base/errors.ts'
 import type { ProducerIds } from '../../src/drivers/controller/producer-ids.ts'
+import type { ReplicaContents } from '../../src/drivers/replicas/hosted-partition.ts'
 import type { ReplicaSet } from '../../src/drivers/replicas/replica-set.ts'
 import { Controller } from '../../src/metadata/controller.ts'
 import type { ControllerOptions } from '../../src/metadata/controller-options.ts'
@@ -34,6 +35,8 @@ export interface TestClusterOptions {
   /** All partitions are led by every node, or none by any. */
   readonly leads?: boolean
   readonly awaitServing?: ServiceCluster['awaitServing']
+  /** What a node's copy of a partition holds. */
+  readonly contents?: (nodeId: number, partition: number) => ReplicaContents | undefined
   /** What happens to a call that reaches a node's peers' port; it goes on to the handler that is given. */
   readonly onForwarded?: (to: number, pass: () => Promise<Uint8Array>) => Promise<Uint8Array>
 }
@@ -80,7 +83,7 @@ export class TestServiceCluster {
       controller: quorum,
       cluster: this.#access(nodeId, new SimTransport(this.network, incarnation, name)),
       controllerOptions: CONTROLLER_OPTIONS,
-      replicas: fakeReplicas(this.#options.leads ?? true),
+      replicas: fakeReplicas(nodeId, this.#options),
       producerIds: {} as ProducerIds,
       suggestions: new RateLimit(clock, { max: 20, windowMs: 100 }),
       autoCreateTopics: this.#options.autoCreateTopics ?? false,
@@ -210,8 +213,9 @@ export class TestServiceCluster {
   }
 }
 
-function fakeReplicas(leads: boolean): ReplicaSet {
+function fakeReplicas(nodeId: number, { leads = true, contents }: TestClusterOptions): ReplicaSet {
   return {
+    describe: (_topicId: string, partition: number) => contents?.(nodeId, partition),
     leader: () => (leads ? {} : undefined),
     whenOpened: async () => {},
     requireLeader: () => {

@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.ts'
-import type { PartitionId, Uuid } from '../../base/brands.ts'
+import type { Epoch, Offset, PartitionId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { LogEvent } from '../../log/log-core.ts'
@@ -29,6 +29,16 @@ export interface HostedPartitionOptions {
   readonly reserve: DiskReserve
   readonly onEvent: (event: LogEvent) => void
   readonly onError: (error: NaruError) => void
+}
+
+/** What a copy of a partition holds, for those who have to choose a leader by hand. */
+export interface ReplicaContents {
+  readonly logEndOffset: Offset
+  readonly highWatermark: Offset
+  /** Of its last record; undefined: there is none. */
+  readonly lastEpoch: Epoch | undefined
+  /** Quarantined, or offline. */
+  readonly damaged: boolean
 }
 
 /** Why a log could not be opened now, but may be in a moment. */
@@ -82,6 +92,14 @@ export class HostedPartition implements ReplicatedPartition {
   /** Why there is no leader here now. */
   get refusal(): NaruError {
     return this.#refusal ?? new NaruError('LEADER_NOT_AVAILABLE', `${this.#name} has no leader here`)
+  }
+
+  /** What this copy holds now; undefined before it is open. */
+  get contents(): ReplicaContents | undefined {
+    const log = this.#log
+    if (!log) return undefined
+    const { logEndOffset, highWatermark, latestEpoch, failure } = log
+    return { logEndOffset, highWatermark, lastEpoch: latestEpoch, damaged: failure !== undefined }
   }
 
   /** The committed metadata have changed. */

@@ -13,7 +13,7 @@ import type { TopicSettings } from '../../metadata/topic-settings.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { MessageStream, ServiceHandlers } from '../../ports/transport.ts'
 import { Replication } from '../../wire/generated/services.ts'
-import { HostedPartition } from './hosted-partition.ts'
+import { HostedPartition, type ReplicaContents } from './hosted-partition.ts'
 import type { PartitionLeader } from './partition-leader.ts'
 import { partitionSettings } from './partition-settings.ts'
 import type { ReplicationOptions } from './replication-options.ts'
@@ -109,6 +109,11 @@ export class ReplicaSet {
 
   leader(topicId: Uuid, partition: PartitionId): PartitionLeader | undefined {
     return this.#topics.get(topicId)?.get(partition)?.leader
+  }
+
+  /** What this node's copy holds, whoever leads; undefined: it has none, or has not opened it. */
+  describe(topicId: Uuid, partition: PartitionId): ReplicaContents | undefined {
+    return this.#topics.get(topicId)?.get(partition)?.contents
   }
 
   /** The leader here, or the error that says why there is none. */

@@ -95,6 +95,7 @@ export interface DrainNodeResponse {
 
 export interface ReassignPartitionsRequest {
   readonly reassignments: readonly Reassignment[]
+  readonly throttleBytesPerSecond?: number
 }
 
 export interface Reassignment {
@@ -148,10 +149,29 @@ export interface ElectLeadersRequest {
   readonly kind: ElectionKind
   readonly partitions: readonly TopicSelector[]
   readonly nodeId?: number
+  readonly dryRun: boolean
 }
 
 export interface ElectLeadersResponse {
   readonly results: readonly PartitionResult[]
+  readonly recoveries: readonly Recovery[]
+}
+
+export interface Recovery {
+  readonly topic: string
+  readonly partition: number
+  readonly nodeId?: number
+  readonly clean: boolean
+  readonly replicas: readonly ReplicaReport[]
+}
+
+export interface ReplicaReport {
+  readonly nodeId: number
+  readonly alive: boolean
+  readonly logEndOffset?: number
+  readonly highWatermark?: number
+  readonly lastEpoch?: number
+  readonly damaged: boolean
 }
 
 export interface RebalanceRequest {
@@ -171,6 +191,7 @@ export interface PlannedMove {
   readonly fromReplicas: readonly number[]
   readonly toReplicas: readonly number[]
   readonly bytes?: number
+  readonly started: boolean
 }
 
 export interface RemoveNodeRequest {

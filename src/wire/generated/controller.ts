@@ -121,6 +121,28 @@ export interface AwaitAppliedResponse {
   readonly appliedIndex: number
 }
 
+export interface DescribeReplicasRequest {
+  readonly replicas: readonly ReplicaPlace[]
+}
+
+export interface ReplicaPlace {
+  readonly topicId: string
+  readonly partition: number
+}
+
+export interface DescribeReplicasResponse {
+  readonly replicas: readonly ReplicaState[]
+}
+
+export interface ReplicaState {
+  readonly topicId: string
+  readonly partition: number
+  readonly logEndOffset: number
+  readonly highWatermark: number
+  readonly lastEpoch?: number
+  readonly damaged: boolean
+}
+
 export interface NodeReport {
   readonly nodeEpoch?: number
   readonly appliedIndex: number

@@ -47,6 +47,8 @@ message naru.internal.v1.ClusterFounding 1:clusterId:string 2:author:int32 3:fou
 message naru.internal.v1.ClusterRecord 1:clusterId:string
 message naru.internal.v1.DamageNoted
 message naru.internal.v1.DamagedReplica 1:topicId:string 2:partition:int32
+message naru.internal.v1.DescribeReplicasRequest 1:replicas:naru.internal.v1.ReplicaPlace*
+message naru.internal.v1.DescribeReplicasResponse 1:replicas:naru.internal.v1.ReplicaState*
 message naru.internal.v1.DrainNode
 message naru.internal.v1.ExchangeRequest 1:hello:naru.internal.v1.RaftHello|frame 2:message:naru.internal.v1.RaftMessage|frame
 message naru.internal.v1.ExchangeResponse 1:hello:naru.internal.v1.RaftHello?
@@ -125,6 +127,8 @@ message naru.internal.v1.RaftTimeoutNow
 message naru.internal.v1.RaftVoteAnswer 1:granted:bool
 message naru.internal.v1.RaftVoteRequest 1:last:naru.internal.v1.RaftPosition? 2:transfer:bool
 message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:directoryId:string 4:incarnation:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:nodeEpoch:int64? 10:cleanStopEpoch:int64? 11:missingPartitions:naru.internal.v1.MissingPartition*
+message naru.internal.v1.ReplicaPlace 1:topicId:string 2:partition:int32
+message naru.internal.v1.ReplicaState 1:topicId:string 2:partition:int32 3:logEndOffset:int64 4:highWatermark:int64 5:lastEpoch:int32? 6:damaged:bool
 message naru.internal.v1.ReplicateRequest 1:open:naru.internal.v1.OpenReplication? 2:follows:naru.internal.v1.PartitionFollow* 3:acks:naru.internal.v1.PartitionAck*
 message naru.internal.v1.ReplicateResponse 1:opened:naru.internal.v1.ReplicationPeer? 2:data:naru.internal.v1.PartitionData* 3:diverged:naru.internal.v1.PartitionDiverged* 4:refused:naru.internal.v1.PartitionRefused*
 message naru.internal.v1.ReplicationPeer 1:nodeId:int32 2:directoryId:string 3:nodeEpoch:int64
@@ -196,8 +200,8 @@ message naru.v1.DescribeTopicsRequest 1:topics:string* 2:pageSize:int32? 3:pageT
 message naru.v1.DescribeTopicsResponse 1:topics:naru.v1.TopicDescription* 2:nextPageToken:string
 message naru.v1.DrainNodeRequest 1:nodeId:int32 2:timeoutMs:int32?
 message naru.v1.DrainNodeResponse 1:remaining:naru.v1.TopicPartition*
-message naru.v1.ElectLeadersRequest 1:kind:naru.v1.ElectionKind 2:partitions:naru.v1.TopicSelector* 3:nodeId:int32?
-message naru.v1.ElectLeadersResponse 1:results:naru.v1.PartitionResult*
+message naru.v1.ElectLeadersRequest 1:kind:naru.v1.ElectionKind 2:partitions:naru.v1.TopicSelector* 3:nodeId:int32? 4:dryRun:bool
+message naru.v1.ElectLeadersResponse 1:results:naru.v1.PartitionResult* 2:recoveries:naru.v1.Recovery*
 message naru.v1.Failure 1:reason:naru.v1.ErrorReason 2:outcome:naru.v1.Outcome 3:message:string 4:details:map 5:retryAfterMs:int64?
 message naru.v1.FetchOffsetsRequest 1:group:string 2:partitions:naru.v1.TopicSelector* 3:pageSize:int32? 4:pageToken:string
 message naru.v1.FetchOffsetsResponse 1:offsets:naru.v1.GroupOffset* 2:nextPageToken:string
@@ -244,7 +248,7 @@ message naru.v1.PartitionMetadata 1:partition:int32 2:leaderId:int32? 3:leaderEp
 message naru.v1.PartitionRecords 1:topic:string 2:partition:int32 3:batches:bytes* 4:records:naru.v1.StoredRecord* 5:nextOffset:int64 6:highWatermark:int64 7:logStartOffset:int64 8:leaderEpoch:int32
 message naru.v1.PartitionResult 1:topic:string 2:partition:int32 3:failure:naru.v1.Failure?
 message naru.v1.PartitionStatus 1:topic:string 2:partition:int32 3:nextOffset:int64 4:highWatermark:int64 5:logStartOffset:int64 6:leaderEpoch:int32
-message naru.v1.PlannedMove 1:topic:string 2:partition:int32 3:fromReplicas:int32* 4:toReplicas:int32* 5:bytes:int64?
+message naru.v1.PlannedMove 1:topic:string 2:partition:int32 3:fromReplicas:int32* 4:toReplicas:int32* 5:bytes:int64? 6:started:bool
 message naru.v1.Position 1:at:naru.v1.PositionAt|position 2:offset:int64|position 3:timestampMs:int64|position 4:last:int64|position
 message naru.v1.ProduceAnswer 1:seq:int64 2:entry:int32 3:results:naru.v1.ProduceResult*
 message naru.v1.ProduceEntry 1:topic:string 2:topicId:string? 3:partition:int32? 4:batch:bytes? 5:records:naru.v1.Record* 6:producer:naru.v1.ProducerSequence?
@@ -265,18 +269,20 @@ message naru.v1.ReadOptions 1:format:naru.v1.RecordFormat 2:maxFrameBytes:int32?
 message naru.v1.ReadPartition 1:topic:string 2:topicId:string? 3:partition:int32? 4:start:naru.v1.Position? 5:stop:naru.v1.Stop?
 message naru.v1.ReadRequest 1:options:naru.v1.ReadOptions? 2:add:naru.v1.ReadPartition* 3:remove:naru.v1.TopicSelector* 4:credit:naru.v1.Credit?
 message naru.v1.ReadResponse 1:records:naru.v1.PartitionRecords* 2:statuses:naru.v1.PartitionStatus* 3:skipped:naru.v1.Skipped* 4:failures:naru.v1.PartitionFailure* 5:ended:naru.v1.PartitionEnd* 6:metadataAgeMs:int64?
-message naru.v1.ReassignPartitionsRequest 1:reassignments:naru.v1.Reassignment*
+message naru.v1.ReassignPartitionsRequest 1:reassignments:naru.v1.Reassignment* 2:throttleBytesPerSecond:int64?
 message naru.v1.ReassignPartitionsResponse 1:results:naru.v1.PartitionResult*
 message naru.v1.Reassignment 1:topic:string 2:topicId:string? 3:partition:int32 4:replicas:int32*
 message naru.v1.ReassignmentProgress 1:topic:string 2:partition:int32 3:replicas:int32* 4:addingReplicas:int32* 5:removingReplicas:int32* 6:remainingBytes:int64? 7:totalBytes:int64?
 message naru.v1.RebalanceRequest 1:dryRun:bool 2:concurrentMovesMax:int32? 3:throttleBytesPerSecond:int64? 4:evacuateNodeIds:int32*
 message naru.v1.RebalanceResponse 1:moves:naru.v1.PlannedMove*
 message naru.v1.Record 1:key:bytes? 2:value:bytes? 3:headers:naru.v1.Header* 4:timestampMs:int64?
+message naru.v1.Recovery 1:topic:string 2:partition:int32 3:nodeId:int32? 4:clean:bool 5:replicas:naru.v1.ReplicaReport*
 message naru.v1.RemoveNodeRequest 1:nodeId:int32 2:force:bool
 message naru.v1.RemoveNodeResponse
 message naru.v1.RemoveVoterRequest 1:nodeId:int32 2:directoryId:string?
 message naru.v1.RemoveVoterResponse 1:voters:int32*
 message naru.v1.ReplicaList 1:nodeIds:int32*
+message naru.v1.ReplicaReport 1:nodeId:int32 2:alive:bool 3:logEndOffset:int64? 4:highWatermark:int64? 5:lastEpoch:int32? 6:damaged:bool
 message naru.v1.ResetOffset 1:topic:string 2:partition:int32 3:oldNextOffset:int64? 4:newNextOffset:int64? 5:failure:naru.v1.Failure?
 message naru.v1.ResetOffsetsRequest 1:group:string 2:partitions:naru.v1.TopicSelector* 3:to:naru.v1.Position|target 4:shiftBy:int64|target 5:dryRun:bool
 message naru.v1.ResetOffsetsResponse 1:offsets:naru.v1.ResetOffset*

@@ -81,6 +81,8 @@ import type {
   AllocateProducerIdsResponse,
   AwaitAppliedRequest,
   AwaitAppliedResponse,
+  DescribeReplicasRequest,
+  DescribeReplicasResponse,
   SessionRequest,
   SessionResponse,
 } from './controller.ts'
@@ -171,6 +173,11 @@ export const Controller = {
     path: '/naru.internal.v1.Controller/AwaitApplied',
     request: 'naru.internal.v1.AwaitAppliedRequest',
     response: 'naru.internal.v1.AwaitAppliedResponse',
+  }),
+  describeReplicas: method<DescribeReplicasRequest, DescribeReplicasResponse>({
+    path: '/naru.internal.v1.Controller/DescribeReplicas',
+    request: 'naru.internal.v1.DescribeReplicasRequest',
+    response: 'naru.internal.v1.DescribeReplicasResponse',
   }),
 } as const
 
