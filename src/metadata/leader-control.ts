@@ -75,14 +75,9 @@ export class LeaderControl {
 
   #withOtherLeader(countMax: number): PartitionPlace[] {
     const places: PartitionPlace[] = []
-    const topics = [...this.#image.topics.all()].sort((a, b) => (a.name < b.name ? -1 : 1))
-    for (const topic of topics) {
-      const facts = electionFacts(this.#image, settingsOf(topic, this.#options.topicDefaults))
-      for (const [partition, state] of topic.partitions()) {
-        if (places.length >= countMax) return places
-        const isElsewhere = state.leader !== null && state.leader !== state.replicas[0]
-        if (isElsewhere && isPreferredReady(state, facts)) places.push({ topic: topic.name, partition })
-      }
+    for (const { topic, partition } of partitionsLedElsewhere(this.#image)) {
+      if (places.length >= countMax) break
+      places.push({ topic: topic.name, topicId: topic.id, partition })
     }
     return places
   }
@@ -122,6 +117,25 @@ export class LeaderControl {
     })
     return { records: [...records.values()], response }
   }
+}
+
+/** Partitions that their preferred leader could lead, and does not, by topic. Not those that are being moved. */
+export function* partitionsLedElsewhere(
+  image: MetadataImage,
+): Iterable<{ topic: TopicView; partition: PartitionId }> {
+  const active = new Set(
+    image.nodes
+      .all()
+      .filter(isActive)
+      .map(node => node.nodeId),
+  )
+  const topics = [...image.topics.all()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  for (const topic of topics)
+    for (const [partition, { leader, replicas, isr, reassignment }] of topic.partitions()) {
+      const preferred = replicas[0] as NodeId
+      const isElsewhere = leader !== null && leader !== preferred && reassignment === undefined
+      if (isElsewhere && isr.includes(preferred) && active.has(preferred)) yield { topic, partition }
+    }
 }
 
 function isPreferredReady(state: PartitionState, facts: ElectionFacts): boolean {
