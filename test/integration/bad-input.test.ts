@@ -326,7 +326,10 @@ describe('bad input gets an error that says what is wrong, and changes nothing',
       whileOthersGoOn(async () => {
         const prng = new SeededPrng('a client without a stub')
         const before = await state()
-        const methods = [...METHODS.values()].filter(method => method.path.startsWith('/naru.v1.'))
+        // Without DrainNode: an empty request of it is a good one, and really drains node 0.
+        const methods = [...METHODS.values()].filter(
+          ({ path }) => path.startsWith('/naru.v1.') && path !== Admin.drainNode.path,
+        )
         const errors: unknown[] = []
         const judge = (thrown: unknown) => {
           if (!(thrown instanceof NaruError) || thrown.reason === 'INTERNAL') errors.push(thrown)
