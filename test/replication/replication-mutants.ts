@@ -13,11 +13,14 @@ export interface ReplicationMutant {
   /** Exchanges in the sources: file of `src/replication`, passage (found exactly once), replacement. */
   readonly edits?: readonly (readonly [file: string, passage: string, replacement: string])[]
   readonly options?: Partial<ReplicationSimulationOptions>
+  /** A seed that found it once, tried first: it saves the search. */
+  readonly seed?: number
 }
 
 export const MUTANTS: readonly ReplicationMutant[] = [
   {
     name: 'truncation to the own high watermark',
+    seed: 11,
     harm: 'a follower whose HW lags gives up committed records (KIP-101)',
     edits: [
       [
@@ -34,6 +37,7 @@ export const MUTANTS: readonly ReplicationMutant[] = [
   },
   {
     name: 'no leader epoch in a Follow',
+    seed: 159,
     harm: 'a follower truncates to the log of a leader that is deposed (KIP-320)',
     edits: [
       ['leader-state.ts', "if (follow.leaderEpoch < this.leaderEpoch) return refused('FENCED')", ''],
@@ -42,6 +46,7 @@ export const MUTANTS: readonly ReplicationMutant[] = [
   },
   {
     name: 'entry into the ISR without the check of the epoch start',
+    seed: 412,
     harm: "the leader's own HW lags behind what was committed before it",
     edits: [['leader-state.ts', ' || acknowledged < this.epochStartOffset', '']],
   },
@@ -62,6 +67,7 @@ export const MUTANTS: readonly ReplicationMutant[] = [
   },
   {
     name: 'high watermark before the divergence is known',
+    seed: 17,
     harm: 'records that are not the committed ones come below HW (KAFKA-14704)',
     options: { bugs: { tellsEndsBeforeDivergence: true } },
   },
@@ -77,6 +83,7 @@ export const MUTANTS: readonly ReplicationMutant[] = [
   },
   {
     name: 'a damaged follower is reset at once',
+    seed: 98,
     harm: 'a proposal that is under way puts it into the ISR with an empty log (B4)',
     edits: [
       [

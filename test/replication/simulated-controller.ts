@@ -102,7 +102,7 @@ export class SimulatedController {
 
   /** Undefined: it came over an older stream of the node. */
   alter(from: { nodeId: number; stream: number }, proposal: IsrProposal): ProposalAnswer | undefined {
-    if (this.#streams.get(from.nodeId) !== from.stream) return undefined
+    if (this.#streams.get(from.nodeId) !== from.stream && !this.#acceptsStale) return undefined
     const before = this.#state
     const { partitionEpoch, leader, leaderEpoch } = before
     const refused = { kind: 'refused', partitionEpoch } as const

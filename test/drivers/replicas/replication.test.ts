@@ -50,6 +50,18 @@ describe('acks', () => {
     expect(cluster.nodes.flatMap(node => node.errors)).toEqual([])
   })
 
+  for (const slow of [1, 2])
+    test(`=all waits for the very sync that covers the record, on the disk of node ${slow}`, async () => {
+      const cluster = await startTopic()
+      cluster.node(slow).machine.image.syncLatencyMs = { min: 200, max: 200 }
+      const first = cluster.produce(cluster.leader(1), 'a')
+      await cluster.scheduler.runFor(100)
+      // Appended while the sync of the first is under way, which does not cover it.
+      const second = cluster.produce(cluster.leader(1), 'b').then(() => cluster.log(slow).syncedEndOffset)
+      expect(await cluster.run(first)).toMatchObject({ kind: 'stored' })
+      expect(await cluster.run(second)).toBe(2)
+    })
+
   test('=leader answers with the own disk alone, and such records are read only when the others have them', async () => {
     const cluster = await startTopic()
     await produceAll(cluster, 1, ['a'])
@@ -242,6 +254,16 @@ test('a leader whose log is damaged says so until the controller hears it; anoth
   await produceAll(cluster, 2, ['c'])
   await cluster.until(() => cluster.controller.partition().isr.length === 3)
   expect(await cluster.values(1)).toEqual(['a', 'b', 'c'])
+})
+
+test('a process that is not the registered one any more does not lead, though its node does', async () => {
+  const cluster = await startTopic({ replicas: [1], settings: {} })
+  const { nodeId, directoryId } = cluster.node(1)
+  cluster.controller.register({ nodeId, directoryId, peerAddress: 'node-1:7452' })
+  cluster.controller.unfence(nodeId)
+  expect(cluster.controller.partition()).toMatchObject({ leader: 1, leaderEpoch: 2 })
+  await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(100, resolve)))
+  expect(cluster.node(1).replicas?.leader(TOPIC_ID, 0)).toBeUndefined()
 })
 
 test('a new leader tells where its partition ends only when it knows', async () => {
