@@ -138,6 +138,7 @@ export class MembershipKeeper {
           'INVALID_REQUEST',
           `node ${nodeId} is the only voter: add another one before it is removed`,
         )
+      this.#checkMajority(now.filter(member => member !== voter))
       return { op: this.#isSilent(voter) ? 'remove' : 'demote', member: voter }
     })
   }
@@ -164,6 +165,27 @@ export class MembershipKeeper {
       }
       await delay(clock, RETRY_MS)
     }
+  }
+
+  /**
+   * Those that would be left must be able to commit: a cluster whose majority has lost its disks cannot even take the
+   * change back (etcd refuses it for the same reason).
+   */
+  #checkMajority(voters: readonly MemberId[]): void {
+    const { quorum, clock, timing, directory } = this.#options
+    const { self, members } = quorum.status
+    const isHeard = (voter: MemberId) => {
+      const { member: current = voter } = directory.currentOf(nodeIdOf(voter)) ?? {}
+      if (current !== voter) return false
+      // An answer to this very leadership: until then `heardMs` is its beginning.
+      const progress = members.find(other => other.member === voter)
+      return progress && progress.matchIndex > 0 && clock.monotonicMs() - progress.heardMs < timing.silentMs
+    }
+    const missing = voters.filter(voter => voter !== self && !isHeard(voter))
+    if (missing.length * 2 < voters.length) return
+    throw notNow(
+      `no majority of what would be the voters is in contact: ${missing.map(nodeIdOf).join(', ')} of ${voters.map(nodeIdOf).join(', ')} do not answer (bring them back, or replace them, before another one is removed)`,
+    )
   }
 
   #isSilent(member: MemberId): boolean {
