@@ -4,6 +4,7 @@ import type { ControllerDriver } from '../drivers/controller/controller-driver.t
 import type { MetadataQuorum } from '../drivers/controller/metadata-quorum.ts'
 import { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import type { NodeIdentity } from '../log/node-file.ts'
+import { DiskError } from '../ports/disk.ts'
 import type { ServiceHandlers } from '../ports/transport.ts'
 import type { BrokerAddresses, BrokerOptions } from './broker-options.ts'
 import { ClusterPart } from './cluster-part.ts'
@@ -84,7 +85,7 @@ export class Broker {
       await this.#starting
     } catch (thrown) {
       await this.close()
-      throw thrown
+      throw thrown instanceof DiskError ? failedStart(thrown) : thrown
     }
   }
 
@@ -174,4 +175,12 @@ function starting(): NaruError {
 
 function draining(): NaruError {
   return new NaruError('NODE_DRAINING', 'this node is stopping: use another one, or try again')
+}
+
+/** Of files that no part of the node answers for yet. */
+function failedStart(cause: DiskError): NaruError {
+  const what = `the node cannot start: a disk operation failed (${cause.message})`
+  if (cause.code === 'ENOSPC')
+    return new NaruError('DISK_FULL', `${what}: free some space or add some, then start it again`, { cause })
+  return new NaruError('STORAGE_OFFLINE', `${what}: check the disk, then start it again`, { cause })
 }
