@@ -1,5 +1,6 @@
 import type { NaruError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import type { RaftDriverOptions } from '../drivers/raft/raft-driver.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Disk } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
@@ -20,6 +21,8 @@ export interface BrokerOptions extends BrokerPorts {
   readonly logger: Logger
   /** Only a restart can help this node: its disk failed, or the cluster refuses it. Called once. */
   readonly onFailed: (error: NaruError) => void
+  /** Other than the defaults where a simulation is to see in seconds what else takes days. */
+  readonly raftLimits?: RaftDriverOptions['limits']
 }
 
 /** As `host:port`, where others reach this node. */

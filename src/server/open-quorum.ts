@@ -17,6 +17,7 @@ export interface OpenQuorumOptions {
   readonly directory: string
   readonly resources: LogResources
   readonly addressOf: RaftDriverOptions['addressOf']
+  readonly raftLimits?: RaftDriverOptions['limits']
   readonly disk: Disk
   readonly clock: Clock
   readonly prng: Prng
@@ -42,9 +43,10 @@ export async function openQuorum(options: OpenQuorumOptions): Promise<Controller
       { damage, memberId: storage.self, aside: `${directory}.damaged` },
       'the metadata log was damaged and is put aside: this node starts over as a new member of the quorum',
     )
-  const { addressOf, campaignAtOnce } = options
+  const { addressOf, campaignAtOnce, raftLimits } = options
+  const limits = raftLimits && { limits: raftLimits }
   const quorum = new ControllerDriver({
-    raft: { clusterId, opened, disk, clock, prng, transport, addressOf, campaignAtOnce },
+    raft: { clusterId, opened, disk, clock, prng, transport, addressOf, campaignAtOnce, ...limits },
     onFailed: error => faults.fail(error),
     onEvent: event => reportRaftEvent(logger, event),
   })

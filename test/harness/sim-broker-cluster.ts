@@ -1,6 +1,7 @@
 import { EventScheduler } from './event-scheduler.ts'
 import { SeededPrng } from './seeded-prng.ts'
-import { SimBroker } from './sim-broker.ts'
+import { SimBroker, type SimBrokerOptions } from './sim-broker.ts'
+import type { ClockFaults } from './sim-clock.ts'
 import { SimMachine } from './sim-machine.ts'
 import { SimNetwork } from './sim-network.ts'
 
@@ -9,6 +10,8 @@ export interface SimBrokerClusterOptions {
   /** Listed in `cluster.peers`. */
   readonly nodes: number
   readonly settings?: Readonly<Record<string, string | number | boolean>>
+  readonly clock?: (nodeId: number) => ClockFaults
+  readonly brokerOptions?: (member: ClusterNode) => SimBrokerOptions
 }
 
 /** One node: its machine, and its broker while that runs. */
@@ -47,7 +50,13 @@ export class SimBrokerCluster {
   addMachine(): ClusterNode {
     const nodeId = this.members.length
     const name = `n${nodeId}`
-    const machine = new SimMachine(0, { name, scheduler: this.scheduler, prng: this.#prng.fork(name) })
+    const clock = this.#options.clock?.(nodeId)
+    const machine = new SimMachine(0, {
+      name,
+      scheduler: this.scheduler,
+      prng: this.#prng.fork(name),
+      ...(clock && { clock }),
+    })
     const member = { nodeId, machine, node: undefined, started: Promise.resolve() }
     this.members.push(member)
     return member
@@ -55,11 +64,11 @@ export class SimBrokerCluster {
 
   /** Begins a start, which may have to wait for others. */
   boot(member: ClusterNode): SimBroker {
-    const { nodes, settings } = this.#options
+    const { nodes, settings, brokerOptions } = this.#options
     const peers = Array.from({ length: nodes }, (_, id) => `n${id}:7452`).join(',')
     this.network.powerOn(member.machine.name)
     const given = { 'node.id': member.nodeId, 'cluster.peers': peers, ...settings }
-    const node = SimBroker.make(member.machine, given, this.network)
+    const node = SimBroker.make(member.machine, given, this.network, brokerOptions?.(member))
     member.node = node
     member.started = node.start()
     member.started.catch(() => {})

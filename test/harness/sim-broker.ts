@@ -2,10 +2,11 @@ import { NaruError } from '../../src/base/errors.ts'
 import type { Logger } from '../../src/base/logger.ts'
 import type { MetadataQuorum } from '../../src/drivers/controller/metadata-quorum.ts'
 import type { MetadataImage } from '../../src/metadata/metadata-image.ts'
+import type { Disk } from '../../src/ports/disk.ts'
 import { BatchBuilder } from '../../src/records/batch-builder.ts'
 import { decodeBatch } from '../../src/records/decode-batch.ts'
 import { Broker } from '../../src/server/broker.ts'
-import type { BrokerAddresses } from '../../src/server/broker-options.ts'
+import type { BrokerAddresses, BrokerOptions } from '../../src/server/broker-options.ts'
 import { resolveSettings } from '../../src/server/settings.ts'
 import type { MessageInit } from '../../src/wire/codec.ts'
 import { failureToError } from '../../src/wire/failure.ts'
@@ -20,6 +21,16 @@ export interface LogLine {
   readonly level: keyof Logger
   readonly message: string
   readonly facts: Readonly<Record<string, unknown>>
+}
+
+export interface SimBrokerOptions {
+  /** Of what the broker draws at random. */
+  readonly seed?: string
+  readonly onFailed?: (error: NaruError) => void
+  readonly onLog?: (line: LogLine) => void
+  readonly raftLimits?: BrokerOptions['raftLimits']
+  /** To plant a bug between the broker and its disk. */
+  readonly wrapDisk?: (disk: Disk) => Disk
 }
 
 /** The whole broker on a simulated machine, called as a client calls it, without a network between. */
@@ -40,22 +51,25 @@ export class SimBroker {
     machine: SimMachine,
     given: Readonly<Record<string, string | number | boolean>> = {},
     network?: SimNetwork,
+    options: SimBrokerOptions = {},
   ): SimBroker {
     const values = { 'data.dir': 'data', 'disk.free.min': 0, 'scrub.bytes.per.second': 0, ...given }
     const source = new Map(Object.entries(values).map(([key, value]) => [key, { value, givenAs: key }]))
     const log: LogLine[] = []
-    const { name, scheduler, incarnation, disk, clock } = machine
-    const prng = new SeededPrng(1).fork(`${name} ${scheduler.nowMs}`)
+    const { name, scheduler, incarnation, clock } = machine
+    const prng = new SeededPrng(options.seed ?? 1).fork(`${name} ${scheduler.nowMs}`)
+    const disk = options.wrapDisk?.(machine.disk) ?? machine.disk
     const ownNetwork = network ?? new SimNetwork({ scheduler, prng: prng.fork('network') })
     const broker = new Broker({
       settings: resolveSettings([source]).settings,
-      logger: recordingLogger(log),
+      logger: recordingLogger(log, options.onLog),
       disk,
       clock,
       prng,
       transport: new SimTransport(ownNetwork, incarnation, name),
       openStore: async () => machine.openState(),
-      onFailed: () => {},
+      onFailed: error => options.onFailed?.(error),
+      ...(options.raftLimits && { raftLimits: options.raftLimits }),
     })
     const addresses = { client: `${name}:7450`, peer: `${name}:7452` }
     const ports = [
@@ -167,9 +181,11 @@ function splitBatches(bytes: Buffer): { offset: number; value: Buffer | null }[]
   return batches
 }
 
-function recordingLogger(lines: LogLine[]): Logger {
+function recordingLogger(lines: LogLine[], onLog?: (line: LogLine) => void): Logger {
   const record = (level: keyof Logger) => (facts: object, message: string) => {
-    lines.push({ level, message, facts: { ...facts } })
+    const line = { level, message, facts: { ...facts } }
+    lines.push(line)
+    onLog?.(line)
   }
   return { debug: record('debug'), info: record('info'), warn: record('warn'), error: record('error') }
 }

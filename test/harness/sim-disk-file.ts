@@ -17,6 +17,7 @@ export class SimFileContent {
   /** Sizes the file had since the last sync: metadata of any of these moments may be what a power cut leaves. */
   #unsyncedSizes: number[] = []
   readonly #unsynced = new Map<number, Buffer>()
+  #truncations = 0
   /**
    * Sectors whose sync failed: the kernel calls them clean (reads see them, the next sync "succeeds"), but the
    * platter has the old bytes (the fsync surprise of PostgreSQL, 2018). Writing them again heals them.
@@ -25,6 +26,22 @@ export class SimFileContent {
 
   get sizeBytes(): number {
     return this.#sizeBytes
+  }
+
+  /** Cuts so far: what was scanned of the bytes before one may be gone after it. */
+  get truncations(): number {
+    return this.#truncations
+  }
+
+  /** How many bytes from the start any power cut from now on would leave as they are. */
+  get durableSizeBytes(): number {
+    let end = Math.min(this.#sizeBytes, this.#syncedSizeBytes, ...this.#unsyncedSizes)
+    for (const [sector, old] of [...this.#unsynced, ...this.#lost]) {
+      const start = sector * SECTOR_BYTES
+      for (let at = start; at < Math.min(end, start + SECTOR_BYTES); at++)
+        if ((old[at - start] ?? 0) !== this.#bytes[at]) end = at
+    }
+    return end
   }
 
   get hasUnsynced(): boolean {
@@ -47,6 +64,7 @@ export class SimFileContent {
 
   truncate(sizeBytes: number): void {
     if (sizeBytes === this.#sizeBytes) return
+    this.#truncations++
     this.#reserve(sizeBytes)
     this.#touch(Math.min(sizeBytes, this.#sizeBytes), Math.max(sizeBytes, this.#sizeBytes))
     if (sizeBytes < this.#sizeBytes) this.#bytes.fill(0, sizeBytes, this.#sizeBytes)
@@ -67,6 +85,7 @@ export class SimFileContent {
 
   /** Power is cut: what is on the platter becomes the content. */
   crash(prng: SeededPrng): void {
+    this.#truncations++
     const sizes = [this.#syncedSizeBytes, ...this.#unsyncedSizes]
     const index = Math.floor(prng.fraction() * sizes.length)
     const chosen = sizes[index] as number

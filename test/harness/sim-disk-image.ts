@@ -118,6 +118,12 @@ export class SimDiskImage {
     this.names.crash(this.#prng)
   }
 
+  /** Another, empty disk in its place; the process must be gone. */
+  wipe(): void {
+    assert(!this.#mounted?.isAlive, 'a disk is taken out of a machine that is off')
+    this.names.wipe()
+  }
+
   /** Nothing completes until `unstall`: a disk that hangs. */
   stall(): void {
     this.#stalled ??= []

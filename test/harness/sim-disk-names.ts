@@ -50,6 +50,17 @@ export class SimNames {
     return node
   }
 
+  /** What the directory would hold after a power cut now that undoes all that no directory sync has covered. */
+  durableEntries(path: string): ReadonlyMap<string, SimNode> {
+    let entries = this.#durable.get(this.root) ?? new Map<string, SimNode>()
+    for (const name of split(path)) {
+      const node = entries.get(name)
+      if (node?.kind !== 'directory') return new Map()
+      entries = this.#durable.get(node) ?? new Map<string, SimNode>()
+    }
+    return entries
+  }
+
   /** The directory that holds (or would hold) the last name of the path. */
   parent(path: string, operation: string): { directory: SimDirectory; name: string } {
     const names = split(path)
@@ -118,6 +129,13 @@ export class SimNames {
       .reverse()
     for (const [index, change] of this.#pending.entries()) if (isCommitted[index]) change.apply(this.#durable)
     this.#pending = this.#pending.filter((_, index) => !isCommitted[index])
+  }
+
+  /** Another disk is put in its place. */
+  wipe(): void {
+    this.root = directory(0)
+    this.#durable = new Map([[this.root, new Map()]])
+    this.#pending = []
   }
 
   /** Power is cut: durable names, each pending change by the toss of a coin, and the bytes of what is left. */

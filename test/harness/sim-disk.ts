@@ -212,7 +212,10 @@ class SimFile implements DiskFile {
     const total = buffers.reduce((sum, buffer) => sum + buffer.length, 0)
     await this.#change('append', {
       apply: () => {
-        const room = this.#image.capacityBytes - this.#image.usedBytes
+        const { capacityBytes } = this.#image
+        // To add up all files is not worth it where there is always room.
+        const room =
+          capacityBytes === Number.POSITIVE_INFINITY ? capacityBytes : capacityBytes - this.#image.usedBytes
         const grows = start + total - this.#node.content.sizeBytes
         if (grows > room) {
           write(Math.max(0, total - (grows - room)))

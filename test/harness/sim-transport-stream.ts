@@ -22,6 +22,8 @@ export interface SimStreamOptions {
 }
 
 const WINDOW_BYTES = 8 * 1024 * 1024
+/** What was taken is told in pieces, as HTTP/2 stacks do; an event for each message would be half of all. */
+const WINDOW_UPDATE_BYTES = WINDOW_BYTES / 8
 
 /** One end of a simulated stream. */
 export class SimStreamEnd implements MessageStream {
@@ -30,6 +32,7 @@ export class SimStreamEnd implements MessageStream {
   #handlers: StreamHandlers | undefined
   #inbox: Packet[] = []
   #untakenBytes = 0
+  #takenBytes = 0
   #isFull = false
   #isPaused = false
   #isEnding = false
@@ -143,7 +146,11 @@ export class SimStreamEnd implements MessageStream {
       this.fail(new NaruError(reason, `a message of ${bytes.length} bytes, at most ${messageBytesMax}`))
       return
     }
-    send({ kind: 'taken', count: bytes.length })
+    this.#takenBytes += bytes.length
+    if (this.#takenBytes >= WINDOW_UPDATE_BYTES) {
+      send({ kind: 'taken', count: this.#takenBytes })
+      this.#takenBytes = 0
+    }
     this.guard(() => this.#handlers?.onMessage(bytes))
   }
 

@@ -1,0 +1,104 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { join } from 'node:path'
+
+export interface SeedTask {
+  readonly seed: number
+  readonly lengthShare: number
+  readonly isTracing: boolean
+  /** Runs it once more and compares. */
+  readonly isTwice: boolean
+  /** Name of the bug that is planted. */
+  readonly mutant: string | undefined
+}
+
+export interface SeedAnswer {
+  readonly seed: number
+  readonly failure?: string
+  readonly stack?: string
+  readonly counts: readonly (readonly [what: string, count: number])[]
+  readonly trace: readonly string[]
+  readonly simulatedMs: number
+  readonly events: number
+}
+
+export interface SeedPoolOptions {
+  /** The tree whose sources are run. */
+  readonly root: string
+  readonly processes: number
+  readonly task: Omit<SeedTask, 'seed'>
+  readonly onAnswer: (answer: SeedAnswer) => void
+}
+
+/** Real time for one seed; one that takes longer hangs. */
+const SEED_MS_MAX = 300_000
+
+/**
+ * Runs seeds on several processes: a seed is a function of itself, so it does not matter which one gets it. A process
+ * that dies or hangs fails the seed it had, and is replaced.
+ */
+export class SeedPool {
+  readonly #options: SeedPoolOptions
+  #next: number
+  #end: number
+
+  constructor(options: SeedPoolOptions, seeds: { readonly from: number; readonly count: number }) {
+    this.#options = options
+    this.#next = seeds.from
+    this.#end = seeds.from + seeds.count
+  }
+
+  /** Seeds that are not begun yet are not run any more. */
+  stop(): void {
+    this.#end = this.#next
+  }
+
+  async run(): Promise<void> {
+    const count = Math.min(this.#options.processes, this.#end - this.#next)
+    await Promise.all(Array.from({ length: count }, () => this.#work()))
+  }
+
+  async #work(): Promise<void> {
+    let worker = this.#fork()
+    try {
+      while (this.#next < this.#end) {
+        const seed = this.#next++
+        const answer = await this.#ask(worker, seed)
+        if (!worker.connected) worker = this.#fork()
+        this.#options.onAnswer(answer)
+      }
+    } finally {
+      worker.kill()
+    }
+  }
+
+  #fork(): ChildProcess {
+    return fork(join(this.#options.root, 'scripts/sim/seed-worker.ts'), {
+      cwd: this.#options.root,
+      execArgv: ['--import', 'tsx'],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+  }
+
+  #ask(worker: ChildProcess, seed: number): Promise<SeedAnswer> {
+    return new Promise(resolve => {
+      const dead = (failure: string) => {
+        resolve({ seed, failure, counts: [], trace: [], simulatedMs: 0, events: 0 })
+      }
+      const onExit = (code: number | null, signal: string | null) => {
+        clearTimeout(timer)
+        dead(`its process ended (${signal ?? `exit code ${code}`})`)
+      }
+      const timer = setTimeout(() => {
+        worker.kill('SIGKILL')
+        dead(`it did not end within ${SEED_MS_MAX / 1000} s of real time`)
+      }, SEED_MS_MAX)
+      worker.once('exit', onExit)
+      worker.once('message', (answer: SeedAnswer) => {
+        clearTimeout(timer)
+        worker.off('exit', onExit)
+        resolve(answer)
+      })
+      worker.send({ ...this.#options.task, seed })
+    })
+  }
+}

@@ -1,0 +1,96 @@
+import type { BrokerOptions } from '../../src/server/broker-options.ts'
+import type { SeededPrng } from '../harness/seeded-prng.ts'
+
+export const HARMS = [
+  'kill',
+  'power cut',
+  'power cut in a disk change',
+  'power cut of all',
+  'pause',
+  'orderly stop',
+  'partition',
+  'isolated node',
+  'one-way cut',
+  'bridge partition',
+  'reset connections',
+  'slow link',
+  'slow disk',
+  'hanging disk',
+  'failing sync',
+  'full disk',
+  'wiped disk',
+  'clock step',
+  'node joins',
+  'voter added',
+  'voter removed',
+  'leader removed',
+  'node drained',
+  'client crash',
+] as const
+
+export type Harm = (typeof HARMS)[number]
+
+/** What one seed gets: each draws its own mixture, so that some runs are calm and others hardly have a leader. */
+export interface Swarm {
+  readonly nodes: number
+  readonly joinersMax: number
+  readonly clients: number
+  readonly durationMs: number
+  /** Between two harms, on average. */
+  readonly harmEveryMs: number
+  readonly weights: ReadonlyMap<Harm, number>
+  /** Chance, at each harm, that everything is healed instead. */
+  readonly healChance: number
+  readonly rebootMsMax: number
+  readonly delayMs: { readonly min: number; readonly max: number }
+  readonly syncMs: { readonly min: number; readonly max: number }
+  /** Until a dial, or a connection without an answer, is given up. */
+  readonly silenceMs: number
+  readonly clockDriftPpmMax: number
+  readonly clockOffsetMsMax: number
+  readonly thinkMsMax: number
+  readonly raftLimits: NonNullable<BrokerOptions['raftLimits']>
+}
+
+/** A harm that is not drawn at all is as telling as one that comes often. */
+const ABSENT = 0.45
+
+export function drawSwarm(prng: SeededPrng): Swarm {
+  const weights = new Map<Harm, number>()
+  for (const harm of HARMS)
+    weights.set(harm, prng.chance(ABSENT) ? 0 : (RARE.get(harm) ?? 1) * prng.fraction())
+  return {
+    nodes: prng.pick([1, 3, 3, 3, 3, 3, 5, 5]),
+    joinersMax: prng.pick([0, 1, 1, 2]),
+    clients: prng.pick([1, 1, 2]),
+    durationMs: prng.pick([2_000, 4_000, 8_000]),
+    harmEveryMs: prng.pick([100, 300, 300, 800]),
+    weights,
+    healChance: prng.pick([0.1, 0.2, 0.4]),
+    rebootMsMax: prng.pick([20, 500, 3_000]),
+    delayMs: prng.pick([
+      { min: 0.1, max: 2 },
+      { min: 1, max: 20 },
+      { min: 0.5, max: 60 },
+    ]),
+    syncMs: prng.pick([
+      { min: 0.2, max: 2 },
+      { min: 1, max: 15 },
+      { min: 0.5, max: 60 },
+    ]),
+    silenceMs: prng.pick([300, 1_000, 1_000, 5_000]),
+    clockDriftPpmMax: prng.pick([0, 100, 10_000]),
+    clockOffsetMsMax: prng.pick([0, 1_000, 86_400_000]),
+    thinkMsMax: prng.pick([50, 200, 600]),
+    raftLimits: {
+      snapshotAfterEntries: prng.pick([6, 20, 60, 50_000]),
+      keptEntries: prng.pick([0, 4, 20]),
+    },
+  }
+}
+
+const RARE: ReadonlyMap<Harm, number> = new Map([
+  ['power cut of all', 0.3],
+  ['wiped disk', 0.5],
+  ['power cut in a disk change', 1.5],
+])

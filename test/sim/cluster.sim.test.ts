@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import { simulateCluster } from './cluster-simulation.ts'
+
+/** A short form: `npm run sim` runs as many as there is time for, each for longer. */
+const GROUPS = 10
+const SEEDS_PER_GROUP = 20
+const LENGTH_SHARE = 0.3
+/** Of every how many seeds one is run twice. */
+const TWICE_EVERY = 10
+
+const totals = new Map<string, number>()
+
+for (let group = 0; group < GROUPS; group++) {
+  const first = 1 + group * SEEDS_PER_GROUP
+  const last = first + SEEDS_PER_GROUP - 1
+  test(`whole nodes keep every promise under faults, seeds ${first} ... ${last}`, async () => {
+    for (let seed = first; seed <= last; seed++) {
+      const { failure, digest, counts } = await simulateCluster({ seed, lengthShare: LENGTH_SHARE })
+      if (failure)
+        throw new Error(
+          `npm run sim -- --length ${LENGTH_SHARE} --trace --seed ${seed}: ${failure.message}`,
+          {
+            cause: failure,
+          },
+        )
+      for (const [what, count] of counts) totals.set(what, (totals.get(what) ?? 0) + count)
+      if (seed % TWICE_EVERY !== 0) continue
+      const again = await simulateCluster({ seed, lengthShare: LENGTH_SHARE })
+      expect(again.digest, `seed ${seed} runs twice in the same way`).toBe(digest)
+    }
+  }, 120_000)
+}
+
+test('they really were in trouble', () => {
+  const seldom = SOMETIMES.filter(what => (totals.get(what) ?? 0) < 3)
+  expect(seldom, 'what hardly happens is not tested').toEqual([])
+})
+
+const SOMETIMES = [
+  'changes acknowledged',
+  'changes with unknown outcome',
+  'elections',
+  'membership changes',
+  'nodes fenced',
+  'orderly stops that ended',
+  'power cut in a disk change',
+  'records read',
+  'topics denied',
+]
