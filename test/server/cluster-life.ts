@@ -1,4 +1,5 @@
 import { NaruError } from '../../src/base/errors.ts'
+import { encodeMetadataRecord } from '../../src/drivers/controller/metadata-record-codec.ts'
 import { Admin } from '../../src/wire/methods.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import type { SimBroker } from '../harness/sim-broker.ts'
@@ -126,12 +127,17 @@ export class ClusterLife {
     const last = `last-${this.#topics.length}`
     await cluster.run(cluster.any.createTopic(last))
     await cluster.until(() => cluster.running.every(({ node }) => node.image.topics.byName(last)), 30_000)
+    // Replicas come back into sync all the while: images are compared at one index.
+    const isAlike = () => new Set(cluster.running.map(({ node }) => node.image.appliedEndIndex)).size === 1
+    await cluster.until(isAlike, 30_000)
     if (this.#failure) throw this.#failure
   }
 
   #check(): void {
     const { running } = this.#cluster
-    const images = running.map(({ node }) => JSON.stringify([...node.image.records()]))
+    const images = running.map(({ node }) =>
+      [...node.image.records()].map(record => encodeMetadataRecord(record).toString('hex')).join('\n'),
+    )
     if (new Set(images).size !== 1)
       throw new Error(`the nodes have different metadata:\n${images.join('\n')}`)
     const { topics } = this.#cluster.any.image
