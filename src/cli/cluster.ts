@@ -5,6 +5,8 @@ import { nodesTable } from './cluster/nodes-table.ts'
 import { placesText } from './cluster/partition-places.ts'
 import { quorumText } from './cluster/quorum-text.ts'
 import { statusText } from './cluster/status-text.ts'
+import { addReassign } from './cluster-reassign.ts'
+import { addRebalance } from './cluster-rebalance.ts'
 import {
   addConnectionOption,
   addOutputOption,
@@ -31,6 +33,8 @@ export function addClusterCommands(program: Command, context: CliContext): void 
   addQuorum(cluster, context)
   addDrain(cluster, context)
   addRemove(cluster, context)
+  addRebalance(cluster, context)
+  addReassign(cluster, context)
 }
 
 function addStatus(cluster: Command, context: CliContext): void {

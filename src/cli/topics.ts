@@ -14,6 +14,7 @@ import {
 import { type CliContext, say } from './context.ts'
 import { UsageError } from './errors.ts'
 import { formatJson, formatTable, plural } from './output.ts'
+import { addRecover } from './topics-recover.ts'
 
 export function addTopicsCommands(program: Command, context: CliContext): void {
   const topics = program.command('topics').description('create, list, describe, alter and delete topics')
@@ -22,6 +23,7 @@ export function addTopicsCommands(program: Command, context: CliContext): void {
   addDescribe(topics, context)
   addAlter(topics, context)
   addDelete(topics, context)
+  addRecover(topics, context)
 }
 
 function addCreate(topics: Command, context: CliContext): void {
@@ -121,13 +123,20 @@ function addAlter(topics: Command, context: CliContext): void {
     .description('add partitions, or change settings (at once, without a restart)')
     .option('--topic <name>', 'the name, as kafka-topics has it')
     .option('--partitions <count>', 'the new count; it can only grow', wholeNumber({ min: 1 }))
+    .option(
+      '--replication-factor <count>',
+      'copies of each partition; they are moved in the background',
+      wholeNumber({ min: 1 }),
+    )
     .option('--config <key=value>', 'set a setting; may be repeated', keyValue)
     .option('--delete-config <key>', 'back to the default; may be repeated', repeated)
   addConnectionOption(command, context).action(async (name: string | undefined, flags: AlterFlags) => {
     const topic = oneName(name, flags.topic)
-    const { partitions, config, deleteConfig } = flags
-    if (partitions === undefined && !config && !deleteConfig) {
-      throw new UsageError('nothing to change: give --partitions, --config or --delete-config')
+    const { partitions, replicationFactor, config, deleteConfig } = flags
+    if ((partitions ?? replicationFactor) === undefined && !config && !deleteConfig) {
+      throw new UsageError(
+        'nothing to change: give --partitions, --replication-factor, --config or --delete-config',
+      )
     }
     await withClient(context, flags, async client => {
       const admin = client.admin()
@@ -136,6 +145,10 @@ function addAlter(topics: Command, context: CliContext): void {
         await admin.alterTopicSettings(topic, { set: config ?? {}, remove: deleteConfig ?? [] })
       }
       if (partitions !== undefined) await admin.createPartitions(topic, partitions)
+      if (replicationFactor !== undefined) {
+        const started = await admin.changeReplicationFactor(topic, replicationFactor)
+        say(context.stderr, `${plural(started, 'move')} started (see them: naru cluster reassign --list)`)
+      }
     })
     say(context.stdout, `altered topic ${topic}`)
   })
@@ -144,6 +157,7 @@ function addAlter(topics: Command, context: CliContext): void {
 interface AlterFlags extends ConnectionFlags {
   readonly topic?: string
   readonly partitions?: number
+  readonly replicationFactor?: number
   readonly config?: Record<string, string>
   readonly deleteConfig?: string[]
 }

@@ -2,6 +2,15 @@
 export { ERROR_CODES, type ErrorReason, NaruError } from '../base/errors.ts'
 export type { Compression } from '../records/codecs.ts'
 export type {
+  MovesAdmin,
+  PlannedMove,
+  ReassignmentProgress,
+  RebalanceOptions,
+  Recovery,
+  ReplicaAssignment,
+  ReplicaReport,
+} from './admin/moves-types.ts'
+export type {
   Admin,
   ClusterDescription,
   ClusterNode,

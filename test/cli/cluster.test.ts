@@ -25,6 +25,7 @@ beforeEach(() => {
     underReplicatedPartitions: 0,
     underMinIsrPartitions: 0,
     offlinePartitions: 0,
+    reassigningPartitions: 0,
     unhealthy: [],
   }
   quorum = {

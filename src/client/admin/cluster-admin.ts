@@ -13,6 +13,8 @@ import { askLeaders } from '../leader-calls.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import { shown } from '../option-check.ts'
 import { clusterDescription, quorumDescription } from './cluster-descriptions.ts'
+import { ClusterMoves } from './cluster-moves.ts'
+import type { MovesAdmin } from './moves-types.ts'
 import type {
   Admin,
   ClusterDescription,
@@ -35,10 +37,12 @@ import type {
 export class ClusterAdmin implements Admin {
   readonly #connection: Connection
   readonly #metadata: MetadataCache
+  readonly #moves: ClusterMoves
 
   constructor(connection: Connection, metadata: MetadataCache) {
     this.#connection = connection
     this.#metadata = metadata
+    this.#moves = new ClusterMoves(connection)
   }
 
   async createTopics(
@@ -193,6 +197,46 @@ export class ClusterAdmin implements Admin {
     )
   }
 
+  reassignPartitions(
+    ...args: Parameters<MovesAdmin['reassignPartitions']>
+  ): ReturnType<MovesAdmin['reassignPartitions']> {
+    return this.#moves.reassignPartitions(...args)
+  }
+
+  listReassignments(
+    ...args: Parameters<MovesAdmin['listReassignments']>
+  ): ReturnType<MovesAdmin['listReassignments']> {
+    return this.#moves.listReassignments(...args)
+  }
+
+  cancelReassignments(
+    ...args: Parameters<MovesAdmin['cancelReassignments']>
+  ): ReturnType<MovesAdmin['cancelReassignments']> {
+    return this.#moves.cancelReassignments(...args)
+  }
+
+  changeReplicationFactor(
+    ...args: Parameters<MovesAdmin['changeReplicationFactor']>
+  ): ReturnType<MovesAdmin['changeReplicationFactor']> {
+    return this.#moves.changeReplicationFactor(...args)
+  }
+
+  rebalance(...args: Parameters<MovesAdmin['rebalance']>): ReturnType<MovesAdmin['rebalance']> {
+    return this.#moves.rebalance(...args)
+  }
+
+  electPreferredLeaders(
+    ...args: Parameters<MovesAdmin['electPreferredLeaders']>
+  ): ReturnType<MovesAdmin['electPreferredLeaders']> {
+    return this.#moves.electPreferredLeaders(...args)
+  }
+
+  recoverPartitions(
+    ...args: Parameters<MovesAdmin['recoverPartitions']>
+  ): ReturnType<MovesAdmin['recoverPartitions']> {
+    return this.#moves.recoverPartitions(...args)
+  }
+
   async listOffsets(
     name: string,
     position: OffsetPosition,
@@ -278,6 +322,8 @@ function partitionDescription(of: WireTopic['partitions'][number]): PartitionDes
     isr: of.isr,
     elr: of.elr,
     offlineReplicas: of.offlineReplicas,
+    addingReplicas: of.addingReplicas,
+    removingReplicas: of.removingReplicas,
   }
 }
 

@@ -13,6 +13,7 @@ export function clusterDescription(cluster: DescribeClusterResponse): ClusterDes
     underReplicatedPartitions: cluster.underReplicatedCount,
     underMinIsrPartitions: cluster.underMinIsrCount,
     offlinePartitions: cluster.offlineCount,
+    reassigningPartitions: cluster.reassigningCount,
     unhealthy: cluster.unhealthy.map(({ topic, partition }) => ({ topic, partition })),
   }
 }

@@ -1,4 +1,5 @@
 import type { NodeState } from '../../wire/messages.ts'
+import type { MovesAdmin } from './moves-types.ts'
 
 export interface NewTopic {
   /** 1-249 characters of a-z A-Z 0-9 . _ - */
@@ -64,6 +65,9 @@ export interface PartitionDescription {
   /** Left the in-sync replicas with everything that was committed. */
   readonly elr: readonly number[]
   readonly offlineReplicas: readonly number[]
+  /** Of a move under way. */
+  readonly addingReplicas: readonly number[]
+  readonly removingReplicas: readonly number[]
 }
 
 export interface TopicSetting {
@@ -92,6 +96,8 @@ export interface ClusterDescription {
   readonly underMinIsrPartitions: number
   /** No leader that serves. */
   readonly offlinePartitions: number
+  /** On their way to other nodes. */
+  readonly reassigningPartitions: number
   /** The first 100 of these: offline ones, then those below `min.insync.replicas`, then the others. */
   readonly unhealthy: readonly PartitionPlace[]
 }
@@ -166,7 +172,7 @@ export interface DeletedRecords {
  * Topics and the cluster. Calls that name several things do all they can, then reject with the first error; where the
  * outcome of a change is unknown it is not tried again.
  */
-export interface Admin {
+export interface Admin extends MovesAdmin {
   createTopics(topics: readonly NewTopic[], options?: CreateTopicsOptions): Promise<CreatedTopic[]>
   deleteTopics(names: readonly string[]): Promise<void>
   /** By name; all pages. */
