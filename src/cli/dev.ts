@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { addOutputOption, type OutputFlags, wholeNumber } from './common-options.ts'
 import { addSettingOptions, settingsOfCommand } from './config.ts'
 import { type CliContext, say } from './context.ts'
@@ -38,6 +38,9 @@ export function addDevCommands(program: Command, context: CliContext): void {
       '--port-base <port>',
       'first port of node 1: clients +0, HTTP +1, peers +2, the next node +10 (default: 7450)',
       wholeNumber({ min: 1, max: DEV_PORT_BASE_MAX }),
+    )
+    .addOption(
+      new Option('--keep', 'go on with the data of the last cluster (the default)').conflicts('fresh'),
     )
     .option('--fresh', 'begin with an empty cluster: deletes the data of the last one')
   addSettingOptions(dev, DEV_SETTINGS).action(async () => {

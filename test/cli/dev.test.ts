@@ -202,7 +202,8 @@ describe('before it starts anything, naru dev', () => {
       err: expect.stringContaining('holds a dev cluster of 2 nodes, not 3'),
     })
 
-    running = new DevTerminal(['dev', '--data', data])
+    expect(await dev('--keep', '--fresh')).toMatchObject({ exitCode: 2 })
+    running = new DevTerminal(['dev', '--keep', '--data', data])
     await running.untilReady()
     expect(running.out).toContain(`2 nodes`)
     expect(running.out).toContain(`127.0.0.1:${portBase + 10} `)
