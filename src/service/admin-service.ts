@@ -5,15 +5,12 @@ import { AdminMoves } from './admin-moves.ts'
 import { AdminNodes, drainTimeoutMs } from './admin-nodes.ts'
 import { AdminQuorum } from './admin-quorum.ts'
 import { AdminTopics } from './admin-topics.ts'
-import { ConcurrencyLimit } from './concurrency-limit.ts'
+import type { ConcurrencyLimit } from './concurrency-limit.ts'
 import { deleteRecords } from './delete-records.ts'
 import { type HandlerEntry, notImplemented, unary } from './handlers.ts'
+import { isDirect } from './leader-attempts.ts'
 import { timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-
-/** Deletions of records that run at a time; each rewrites a checkpoint. */
-const DELETIONS_MAX = 16
-const DELETIONS_WAITING_MAX = 10_000
 
 /** A voter that is added must catch up first, and a leader that is removed hands over first. */
 const QUORUM_CHANGE_MS = 25_000
@@ -21,19 +18,14 @@ const QUORUM_CHANGE_MS = 25_000
 const QUORUM_VIEW_MS = 2_000
 
 /** naru.v1.Admin */
-export function adminService(node: ServiceNode): HandlerEntry[] {
-  return [...topicCalls(node), ...clusterCalls(node), ...moveCalls(node), ...notImplementedYet()]
+export function adminService(node: ServiceNode, deletions: ConcurrencyLimit): HandlerEntry[] {
+  return [...topicCalls(node, deletions), ...clusterCalls(node), ...moveCalls(node), ...notImplementedYet()]
 }
 
-function topicCalls(node: ServiceNode): HandlerEntry[] {
+function topicCalls(node: ServiceNode, deletions: ConcurrencyLimit): HandlerEntry[] {
   const { controllerCalls: calls } = node
   const topics = new AdminTopics(node)
   const configs = new AdminConfigs(node)
-  const deletions = new ConcurrencyLimit({
-    what: 'deletions of records',
-    runningMax: DELETIONS_MAX,
-    waitingMax: DELETIONS_WAITING_MAX,
-  })
   const timeoutMs = (request: { readonly timeoutMs?: number }) => timeoutMsOf(request.timeoutMs)
   return [
     calls.entry(Admin.createTopics, (request, leftMs) => topics.create(request, leftMs), { timeoutMs }),
@@ -45,7 +37,9 @@ function topicCalls(node: ServiceNode): HandlerEntry[] {
     unary(Admin.listTopics, request => topics.list(request)),
     unary(Admin.describeTopics, request => topics.describe(request)),
     unary(Admin.describeConfigs, request => configs.describe(request)),
-    unary(Admin.deleteRecords, request => deleteRecords(node, deletions, request)),
+    unary(Admin.deleteRecords, (request, { metadata }) =>
+      deleteRecords(node, deletions, { request, isEntry: !isDirect(metadata) }),
+    ),
   ]
 }
 

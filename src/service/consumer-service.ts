@@ -1,20 +1,33 @@
+import { Forward } from '../wire/generated/services.ts'
 import { Consumer } from '../wire/methods.ts'
 import { FetchCall } from './fetch-call.ts'
-import { type HandlerEntry, notImplemented, telling, unary } from './handlers.ts'
+import { type HandlerEntry, notImplemented, refuse, telling, unary } from './handlers.ts'
+import { isDirect } from './leader-attempts.ts'
+import { wrongNode } from './leader-forwarding.ts'
 import { listOffsets } from './list-offsets.ts'
-import { ReadMemory } from './read-memory.ts'
+import type { ReadMemory } from './read-memory.ts'
 import { ReadSession } from './read-session.ts'
 import type { ServiceNode } from './service-node.ts'
 
 /** naru.v1.Consumer */
-export function consumerService(node: ServiceNode): HandlerEntry[] {
-  const memory = new ReadMemory({ bytesMax: node.readBytesInFlightMax })
+export function consumerService(node: ServiceNode, memory: ReadMemory): HandlerEntry[] {
   return [
-    unary(Consumer.fetch, (request, context) => new FetchCall(node, memory, request).run(context)),
+    unary(Consumer.fetch, (request, context) => new FetchCall(node, memory, { request, context }).run()),
     telling(Consumer.read, stream => {
-      new ReadSession(node, memory, stream)
+      new ReadSession(node, memory, { stream, isEntry: !isDirect(stream.metadata) })
     }),
-    unary(Consumer.listOffsets, request => listOffsets(node, memory, request)),
+    unary(Consumer.listOffsets, (request, { metadata }) =>
+      listOffsets(node, memory, { request, isEntry: !isDirect(metadata) }),
+    ),
     ...notImplemented('consumer groups', [Consumer.subscribe]),
   ]
+}
+
+/** What other nodes' clients read of the partitions that this node leads; on the peers' port. */
+export function forwardedRead(node: ServiceNode, memory: ReadMemory): HandlerEntry {
+  return telling(Forward.read, stream => {
+    const error = wrongNode(node.controller, stream)
+    if (error === undefined) new ReadSession(node, memory, { stream, isEntry: false })
+    else refuse(stream, error)
+  })
 }

@@ -1,13 +1,19 @@
+import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
+import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
+import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
+import { failureToError } from '../wire/failure.ts'
 import type { DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResult } from '../wire/messages.ts'
+import { Admin } from '../wire/methods.ts'
 import type { ConcurrencyLimit } from './concurrency-limit.ts'
 import { BoundedFailures } from './failures.ts'
+import { atLeader, GatheredCalls } from './leader-calls.ts'
 import { checkPosition, findPosition } from './positions.ts'
 import { countWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
-import { awaitLeader, findTopic, lookTwice } from './topic-lookup.ts'
+import { findTopic, lookTwice } from './topic-lookup.ts'
 
 const PARTITIONS_MAX = 1_000
 
@@ -15,15 +21,16 @@ const PARTITIONS_MAX = 1_000
 export async function deleteRecords(
   node: ServiceNode,
   deletions: ConcurrencyLimit,
-  request: DeleteRecordsRequest,
+  { request, isEntry }: { readonly request: DeleteRecordsRequest; readonly isEntry: boolean },
 ): Promise<{ results: DeleteRecordsResult[] }> {
   countWithin(request.partitions.length, { name: 'partitions', min: 1, max: PARTITIONS_MAX })
   const timeoutMs = timeoutMsOf(request.timeoutMs)
   const failures = new BoundedFailures()
+  const deleteAt = deleter(node, deletions, { isEntry, timeoutMs })
   const results = request.partitions.map(async (asked): Promise<DeleteRecordsResult> => {
     const { topic, partition } = asked
     try {
-      const deletion = deletions.run(() => deleteBefore(node, asked))
+      const deletion = deleteAt(asked)
       if (!(await settledWithin(node.clock, deletion, timeoutMs)))
         throw new NaruError(
           'DEADLINE_EXCEEDED',
@@ -38,7 +45,39 @@ export async function deleteRecords(
   return { results: await Promise.all(results) }
 }
 
-async function deleteBefore(node: ServiceNode, asked: DeleteRecordsPartition): Promise<number> {
+/** Returns what deletes before a place, and resolves with the offset of the first record that is left. */
+function deleter(
+  node: ServiceNode,
+  deletions: ConcurrencyLimit,
+  { isEntry, timeoutMs }: { readonly isEntry: boolean; readonly timeoutMs: number },
+): (asked: DeleteRecordsPartition) => Promise<Offset> {
+  const elsewhere = new GatheredCalls<DeleteRecordsPartition, DeleteRecordsResult>(
+    node,
+    async (leaders, to, partitions) => {
+      const call = { request: { partitions, timeoutMs }, timeoutMs }
+      return (await leaders.call(to, Admin.deleteRecords, call)).results
+    },
+  )
+  return async asked => {
+    const topic = await checkDeletion(node, asked)
+    return atLeader<Offset>(node, {
+      topic,
+      partition: asked.partition,
+      isEntry,
+      // "The last 5" or "the end" may be other places the next time.
+      repeatable: false,
+      timeoutMs,
+      here: leader => deletions.run(() => deleteHere(leader, asked)),
+      there: async leaderId => {
+        const { logStartOffset, failure } = await elsewhere.ask(leaderId, { ...asked, topicId: topic.id })
+        if (failure) throw failureToError(failure)
+        return logStartOffset
+      },
+    })
+  }
+}
+
+async function checkDeletion(node: ServiceNode, asked: DeleteRecordsPartition): Promise<TopicView> {
   const { before } = asked
   checkPosition(before, 'before')
   const isSet = [before?.at, before?.offset, before?.timestampMs, before?.last].some(one => one !== undefined)
@@ -46,8 +85,10 @@ async function deleteBefore(node: ServiceNode, asked: DeleteRecordsPartition): P
   if (!isSet) throw invalidRequest('before is not set: say before which offset, time or place the records go')
   if (isInternalTopic(asked.topic))
     throw invalidRequest(`topic "${asked.topic}" is kept by Naru itself: its records cannot be deleted`)
-  const topic = await lookTwice(node, isLast => findTopic(node, asked.topic, asked.topicId, isLast))
-  const leader = await awaitLeader(node, { topic, partition: asked.partition })
+  return lookTwice(node, isLast => findTopic(node, asked.topic, asked.topicId, isLast))
+}
+
+async function deleteHere(leader: PartitionLeader, { before }: DeleteRecordsPartition): Promise<Offset> {
   const { offset } = await findPosition(leader, before, 'EARLIEST')
   return leader.deleteRecordsBefore(offset)
 }

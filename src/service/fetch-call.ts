@@ -1,6 +1,5 @@
 import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
 import type { CallContext } from '../ports/transport.ts'
 import { CLIENT_FRAME_BYTES_DEFAULT, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_BYTES_MIN } from '../wire/limits.ts'
 import type {
@@ -14,11 +13,14 @@ import type {
 } from '../wire/messages.ts'
 import { makeChunk, type TakenPart } from './chunk.ts'
 import { BoundedFailures } from './failures.ts'
-import { checkPosition, findPosition, requireReadable } from './positions.ts'
+import { isDirect } from './leader-attempts.ts'
+import type { PartitionSource } from './partition-source.ts'
+import { PartitionSources } from './partition-sources.ts'
+import { checkPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, integerWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, findTopic, lookTwice } from './topic-lookup.ts'
+import { findTopic, lookTwice } from './topic-lookup.ts'
 
 const FETCH_PARTITIONS_MAX = 1_000
 /** Names and numbers of one partition in the answer, without the name of the topic. */
@@ -32,6 +34,8 @@ export class FetchCall {
   readonly #node: ServiceNode
   readonly #memory: ReadMemory
   readonly #request: FetchRequest
+  readonly #context: CallContext
+  readonly #sources: PartitionSources
   readonly #frameBytes: number
   readonly #deadlineMs: number
   readonly #minBytes: number
@@ -41,10 +45,16 @@ export class FetchCall {
   #wake: () => void = () => {}
   #leaveLine: () => void = () => {}
 
-  constructor(node: ServiceNode, memory: ReadMemory, request: FetchRequest) {
+  constructor(
+    node: ServiceNode,
+    memory: ReadMemory,
+    { request, context }: { readonly request: FetchRequest; readonly context: CallContext },
+  ) {
     this.#node = node
     this.#memory = memory
     this.#request = request
+    this.#context = context
+    this.#sources = new PartitionSources(node, memory, { isEntry: !isDirect(context.metadata) })
     const { partitions } = request
     countWithin(partitions.length, { name: 'partitions', min: 1, max: FETCH_PARTITIONS_MAX })
     const frameBytes = integerWithin(request.maxFrameBytes, {
@@ -70,24 +80,25 @@ export class FetchCall {
     this.#frameBytes = frameBytes - namesBytes
   }
 
-  async run(context: CallContext): Promise<FetchResponse> {
-    context.onCancel(() => {
+  async run(): Promise<FetchResponse> {
+    this.#context.onCancel(() => {
       this.#isCancelled = true
+      this.#sources.close()
       this.#leaveLine()
       this.#wake()
     })
-    const { partitions } = this.#request
-    const fetched = await Promise.all(partitions.map(partition => this.#open(partition)))
-    const unfollow = fetched.map(one => one.leader?.follow(() => this.#wake()))
+    const fetched = this.#request.partitions.map(newFetched)
     try {
       for (;;) {
+        await Promise.all(fetched.filter(one => this.#isToOpen(one)).map(one => this.#open(one)))
         await this.#collect(fetched)
         const isDone = this.#collectedBytes >= this.#minBytes || fetched.some(one => one.error || one.isFull)
         if (isDone || this.#isCancelled || this.#leftMs <= 0) return this.#answer(fetched)
         await this.#change(fetched)
       }
     } finally {
-      for (const stop of unfollow) stop?.()
+      for (const one of fetched) one.unfollow()
+      this.#sources.close()
       if (this.#heldBytes > 0) this.#memory.budget.giveBack(this.#heldBytes)
     }
   }
@@ -96,31 +107,37 @@ export class FetchCall {
     return this.#deadlineMs - this.#node.clock.monotonicMs()
   }
 
-  async #open(request: FetchPartition): Promise<Fetched> {
-    const fetched: Fetched = {
-      request,
-      leader: undefined,
-      position: 0,
-      parts: [],
-      bytes: 0,
-      isFull: false,
-      error: undefined,
-    }
+  /** Not opened yet, or its leader serves no more and another may. */
+  #isToOpen({ leader, error, parts }: Fetched): boolean {
+    if (error !== undefined || this.#isCancelled) return false
+    if (leader === undefined) return true
+    return leader.ended !== undefined && parts.length === 0 && this.#sources.mayGoOn(leader.ended)
+  }
+
+  async #open(one: Fetched): Promise<void> {
+    const { request, leader: before } = one
+    one.unfollow()
     try {
       checkPosition(request.start, 'start')
-      const { topic: name, topicId } = request
+      const { topic: name, topicId, partition } = request
       const topic = await lookTwice(this.#node, isLast => findTopic(this.#node, name, topicId, isLast))
-      const leader = await awaitLeader(this.#node, { topic, partition: request.partition })
-      checkEpoch(leader, request.leaderEpoch)
-      const { offset } = await this.#memory.lookups.run(() => findPosition(leader, request.start, 'EARLIEST'))
-      requireReadable(leader, offset)
-      fetched.leader = leader
-      fetched.position = offset
+      const { source, from } = await this.#sources.open({
+        topic,
+        partition,
+        start: before === undefined ? request.start : { offset: one.position },
+        unset: 'EARLIEST',
+        leaderEpochMin: before?.leaderEpoch ?? 0,
+        isWanted: () => !this.#isCancelled,
+      })
+      checkEpoch(source, request.leaderEpoch)
+      if (before === undefined) requireReadable(source, from)
+      one.leader = source
+      one.position = from
+      one.unfollow = source.follow(() => this.#wake())
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown
-      fetched.error = thrown
+      one.error = thrown
     }
-    return fetched
   }
 
   async #collect(fetched: readonly Fetched[]): Promise<void> {
@@ -179,10 +196,11 @@ export class FetchCall {
 
   async #take(
     one: Fetched,
-    leader: PartitionLeader,
+    leader: PartitionSource,
     limits: { bytesLeft: number; limitBytes: number },
   ): Promise<TakenPart | undefined> {
     const { bytesLeft, limitBytes } = limits
+    await leader.whenArrived?.()
     const slice = await leader.read({ from: one.position, maxBytes: Math.max(1, limitBytes - FIELD_BYTES) })
     if (slice.buffers.length === 0) return undefined
     const name = `"${leader.topic}" partition ${leader.partition}`
@@ -210,7 +228,7 @@ export class FetchCall {
         // What else this turn brings comes along.
         this.#node.clock.afterTurn(resolve)
       }
-      if (this.#isCancelled || fetched.some(hasMore)) this.#wake()
+      if (this.#isCancelled || fetched.some(one => hasMore(one) || this.#isToOpen(one))) this.#wake()
     })
   }
 
@@ -243,13 +261,19 @@ const NOTHING = { batches: [], records: [], recordCount: 0, sizeBytes: 0 }
 
 interface Fetched {
   readonly request: FetchPartition
-  leader: PartitionLeader | undefined
+  leader: PartitionSource | undefined
   position: Offset
   readonly parts: TakenPart[]
   bytes: number
   /** It has more, for which there is no room: waiting would bring nothing. */
   isFull: boolean
   error: NaruError | undefined
+  unfollow: () => void
+}
+
+function newFetched(request: FetchPartition): Fetched {
+  const nothing = { leader: undefined, position: 0, bytes: 0, isFull: false, error: undefined }
+  return { request, ...nothing, parts: [], unfollow: () => {} }
 }
 
 function hasMore({ leader, position, error }: Fetched): boolean {
@@ -264,7 +288,7 @@ function joined(
   return { batches: [], records: parts.flatMap(part => part.records) }
 }
 
-function checkEpoch(leader: PartitionLeader, leaderEpoch: number | undefined): void {
+function checkEpoch(leader: PartitionSource, leaderEpoch: number | undefined): void {
   if (leaderEpoch === undefined || leaderEpoch >= leader.leaderEpoch) return
   throw new NaruError(
     'FENCED_LEADER_EPOCH',

@@ -39,6 +39,11 @@ export function telling(
   return [method.path, { kind: 'stream', endsAtDrain: true, handle }]
 }
 
+export function refuse(stream: MessageStream, error: NaruError): void {
+  stream.setHandlers({ onMessage() {} })
+  stream.fail(error)
+}
+
 /** Refuses the methods, saying what this release lacks. */
 export function notImplemented(what: string, methods: readonly RefusedMethod[]): HandlerEntry[] {
   return methods.map(method => {
@@ -48,10 +53,7 @@ export function notImplemented(what: string, methods: readonly RefusedMethod[]):
       })
     if (!method.requestStream && !method.responseStream)
       return unaryBytes(method, () => Promise.reject(error()))
-    return streaming(method, stream => {
-      stream.setHandlers({ onMessage() {} })
-      stream.fail(error())
-    })
+    return streaming(method, stream => refuse(stream, error()))
   })
 }
 

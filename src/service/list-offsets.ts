@@ -1,12 +1,16 @@
 import type { PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import type { ListedOffset, ListOffsetsPartition, ListOffsetsRequest } from '../wire/messages.ts'
+import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
+import type { ListedOffset, ListOffsetsPartition, ListOffsetsRequest, Position } from '../wire/messages.ts'
 import { BoundedFailures } from './failures.ts'
+import { LEADER_RETRY_MS_MAX } from './leader-attempts.ts'
+import { atLeader } from './leader-calls.ts'
 import { checkPosition, findPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
+import { RemotePositions } from './remote-positions.ts'
 import { countWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, doubtAbout, findTopic, lookTwice } from './topic-lookup.ts'
+import { doubtAbout, findTopic, lookTwice } from './topic-lookup.ts'
 
 const ENTRIES_MAX = 1_000
 const PARTITIONS_MAX = 10_000
@@ -15,7 +19,7 @@ const PARTITIONS_MAX = 10_000
 export async function listOffsets(
   node: ServiceNode,
   memory: ReadMemory,
-  request: ListOffsetsRequest,
+  { request, isEntry }: { readonly request: ListOffsetsRequest; readonly isEntry: boolean },
 ): Promise<{ offsets: ListedOffset[] }> {
   countWithin(request.partitions.length, { name: 'partitions', min: 1, max: ENTRIES_MAX })
   const failures = new BoundedFailures()
@@ -28,11 +32,12 @@ export async function listOffsets(
   if (count > PARTITIONS_MAX)
     throw invalidRequest(`partitions: ${count} in all, at most ${PARTITIONS_MAX}: split the request`)
   const asked = request.partitions.flatMap(entry => partitionsOf(node, entry))
+  const find = finder(node, memory, isEntry)
   const offsets = await Promise.all(
     asked.map(async ({ entry, partition }): Promise<ListedOffset> => {
       const place = { topic: entry.topic, partition }
       try {
-        return { ...place, ...(await memory.lookups.run(() => find(node, entry, partition))) }
+        return { ...place, ...(await find(entry, partition)) }
       } catch (thrown) {
         if (!(thrown instanceof NaruError)) throw thrown
         return { ...place, leaderEpoch: 0, failure: failures.write(thrown) }
@@ -55,16 +60,42 @@ function countOf(node: ServiceNode, { topic, partition }: ListOffsetsPartition):
   return partition === undefined ? (node.controller.image.topics.byName(topic)?.partitionCount ?? 1) : 1
 }
 
-async function find(
+type Found = Pick<ListedOffset, 'offset' | 'timestampMs' | 'leaderEpoch'>
+
+function finder(
   node: ServiceNode,
-  entry: ListOffsetsPartition,
-  partition: PartitionId,
-): Promise<Pick<ListedOffset, 'offset' | 'timestampMs' | 'leaderEpoch'>> {
-  checkPosition(entry.position, 'position')
-  const topic = await lookTwice(node, isLast => findTopic(node, entry.topic, entry.topicId, isLast))
-  const leader = await awaitLeader(node, { topic, partition })
-  const found = await findPosition(leader, entry.position, 'LATEST')
-  if (entry.position?.offset !== undefined) requireReadable(leader, found.offset)
+  memory: ReadMemory,
+  isEntry: boolean,
+): (entry: ListOffsetsPartition, partition: PartitionId) => Promise<Found> {
+  const elsewhere = new RemotePositions(node)
+  return async (entry, partition) => {
+    const { position } = entry
+    checkPosition(position, 'position')
+    const topic = await lookTwice(node, isLast => findTopic(node, entry.topic, entry.topicId, isLast))
+    const place = { topic: topic.name, topicId: topic.id, partition }
+    return atLeader<Found>(node, {
+      topic,
+      partition,
+      isEntry,
+      repeatable: true,
+      timeoutMs: LEADER_RETRY_MS_MAX,
+      here: leader => memory.lookups.run(() => findHere(leader, position)),
+      there: async leaderId => {
+        const found = await elsewhere.find(leaderId, { ...place, ...(position && { position }) })
+        const { offset, timestampMs, leaderEpoch } = found
+        return {
+          leaderEpoch,
+          ...(offset !== undefined && { offset }),
+          ...(timestampMs !== undefined && { timestampMs }),
+        }
+      },
+    })
+  }
+}
+
+async function findHere(leader: PartitionLeader, position: Position | undefined): Promise<Found> {
+  const found = await findPosition(leader, position, 'LATEST')
+  if (position?.offset !== undefined) requireReadable(leader, found.offset)
   const { leaderEpoch } = leader
   return { ...found, leaderEpoch }
 }

@@ -1,18 +1,29 @@
-import type { ServiceHandlers } from '../ports/transport.ts'
+import type { MethodPath, ServiceHandlers } from '../ports/transport.ts'
 import { Controller } from '../wire/generated/services.ts'
+import { Admin, Consumer } from '../wire/methods.ts'
 import { adminService } from './admin-service.ts'
-import { consumerService } from './consumer-service.ts'
+import { ConcurrencyLimit } from './concurrency-limit.ts'
+import { consumerService, forwardedRead } from './consumer-service.ts'
 import { ControllerCalls } from './controller-calls.ts'
-import { forwardService } from './forward-service.ts'
+import { deleteRecords } from './delete-records.ts'
+import { type ForwardedHandler, forwardService } from './forward-service.ts'
 import { Forwarder } from './forwarder.ts'
 import { FreshMetadata } from './fresh-metadata.ts'
 import { groupsService } from './groups-service.ts'
 import { unary } from './handlers.ts'
+import { LeaderForwarding } from './leader-forwarding.ts'
+import { listOffsets } from './list-offsets.ts'
 import { metadataService } from './metadata-service.ts'
 import { describeReplicas } from './partition-recovery.ts'
-import { producerService } from './producer-service.ts'
+import { ProduceTopics } from './produce-topics.ts'
+import { forwardedProduce, producerService } from './producer-service.ts'
+import { ReadMemory } from './read-memory.ts'
 import { countWithin } from './request-checks.ts'
 import type { ServiceNode, ServiceOptions } from './service-node.ts'
+
+/** Deletions of records that run at a time; each rewrites a checkpoint. */
+const DELETIONS_MAX = 16
+const DELETIONS_WAITING_MAX = 10_000
 
 /** What a node serves, each method by its path. */
 export interface NodeServices {
@@ -26,27 +37,70 @@ export interface NodeServices {
 
 const REPLICAS_DESCRIBED_MAX = 1000
 
+/** What all calls of a node share, whichever port they come in at. */
+interface Shared {
+  readonly topics: ProduceTopics
+  readonly memory: ReadMemory
+  readonly deletions: ConcurrencyLimit
+}
+
 export function nodeServices(options: ServiceOptions): NodeServices {
   const { controller: quorum, clock, prng, cluster } = options
   const forwarder = new Forwarder({ quorum, clock, prng, cluster })
   const controllerCalls = new ControllerCalls(forwarder)
   const freshMetadata = new FreshMetadata({ quorum, clock })
-  const node: ServiceNode = { ...options, controllerCalls, freshMetadata }
+  const leaders = cluster && new LeaderForwarding({ quorum, clock, cluster })
+  const node: ServiceNode = { ...options, controllerCalls, freshMetadata, leaders }
+  const shared: Shared = {
+    topics: new ProduceTopics(node),
+    memory: new ReadMemory({ bytesMax: node.readBytesInFlightMax }),
+    deletions: new ConcurrencyLimit({
+      what: 'deletions of records',
+      runningMax: DELETIONS_MAX,
+      waitingMax: DELETIONS_WAITING_MAX,
+    }),
+  }
   return {
     handlers: new Map([
-      ...producerService(node),
-      ...consumerService(node),
-      ...adminService(node),
+      ...producerService(node, shared.topics),
+      ...consumerService(node, shared.memory),
+      ...adminService(node, shared.deletions),
       ...metadataService(node),
       ...groupsService(),
     ]),
     peerHandlers: new Map([
-      ...forwardService(quorum, controllerCalls),
+      ...forwardService({ quorum, controllerCalls, leaderCalls: leaderCalls(node, shared) }),
+      forwardedProduce(node, shared.topics),
+      forwardedRead(node, shared.memory),
       unary(Controller.describeReplicas, request => {
         countWithin(request.replicas.length, { name: 'replicas', max: REPLICAS_DESCRIBED_MAX })
         return { replicas: describeReplicas(node, request.replicas) }
       }),
     ]),
-    close: () => forwarder.close(),
+    close: () => {
+      forwarder.close()
+      leaders?.close()
+    },
   }
+}
+
+/** The calls of one request about partitions that this node leads, as other nodes hand them on. */
+function leaderCalls(node: ServiceNode, { memory, deletions }: Shared): Map<MethodPath, ForwardedHandler> {
+  const isEntry = false
+  return new Map<MethodPath, ForwardedHandler>([
+    [
+      Consumer.listOffsets.path,
+      async bytes => {
+        const request = Consumer.listOffsets.request.decode(bytes)
+        return Consumer.listOffsets.response.encode(await listOffsets(node, memory, { request, isEntry }))
+      },
+    ],
+    [
+      Admin.deleteRecords.path,
+      async bytes => {
+        const request = Admin.deleteRecords.request.decode(bytes)
+        return Admin.deleteRecords.response.encode(await deleteRecords(node, deletions, { request, isEntry }))
+      },
+    ],
+  ])
 }

@@ -1,61 +1,54 @@
 import type { PartitionId, Uuid } from '../base/brands.ts'
-import { NaruError } from '../base/errors.ts'
-import type { Acks, PartitionLeader, ProduceOutcome } from '../drivers/replicas/partition-leader.ts'
-import type { TopicView } from '../metadata/topic-image.ts'
+import type { MetadataDelta } from '../metadata/metadata-delta.ts'
 import type { Timer } from '../ports/clock.ts'
+import { AppendLane, type BatchToAppend, type LaneItem, laneItem } from './append-lane.ts'
 import type { ServiceNode } from './service-node.ts'
-import { requirePartition } from './topic-lookup.ts'
-
-/** One ready batch on its way into one partition. */
-export interface BatchToAppend {
-  readonly topic: TopicView
-  readonly partition: PartitionId
-  /** Belongs to the log from now on. */
-  readonly batch: Buffer
-  readonly acks: Acks
-  readonly timeoutMs: number
-  /** Called exactly once, in the order of the partition; never after `close`. */
-  readonly answer: (outcome: ProduceOutcome) => void
-}
 
 /**
  * The batches of one call on their way into partitions: appended and answered in order per partition, each
- * partition for itself. A batch whose log has no room, or is still being opened, waits here with those behind
- * it; the caller bounds what waits by what it lets in.
+ * partition for itself, wherever its leader is. A batch whose log has no room, is still being opened, or has no leader
+ * that is reached, waits here with those behind it; the caller bounds what waits by what it lets in.
  *
  * A batch that is not appended by its deadline fails for certain; one that is appended and not answered by then
  * ends as UNKNOWN_OUTCOME. What is parked in a log when the call goes away stays there and is stored.
  */
 export class PartitionAppends {
   readonly #node: ServiceNode
-  readonly #lanes = new Map<Uuid, Map<PartitionId, Lane>>()
-  /** By deadline, if the call has one timeout (it has): the first is due first. */
-  #deadlines: Item[] = []
+  readonly #isEntry: boolean
+  readonly #lanes = new Map<Uuid, Map<PartitionId, AppendLane>>()
+  #deadlines: { readonly item: LaneItem; readonly lane: AppendLane }[] = []
   #timer: Timer | undefined
+  /** The first of the deadlines. */
+  #dueMs = Number.POSITIVE_INFINITY
+  #unsubscribe: (() => void) | undefined
   #isClosed = false
 
-  constructor(node: ServiceNode) {
+  /** `isEntry`: the client called this node as any other, so what others lead is forwarded, and tried again. */
+  constructor(node: ServiceNode, { isEntry }: { readonly isEntry: boolean }) {
     this.#node = node
+    this.#isEntry = isEntry
   }
 
   append(batch: BatchToAppend): void {
-    const deadlineMs = this.#node.clock.monotonicMs() + batch.timeoutMs
-    const item: Item = { ...batch, deadlineMs, isAppended: false, outcome: undefined }
+    const { controller, clock } = this.#node
+    if (this.#isEntry) this.#unsubscribe ??= controller.subscribe(delta => this.#onMetadata(delta))
+    const item = laneItem(batch, { isEntry: this.#isEntry, nowMs: clock.monotonicMs() })
     const lane = this.#lane(batch)
-    lane.items.push(item)
-    if (!lane.isWaiting) this.#advance(lane)
-    if (item.outcome === undefined) this.#watch(item)
+    lane.add(item)
+    if (item.outcome === undefined) this.#watch(item, lane)
   }
 
-  /** The caller is gone: nothing is appended or answered any more. */
+  /** The caller is gone, or has all answers: nothing is appended or answered any more. */
   close(): void {
     this.#isClosed = true
     this.#timer?.cancel()
+    this.#unsubscribe?.()
+    for (const lanes of this.#lanes.values()) for (const lane of lanes.values()) lane.close()
     this.#lanes.clear()
     this.#deadlines = []
   }
 
-  #lane({ topic, partition }: BatchToAppend): Lane {
+  #lane({ topic, partition }: BatchToAppend): AppendLane {
     let lanes = this.#lanes.get(topic.id)
     if (lanes === undefined) {
       lanes = new Map()
@@ -63,162 +56,53 @@ export class PartitionAppends {
     }
     let lane = lanes.get(partition)
     if (lane === undefined) {
-      lane = { topic, partition, items: [], head: 0, next: 0, isWaiting: false }
+      const onEmpty = () => this.#lanes.get(topic.id)?.delete(partition)
+      lane = new AppendLane({ node: this.#node, topic, partition, onEmpty })
       lanes.set(partition, lane)
     }
     return lane
   }
 
-  #advance(lane: Lane): void {
-    while (lane.next < lane.items.length) {
-      const item = lane.items[lane.next] as Item
-      if (item.outcome === undefined && !this.#tryAppend(lane, item)) {
-        if (!lane.isWaiting) void this.#wait(lane)
-        break
+  #onMetadata(delta: MetadataDelta): void {
+    const changed: AppendLane[] = []
+    for (const [topicId, partitions] of delta.changedPartitions)
+      for (const partition of partitions.keys()) {
+        const lane = this.#lanes.get(topicId)?.get(partition)
+        if (lane !== undefined) changed.push(lane)
       }
-      lane.next++
-    }
-    this.#answer(lane)
+    // The partitions of this node learn of the change in this very turn, perhaps later than this.
+    if (changed.length === 0) return
+    this.#node.clock.afterTurn(() => {
+      for (const lane of changed) lane.onMetadata()
+    })
   }
 
-  /** False: not yet. */
-  #tryAppend(lane: Lane, item: Item): boolean {
-    const leader = this.#leader(item)
-    if (leader === undefined) return item.outcome !== undefined
-    if (!leader.hasRoom) return false
-    this.#produce(leader, lane, item)
-    return true
+  #watch(item: LaneItem, lane: AppendLane): void {
+    this.#deadlines.push({ item, lane })
+    if (item.deadlineMs < this.#dueMs) this.#arm(item.deadlineMs)
+    if (this.#deadlines.length % DEADLINES_SWEEP === 0)
+      this.#deadlines = this.#deadlines.filter(one => one.item.outcome === undefined)
   }
 
-  /** Without one, the item has got its outcome, or the log is being opened. */
-  #leader(item: Item): PartitionLeader | undefined {
-    const { topic, partition } = item
-    const leader = this.#node.replicas.leader(topic.id, partition)
-    if (leader !== undefined) return leader
-    try {
-      requirePartition(topic, partition)
-      return this.#node.replicas.requireLeader(topic, partition)
-    } catch (thrown) {
-      if (!(thrown instanceof NaruError)) throw thrown
-      if (thrown.reason !== 'NODE_STARTING') item.outcome = { kind: 'failed', error: thrown }
-      return undefined
-    }
-  }
-
-  #produce(leader: PartitionLeader, lane: Lane, item: Item): void {
-    try {
-      leader.produce(item.batch, { acks: item.acks, done: outcome => this.#done(lane, item, outcome) })
-      item.isAppended = true
-    } catch (thrown) {
-      if (!(thrown instanceof NaruError)) throw thrown
-      item.outcome = { kind: 'failed', error: thrown }
-    }
-  }
-
-  async #wait(lane: Lane): Promise<void> {
-    lane.isWaiting = true
-    const leader = this.#node.replicas.leader(lane.topic.id, lane.partition)
-    await (leader === undefined ? this.#node.replicas.whenOpened(lane.topic.id) : leader.room())
-    lane.isWaiting = false
-    if (!this.#isClosed) this.#advance(lane)
-  }
-
-  #done(lane: Lane, item: Item, outcome: ProduceOutcome): void {
-    // An expired one was answered already.
-    if (this.#isClosed || item.outcome !== undefined) return
-    item.outcome = outcome
-    this.#answer(lane)
-  }
-
-  /** In order: a later batch that is done (refused at once, say) waits for those before it. */
-  #answer(lane: Lane): void {
-    // A batch that is done while it is being appended is answered when `produce` has returned.
-    while (lane.head < lane.next && !this.#isClosed) {
-      const { outcome, answer } = lane.items[lane.head] as Item
-      if (outcome === undefined) break
-      lane.head++
-      answer(outcome)
-    }
-    if (lane.head === lane.items.length) this.#lanes.get(lane.topic.id)?.delete(lane.partition)
-    else if (lane.head > 256 && lane.head * 2 > lane.items.length) {
-      lane.items = lane.items.slice(lane.head)
-      lane.next -= lane.head
-      lane.head = 0
-    }
-  }
-
-  #watch(item: Item): void {
-    this.#deadlines.push(item)
-    if (this.#deadlines.length === 1) this.#arm()
-    else if (this.#deadlines.length % DEADLINES_SWEEP === 0)
-      this.#deadlines = this.#deadlines.filter(one => one.outcome === undefined)
-  }
-
-  #arm(): void {
-    const first = this.#deadlines[0]
-    if (first === undefined) return
-    const delayMs = Math.max(0, first.deadlineMs - this.#node.clock.monotonicMs())
+  #arm(dueMs: number): void {
     this.#timer?.cancel()
+    this.#dueMs = dueMs
+    if (dueMs === Number.POSITIVE_INFINITY) return
+    const delayMs = Math.max(0, dueMs - this.#node.clock.monotonicMs())
     this.#timer = this.#node.clock.setTimer(delayMs, () => this.#expire())
   }
 
   #expire(): void {
     const nowMs = this.#node.clock.monotonicMs()
-    const pending = this.#deadlines.filter(item => item.outcome === undefined)
-    this.#deadlines = pending.filter(item => item.deadlineMs > nowMs)
-    for (const item of pending) {
-      if (item.deadlineMs > nowMs || this.#isClosed) continue
-      this.#expireOne(item)
-    }
-    if (!this.#isClosed) this.#arm()
-  }
-
-  #expireOne(item: Item): void {
-    const lane = this.#lanes.get(item.topic.id)?.get(item.partition)
-    const leader = this.#node.replicas.leader(item.topic.id, item.partition)
-    // A log without room refuses, and says why (its disk is slow, or full).
-    if (lane !== undefined && leader !== undefined && !item.isAppended && !leader.hasRoom)
-      this.#produce(leader, lane, item)
-    item.outcome ??= { kind: 'failed', error: expired(item) }
-    if (lane !== undefined) this.#advance(lane)
+    const pending = this.#deadlines.filter(({ item }) => item.outcome === undefined)
+    this.#deadlines = pending.filter(({ item }) => item.deadlineMs > nowMs)
+    for (const { item, lane } of pending)
+      if (item.deadlineMs <= nowMs && !this.#isClosed && item.outcome === undefined) lane.expire(item)
+    let dueMs = Number.POSITIVE_INFINITY
+    for (const { item } of this.#deadlines) dueMs = Math.min(dueMs, item.deadlineMs)
+    if (!this.#isClosed) this.#arm(dueMs)
   }
 }
 
 /** So often (in batches) what is answered is dropped from the list of deadlines. */
 const DEADLINES_SWEEP = 1_024
-
-interface Lane {
-  readonly topic: TopicView
-  readonly partition: PartitionId
-  /** In order. */
-  items: Item[]
-  /** Index of the first that is not answered yet. */
-  head: number
-  /** Index of the first that is not appended yet; head <= next. */
-  next: number
-  /** Somebody will call `#advance`. */
-  isWaiting: boolean
-}
-
-interface Item extends BatchToAppend {
-  readonly deadlineMs: number
-  isAppended: boolean
-  outcome: ProduceOutcome | undefined
-}
-
-function expired({ topic, partition, isAppended, timeoutMs }: Item): NaruError {
-  const details = { topic: topic.name, partition: String(partition) }
-  if (isAppended)
-    return new NaruError(
-      'UNKNOWN_OUTCOME',
-      `"${topic.name}" partition ${partition}: the records were appended, but not known to be stored within ${timeoutMs} ms`,
-      { details },
-    )
-  return new NaruError(
-    'OVERLOADED',
-    `"${topic.name}" partition ${partition} took no records within ${timeoutMs} ms: it is being opened, or earlier ones wait before it; try again`,
-    { details, retryAfterMs: RETRY_AFTER_MS },
-  )
-}
-
-const RETRY_AFTER_MS = 1_000

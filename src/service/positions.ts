@@ -2,6 +2,7 @@ import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
 import type { Position, PositionAt, Stop } from '../wire/messages.ts'
+import type { PartitionSource } from './partition-source.ts'
 import { invalidRequest } from './request-checks.ts'
 
 /** A place in a partition, and the timestamp of the record there if it was found by one. */
@@ -62,7 +63,7 @@ export function checkStop(stop: Stop | undefined): void {
 }
 
 /** Throws OFFSET_OUT_OF_RANGE unless reading may start at the offset. */
-export function requireReadable(leader: PartitionLeader, offset: Offset): void {
+export function requireReadable(leader: PartitionSource, offset: Offset): void {
   const { topic, partition, logStartOffset, highWatermark } = leader
   if (offset >= logStartOffset && offset <= highWatermark) return
   throw new NaruError(

@@ -1,11 +1,12 @@
 import type { PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import type { Acks, ProduceOutcome } from '../drivers/replicas/partition-leader.ts'
+import type { Acks } from '../drivers/replicas/partition-leader.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
 import { resolveTopicSettings } from '../metadata/topic-settings.ts'
 import { partitionForKey } from '../records/murmur2.ts'
 import type { Failure, ProduceEntry, ProduceResult, Record } from '../wire/messages.ts'
+import type { AppendOutcome } from './append-link.ts'
 import { PartitionAppends } from './partition-appends.ts'
 import { encodeRecords, encodeSequence, type RecordLimits } from './record-batches.ts'
 import { invalidRequest } from './request-checks.ts'
@@ -39,9 +40,9 @@ export class ProduceEntries {
   readonly #node: ServiceNode
   readonly #appends: PartitionAppends
 
-  constructor(node: ServiceNode) {
+  constructor(node: ServiceNode, options: { readonly isEntry: boolean }) {
     this.#node = node
-    this.#appends = new PartitionAppends(node)
+    this.#appends = new PartitionAppends(node, options)
   }
 
   write(entry: EntryToWrite): void {
@@ -53,7 +54,7 @@ export class ProduceEntries {
     }
   }
 
-  /** The caller is gone: nothing more is written or answered. */
+  /** The caller is gone, or has all answers: nothing more is written or answered. */
   close(): void {
     this.#appends.close()
   }
@@ -106,7 +107,7 @@ export class ProduceEntries {
   #append(
     toWrite: EntryToWrite,
     target: { partition: PartitionId; batch: Buffer },
-    answer: (outcome: ProduceOutcome) => void,
+    answer: (outcome: AppendOutcome) => void,
   ): void {
     const { topic, acks, timeoutMs } = toWrite
     this.#appends.append({ topic, ...target, acks, timeoutMs, answer })
@@ -189,7 +190,7 @@ export function encodeResult(result: EntryResult, write: (error: NaruError) => F
 }
 
 function resultOf(
-  outcome: ProduceOutcome,
+  outcome: AppendOutcome,
   of: { partition: PartitionId; place: number; acks: Acks },
 ): EntryResult {
   const { partition, place, acks } = of

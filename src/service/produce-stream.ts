@@ -6,6 +6,7 @@ import { checkProduceSize } from '../wire/limits.ts'
 import type { ProduceAnswer, ProduceEntry, ProduceStreamRequest } from '../wire/messages.ts'
 import { Producer } from '../wire/methods.ts'
 import { type FailureWriter, failureOf } from './failures.ts'
+import { isDirect } from './leader-attempts.ts'
 import {
   checkEntry,
   type EntryResult,
@@ -32,6 +33,9 @@ const FAILURE_BYTES = 2_600
  * One ProduceStream. Frames are taken while what is unanswered stays below the limits, then the stream pauses;
  * nothing is refused for coming too fast. The answers of one turn leave as one frame.
  *
+ * The stream of another node (`isForwarded`) differs in two things: it brings options with any frame, for that frame
+ * alone, and it is told with an empty frame that it is open.
+ *
  * A frame that breaks the protocol ends the stream, but only after everything before it was answered, so that
  * no outcome is lost.
  */
@@ -40,6 +44,7 @@ export class ProduceStream {
   readonly #topics: ProduceTopics
   readonly #node: ServiceNode
   readonly #entries: ProduceEntries
+  readonly #isForwarded: boolean
   /** Entries of topics that are being created or looked for, by topic name, in order. */
   readonly #awaitingTopic = new Map<string, WaitingEntry[]>()
   #options: { readonly acks: Acks; readonly timeoutMs: number } | undefined
@@ -57,11 +62,16 @@ export class ProduceStream {
   #isClosed = false
   #refusal: NaruError | undefined
 
-  constructor(node: ServiceNode, topics: ProduceTopics, stream: MessageStream) {
+  constructor(
+    node: ServiceNode,
+    topics: ProduceTopics,
+    { stream, isForwarded = false }: { readonly stream: MessageStream; readonly isForwarded?: boolean },
+  ) {
     this.#node = node
     this.#topics = topics
     this.#stream = stream
-    this.#entries = new ProduceEntries(node)
+    this.#isForwarded = isForwarded
+    this.#entries = new ProduceEntries(node, { isEntry: !isForwarded && !isDirect(stream.metadata) })
     stream.setHandlers({
       onMessage: message => this.#onMessage(message),
       onEnd: () => {
@@ -74,6 +84,7 @@ export class ProduceStream {
       },
       onClose: () => this.#close(),
     })
+    if (isForwarded) stream.write(Producer.produceStream.response.encode({}))
   }
 
   #onMessage(message: Buffer): void {
@@ -116,9 +127,10 @@ export class ProduceStream {
     const { seq, options } = request
     if (seq <= this.#lastSeq)
       throw invalidRequest(`seq ${seq} comes after ${this.#lastSeq}: it must rise from frame to frame`)
-    if (this.#options !== undefined && options !== undefined)
+    if (this.#options !== undefined && options !== undefined && !this.#isForwarded)
       throw invalidRequest(`options come with the first frame only, the one with seq ${seq} has them again`)
-    this.#options ??= { acks: options?.acks ?? 'ALL', timeoutMs: timeoutMsOf(options?.timeoutMs) }
+    if (this.#options === undefined || options !== undefined)
+      this.#options = { acks: options?.acks ?? 'ALL', timeoutMs: timeoutMsOf(options?.timeoutMs) }
     this.#lastSeq = seq
     return this.#options
   }

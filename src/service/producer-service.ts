@@ -1,63 +1,79 @@
+import type { NaruError } from '../base/errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
+import type { CallContext } from '../ports/transport.ts'
+import { Forward } from '../wire/generated/services.ts'
 import { checkProduceSize } from '../wire/limits.ts'
 import type { MessageInit, ProduceEntry, ProduceRequest, ProduceResponse } from '../wire/messages.ts'
 import { Producer } from '../wire/methods.ts'
 import { BoundedFailures } from './failures.ts'
-import { type HandlerEntry, streaming, unary, unaryBytes } from './handlers.ts'
+import { type HandlerEntry, refuse, streaming, unary, unaryBytes } from './handlers.ts'
+import { isDirect, isOfTheLeader } from './leader-attempts.ts'
+import { wrongNode } from './leader-forwarding.ts'
 import { checkEntry, type EntryResult, encodeResult, ProduceEntries } from './produce-entries.ts'
 import { ProduceStream } from './produce-stream.ts'
-import { ProduceTopics } from './produce-topics.ts'
+import type { ProduceTopics } from './produce-topics.ts'
 import { countWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader } from './topic-lookup.ts'
+import { lookTwice, requirePartition } from './topic-lookup.ts'
 
 /** As many as entries of a frame. */
 const BATCHES_PER_REQUEST_MAX = 10_000
 
 /** naru.v1.Producer */
-export function producerService(node: ServiceNode): HandlerEntry[] {
-  const topics = new ProduceTopics(node)
+export function producerService(node: ServiceNode, topics: ProduceTopics): HandlerEntry[] {
   return [
     unary(Producer.initProducer, async () => ({
       producerId: await node.producerIds.next(),
       // An id is handed out once; a newer epoch of one comes with transactions only.
       producerEpoch: 0,
     })),
-    unaryBytes(Producer.produce, async message => {
+    unaryBytes(Producer.produce, async (message, context) => {
       const shed = topics.admit(message.length)
       if (shed !== undefined) throw shed
       try {
-        return Producer.produce.response.encode(await produce(node, topics, message))
+        return Producer.produce.response.encode(await produce(node, topics, { message, context }))
       } finally {
         topics.release(message.length)
       }
     }),
     streaming(Producer.produceStream, stream => {
-      new ProduceStream(node, topics, stream)
+      new ProduceStream(node, topics, { stream })
     }),
   ]
+}
+
+/** The batches of other nodes' clients, for partitions that this node leads; on the peers' port. */
+export function forwardedProduce(node: ServiceNode, topics: ProduceTopics): HandlerEntry {
+  return streaming(Forward.produce, stream => {
+    const error = wrongNode(node.controller, stream)
+    if (error === undefined) new ProduceStream(node, topics, { stream, isForwarded: true })
+    else refuse(stream, error)
+  })
 }
 
 async function produce(
   node: ServiceNode,
   topics: ProduceTopics,
-  message: Buffer,
+  { message, context }: { readonly message: Buffer; readonly context: CallContext },
 ): Promise<MessageInit<ProduceResponse>> {
   checkProduceSize('ProduceRequest', message)
   const request = Producer.produce.request.decode(message)
-  const timeoutMs = timeoutMsOf(request.timeoutMs)
+  const timeoutMs = Math.min(timeoutMsOf(request.timeoutMs), context.timeoutMs ?? Number.POSITIVE_INFINITY)
   const entries = entriesOf(request)
   for (const entry of entries) checkEntry(entry)
   const { topic, warnings } = await findOrCreate(topics, { request, entries, timeoutMs })
-  // The partition that the whole call names: without it nothing can be written, which the status then says.
-  if (request.partition !== undefined)
-    await awaitLeader(node, { topic, partition: request.partition, timeoutMs })
+  const { partition } = request
+  if (partition !== undefined) await lookTwice(node, () => requirePartition(topic, partition))
   const results = await writeAll(node, entries, {
     topic,
     acks: request.acks,
     timeoutMs,
     messageBytes: message.length,
+    isEntry: !isDirect(context.metadata),
   })
+  // The partition that the whole call names: where nobody leads it nothing is written, which the status then says.
+  const refusal = partition === undefined ? undefined : commonRefusal(results.flat())
+  if (refusal !== undefined) throw refusal
   const failures = new BoundedFailures()
   return {
     results: results.flat().map(result => encodeResult(result, error => failures.write(error))),
@@ -98,13 +114,32 @@ async function findOrCreate(
   return { topic, warnings: warning === undefined ? [] : [warning] }
 }
 
-function writeAll(
+async function writeAll(
   node: ServiceNode,
   entries: readonly ProduceEntry[],
-  options: { topic: TopicView; acks: ProduceRequest['acks']; timeoutMs: number; messageBytes: number },
+  options: {
+    topic: TopicView
+    acks: ProduceRequest['acks']
+    timeoutMs: number
+    messageBytes: number
+    isEntry: boolean
+  },
 ): Promise<EntryResult[][]> {
-  const writer = new ProduceEntries(node)
-  return Promise.all(
-    entries.map(entry => new Promise<EntryResult[]>(answer => writer.write({ ...options, entry, answer }))),
+  const writer = new ProduceEntries(node, options)
+  const written = entries.map(
+    entry => new Promise<EntryResult[]>(answer => writer.write({ ...options, entry, answer })),
   )
+  const results = await Promise.all(written)
+  writer.close()
+  return results
+}
+
+/** That there is no leader, if that is what became of all of it. */
+function commonRefusal(results: readonly EntryResult[]): NaruError | undefined {
+  const [first] = results
+  if (first === undefined || first.ok) return undefined
+  const isCommon = results.every(
+    result => !result.ok && isOfTheLeader(result.error) && result.error.outcome === 'none',
+  )
+  return isCommon ? first.error : undefined
 }

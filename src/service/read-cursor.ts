@@ -1,7 +1,6 @@
 import { assert } from '../base/assert.ts'
 import type { Offset, PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
 import type { LogSlice } from '../log/log-tail.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import type {
@@ -13,7 +12,8 @@ import type {
   Stop,
 } from '../wire/messages.ts'
 import { type Chunk, makeChunk, type TakeLimits, type TakenPart } from './chunk.ts'
-import { findPosition, findStop } from './positions.ts'
+import type { PartitionSource } from './partition-source.ts'
+import type { OpenedPartition } from './partition-sources.ts'
 import type { ReadMemory } from './read-memory.ts'
 
 export interface ReadCursorOptions {
@@ -33,6 +33,8 @@ export interface ReadCursorEvents {
   /** There may be something to take. */
   onReady(cursor: ReadCursor): void
   onSkipped(skipped: Skipped): void
+  /** The leader serves no more. True: `open` comes again; false: reading has failed. */
+  onLost(cursor: ReadCursor, error: NaruError): boolean
   /** Reading is over: it failed. Called once. */
   onFailed(cursor: ReadCursor, error: NaruError): void
 }
@@ -40,7 +42,8 @@ export interface ReadCursorEvents {
 /**
  * One partition of a Read: where it is, and what was read ahead of it.
  *
- * opening -> reading (`open`) -> closed. While reading, at most one read is under way or one chunk held, and the
+ * opening -> reading (`open`) -> closed, and back to opening when the leader is lost (`onLost`): it goes on where it was
+ * at another one. While reading, at most one read is under way or one chunk held, and the
  * bytes of either are taken from the budget; `drop` gives them back at no loss, since the position moves only
  * when a part is taken into a frame.
  */
@@ -48,9 +51,12 @@ export class ReadCursor {
   readonly topic: TopicView
   readonly partition: PartitionId
   readonly #options: ReadCursorOptions
-  #leader: PartitionLeader | undefined
+  #leader: PartitionSource | undefined
   #unfollow: () => void = () => {}
   #position: Offset = 0
+  /** Start and stop are offsets: they were found, by the leader of then. */
+  #isPlaced = false
+  #leaderEpoch = 0
   #stop: Offset | undefined
   #chunk: Chunk | undefined
   #takenBytes = 0
@@ -94,24 +100,39 @@ export class ReadCursor {
     return this.#takenBytes + this.#extraBytes
   }
 
-  /** Finds start and stop, and follows the leader from then on. */
-  async open(leader: PartitionLeader): Promise<void> {
-    const { start, stop } = this.#options
-    this.#unfollow = leader.follow(() => this.#onProgress(leader))
-    const stopOffset = await findStop(leader, stop)
-    const { offset } = await findPosition(leader, start, 'EARLIEST')
-    if (this.#isClosed) return
-    if (offset > leader.highWatermark)
-      throw new NaruError(
-        'OFFSET_OUT_OF_RANGE',
-        `offset ${offset} of "${leader.topic}" partition ${leader.partition} is behind its end ${leader.highWatermark}: start there or before`,
-        { details: { high_watermark: String(leader.highWatermark) } },
-      )
-    this.#leader = leader
-    this.#position = offset
-    this.#stop = stopOffset
+  /** What `open` is to begin with. */
+  get places(): { readonly start: Position | undefined; readonly stop: Stop | undefined } {
+    if (!this.#isPlaced) return this.#options
+    return {
+      start: { offset: this.#position },
+      stop: this.#stop === undefined ? undefined : { offset: this.#stop },
+    }
+  }
+
+  /** Of the leader that was read last. */
+  get leaderEpoch(): number {
+    return this.#leaderEpoch
+  }
+
+  /** Follows the leader from now on. Throws OFFSET_OUT_OF_RANGE where reading must not begin there. */
+  open({ source, from, stop }: OpenedPartition): void {
+    if (!this.#isPlaced) this.#requireNotBehindEnd(source, from)
+    this.#isPlaced = true
+    this.#leaderEpoch = source.leaderEpoch
+    this.#leader = source
+    this.#position = from
+    this.#stop = stop
+    this.#unfollow = source.follow(() => this.#onProgress(source))
     this.#skipWhatIsGone()
-    if (leader.ended !== undefined) this.#fail(leader.ended)
+  }
+
+  #requireNotBehindEnd({ topic, partition, highWatermark }: PartitionSource, offset: Offset): void {
+    if (offset <= highWatermark) return
+    throw new NaruError(
+      'OFFSET_OUT_OF_RANGE',
+      `offset ${offset} of "${topic}" partition ${partition} is behind its end ${highWatermark}: start there or before`,
+      { details: { high_watermark: String(highWatermark) } },
+    )
   }
 
   status(): PartitionStatus {
@@ -185,8 +206,13 @@ export class ReadCursor {
 
   close(): void {
     this.#isClosed = true
+    this.#leave()
+  }
+
+  #leave(): void {
     this.#unfollow()
     this.drop()
+    this.#leader?.release?.()
   }
 
   #readNow(number: number, maxBytes: number): void {
@@ -251,15 +277,18 @@ export class ReadCursor {
     this.#options.events.onSkipped({ topic: this.topic.name, partition: this.partition, from, to })
   }
 
-  #onProgress(leader: PartitionLeader): void {
+  #onProgress(leader: PartitionSource): void {
     if (this.#isClosed || this.#leader === undefined) return
     if (leader.ended !== undefined) this.#fail(leader.ended)
     else if (this.hasMore) this.#options.events.onReady(this)
   }
 
   #fail(error: NaruError): void {
-    if (this.#isClosed) return
-    this.close()
+    if (this.#isClosed || this.#leader === undefined) return
+    this.#leave()
+    this.#leader = undefined
+    if (this.#options.events.onLost(this, error)) return
+    this.#isClosed = true
     this.#options.events.onFailed(this, error)
   }
 

@@ -8,6 +8,7 @@ import { errorToFailure } from '../wire/failure.ts'
 import { CLIENT_FRAME_BYTES_DEFAULT, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_BYTES_MIN } from '../wire/limits.ts'
 import type { ReadPartition, ReadRequest, RecordFormat, TopicSelector } from '../wire/messages.ts'
 import { Consumer } from '../wire/methods.ts'
+import { PartitionSources } from './partition-sources.ts'
 import { PendingNotices } from './pending-notices.ts'
 import { checkPosition, checkStop } from './positions.ts'
 import { ReadCredit } from './read-credit.ts'
@@ -16,7 +17,7 @@ import { type Notice, ReadFrame } from './read-frame.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { countWithin, integerWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { awaitLeader, confirmDenial, findTopic, isDenial, requirePartition } from './topic-lookup.ts'
+import { confirmDenial, findTopic, isDenial, requirePartition } from './topic-lookup.ts'
 
 /** Partitions of one stream: more belong on several. */
 const READ_PARTITIONS_MAX = 10_000
@@ -38,6 +39,7 @@ export class ReadSession {
   readonly #node: ServiceNode
   readonly #memory: ReadMemory
   readonly #stream: MessageStream
+  readonly #sources: PartitionSources
   readonly #cursors = new Map<Uuid, Map<PartitionId, ReadCursor>>()
   #cursorCount = 0
   /** Topics of which all partitions are read, also those to come. */
@@ -63,10 +65,15 @@ export class ReadSession {
   #isHalfClosed = false
   #isClosed = false
 
-  constructor(node: ServiceNode, memory: ReadMemory, stream: MessageStream) {
+  constructor(
+    node: ServiceNode,
+    memory: ReadMemory,
+    { stream, isEntry }: { readonly stream: MessageStream; readonly isEntry: boolean },
+  ) {
     this.#node = node
     this.#memory = memory
     this.#stream = stream
+    this.#sources = new PartitionSources(node, memory, { isEntry })
     this.#lastFrameMs = node.clock.monotonicMs()
     this.#unsubscribe = node.controller.subscribe(delta => this.#onMetadata(delta))
     stream.setHandlers({
@@ -185,6 +192,7 @@ export class ReadSession {
       events: {
         onReady: ready => this.#onReady(ready),
         onSkipped: value => this.#notice({ kind: 'skipped', value }),
+        onLost: (of, error) => this.#onLost(of, error),
         onFailed: (of, error) => this.#onFailed(of, error),
       },
     })
@@ -196,10 +204,19 @@ export class ReadSession {
   async #open(cursor: ReadCursor): Promise<void> {
     const { topic, partition } = cursor
     try {
-      const leader = await awaitLeader(this.#node, { topic, partition })
-      if (cursor.isClosed) return
-      await this.#memory.lookups.run(() => cursor.open(leader))
-      if (cursor.isClosed) return
+      const opened = await this.#sources.open({
+        topic,
+        partition,
+        ...cursor.places,
+        unset: 'EARLIEST',
+        leaderEpochMin: cursor.leaderEpoch,
+        isWanted: () => !cursor.isClosed,
+      })
+      if (cursor.isClosed) {
+        opened.source.release?.()
+        return
+      }
+      cursor.open(opened)
       this.#notice({ kind: 'statuses', value: cursor.status() })
       this.#onReady(cursor)
     } catch (thrown) {
@@ -207,6 +224,14 @@ export class ReadSession {
       cursor.close()
       this.#onFailed(cursor, NaruError.from(thrown))
     }
+  }
+
+  /** Another leader, or the same one in a moment, goes on where this one was. */
+  #onLost(cursor: ReadCursor, error: NaruError): boolean {
+    if (this.#isClosed || !this.#sources.mayGoOn(error)) return false
+    this.#ready.delete(cursor)
+    void this.#open(cursor)
+    return true
   }
 
   #remove(selector: TopicSelector): void {
@@ -382,7 +407,7 @@ export class ReadSession {
   #beat(): void {
     const { frameBytes } = this.#options ?? { frameBytes: CLIENT_FRAME_BYTES_DEFAULT }
     let frame = new ReadFrame(frameBytes)
-    const ageMs = Math.round(this.#node.controller.metadataAgeMs ?? 0)
+    const ageMs = this.#sources.metadataAgeMs
     for (const cursors of this.#cursors.values()) {
       for (const cursor of cursors.values()) {
         if (!cursor.isOpen) continue
@@ -408,6 +433,7 @@ export class ReadSession {
     this.#isClosed = true
     this.#heartbeat?.cancel()
     this.#unsubscribe()
+    this.#sources.close()
     for (const cursors of this.#cursors.values()) for (const cursor of cursors.values()) cursor.close()
     this.#cursors.clear()
     this.#ready.clear()

@@ -8,6 +8,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { Prng } from '../ports/prng.ts'
 import type { ControllerCalls } from './controller-calls.ts'
 import type { FreshMetadata } from './fresh-metadata.ts'
+import type { LeaderForwarding } from './leader-forwarding.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { ServiceCluster } from './service-cluster.ts'
 
@@ -37,4 +38,6 @@ export interface ServiceOptions {
 export interface ServiceNode extends ServiceOptions {
   readonly freshMetadata: FreshMetadata
   readonly controllerCalls: ControllerCalls
+  /** The way to partitions that other nodes lead; undefined: there are none. */
+  readonly leaders: LeaderForwarding | undefined
 }

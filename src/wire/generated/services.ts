@@ -187,6 +187,20 @@ export const Forward = {
     request: 'naru.internal.v1.CallRequest',
     response: 'naru.internal.v1.CallResponse',
   }),
+  produce: method<ProduceStreamRequest, ProduceStreamResponse>({
+    path: '/naru.internal.v1.Forward/Produce',
+    request: 'naru.v1.ProduceStreamRequest',
+    response: 'naru.v1.ProduceStreamResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  read: method<ReadRequest, ReadResponse>({
+    path: '/naru.internal.v1.Forward/Read',
+    request: 'naru.v1.ReadRequest',
+    response: 'naru.v1.ReadResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
 } as const
 
 export const Peers = {
@@ -224,6 +238,93 @@ export const Replication = {
     path: '/naru.internal.v1.Replication/Replicate',
     request: 'naru.internal.v1.ReplicateRequest',
     response: 'naru.internal.v1.ReplicateResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+} as const
+
+export const Consumer = {
+  fetch: method<FetchRequest, FetchResponse>({
+    path: '/naru.v1.Consumer/Fetch',
+    request: 'naru.v1.FetchRequest',
+    response: 'naru.v1.FetchResponse',
+  }),
+  read: method<ReadRequest, ReadResponse>({
+    path: '/naru.v1.Consumer/Read',
+    request: 'naru.v1.ReadRequest',
+    response: 'naru.v1.ReadResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  subscribe: method<SubscribeRequest, SubscribeResponse>({
+    path: '/naru.v1.Consumer/Subscribe',
+    request: 'naru.v1.SubscribeRequest',
+    response: 'naru.v1.SubscribeResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  listOffsets: method<ListOffsetsRequest, ListOffsetsResponse>({
+    path: '/naru.v1.Consumer/ListOffsets',
+    request: 'naru.v1.ListOffsetsRequest',
+    response: 'naru.v1.ListOffsetsResponse',
+  }),
+} as const
+
+export const Groups = {
+  attend: method<AttendRequest, AttendResponse>({
+    path: '/naru.v1.Groups/Attend',
+    request: 'naru.v1.AttendRequest',
+    response: 'naru.v1.AttendResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  commitOffsets: method<CommitOffsetsRequest, CommitOffsetsResponse>({
+    path: '/naru.v1.Groups/CommitOffsets',
+    request: 'naru.v1.CommitOffsetsRequest',
+    response: 'naru.v1.CommitOffsetsResponse',
+  }),
+  fetchOffsets: method<FetchOffsetsRequest, FetchOffsetsResponse>({
+    path: '/naru.v1.Groups/FetchOffsets',
+    request: 'naru.v1.FetchOffsetsRequest',
+    response: 'naru.v1.FetchOffsetsResponse',
+  }),
+  listGroups: method<ListGroupsRequest, ListGroupsResponse>({
+    path: '/naru.v1.Groups/ListGroups',
+    request: 'naru.v1.ListGroupsRequest',
+    response: 'naru.v1.ListGroupsResponse',
+  }),
+  describeGroup: method<DescribeGroupRequest, DescribeGroupResponse>({
+    path: '/naru.v1.Groups/DescribeGroup',
+    request: 'naru.v1.DescribeGroupRequest',
+    response: 'naru.v1.DescribeGroupResponse',
+  }),
+  resetOffsets: method<ResetOffsetsRequest, ResetOffsetsResponse>({
+    path: '/naru.v1.Groups/ResetOffsets',
+    request: 'naru.v1.ResetOffsetsRequest',
+    response: 'naru.v1.ResetOffsetsResponse',
+  }),
+  deleteGroup: method<DeleteGroupRequest, DeleteGroupResponse>({
+    path: '/naru.v1.Groups/DeleteGroup',
+    request: 'naru.v1.DeleteGroupRequest',
+    response: 'naru.v1.DeleteGroupResponse',
+  }),
+} as const
+
+export const Producer = {
+  initProducer: method<InitProducerRequest, InitProducerResponse>({
+    path: '/naru.v1.Producer/InitProducer',
+    request: 'naru.v1.InitProducerRequest',
+    response: 'naru.v1.InitProducerResponse',
+  }),
+  produce: method<ProduceRequest, ProduceResponse>({
+    path: '/naru.v1.Producer/Produce',
+    request: 'naru.v1.ProduceRequest',
+    response: 'naru.v1.ProduceResponse',
+  }),
+  produceStream: method<ProduceStreamRequest, ProduceStreamResponse>({
+    path: '/naru.v1.Producer/ProduceStream',
+    request: 'naru.v1.ProduceStreamRequest',
+    response: 'naru.v1.ProduceStreamResponse',
     requestStream: true,
     responseStream: true,
   }),
@@ -382,73 +483,6 @@ export const Admin = {
   }),
 } as const
 
-export const Consumer = {
-  fetch: method<FetchRequest, FetchResponse>({
-    path: '/naru.v1.Consumer/Fetch',
-    request: 'naru.v1.FetchRequest',
-    response: 'naru.v1.FetchResponse',
-  }),
-  read: method<ReadRequest, ReadResponse>({
-    path: '/naru.v1.Consumer/Read',
-    request: 'naru.v1.ReadRequest',
-    response: 'naru.v1.ReadResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-  subscribe: method<SubscribeRequest, SubscribeResponse>({
-    path: '/naru.v1.Consumer/Subscribe',
-    request: 'naru.v1.SubscribeRequest',
-    response: 'naru.v1.SubscribeResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-  listOffsets: method<ListOffsetsRequest, ListOffsetsResponse>({
-    path: '/naru.v1.Consumer/ListOffsets',
-    request: 'naru.v1.ListOffsetsRequest',
-    response: 'naru.v1.ListOffsetsResponse',
-  }),
-} as const
-
-export const Groups = {
-  attend: method<AttendRequest, AttendResponse>({
-    path: '/naru.v1.Groups/Attend',
-    request: 'naru.v1.AttendRequest',
-    response: 'naru.v1.AttendResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-  commitOffsets: method<CommitOffsetsRequest, CommitOffsetsResponse>({
-    path: '/naru.v1.Groups/CommitOffsets',
-    request: 'naru.v1.CommitOffsetsRequest',
-    response: 'naru.v1.CommitOffsetsResponse',
-  }),
-  fetchOffsets: method<FetchOffsetsRequest, FetchOffsetsResponse>({
-    path: '/naru.v1.Groups/FetchOffsets',
-    request: 'naru.v1.FetchOffsetsRequest',
-    response: 'naru.v1.FetchOffsetsResponse',
-  }),
-  listGroups: method<ListGroupsRequest, ListGroupsResponse>({
-    path: '/naru.v1.Groups/ListGroups',
-    request: 'naru.v1.ListGroupsRequest',
-    response: 'naru.v1.ListGroupsResponse',
-  }),
-  describeGroup: method<DescribeGroupRequest, DescribeGroupResponse>({
-    path: '/naru.v1.Groups/DescribeGroup',
-    request: 'naru.v1.DescribeGroupRequest',
-    response: 'naru.v1.DescribeGroupResponse',
-  }),
-  resetOffsets: method<ResetOffsetsRequest, ResetOffsetsResponse>({
-    path: '/naru.v1.Groups/ResetOffsets',
-    request: 'naru.v1.ResetOffsetsRequest',
-    response: 'naru.v1.ResetOffsetsResponse',
-  }),
-  deleteGroup: method<DeleteGroupRequest, DeleteGroupResponse>({
-    path: '/naru.v1.Groups/DeleteGroup',
-    request: 'naru.v1.DeleteGroupRequest',
-    response: 'naru.v1.DeleteGroupResponse',
-  }),
-} as const
-
 export const Metadata = {
   get: method<MetadataGetRequest, MetadataGetResponse>({
     path: '/naru.v1.Metadata/Get',
@@ -459,26 +493,6 @@ export const Metadata = {
     path: '/naru.v1.Metadata/Watch',
     request: 'naru.v1.MetadataWatchRequest',
     response: 'naru.v1.MetadataWatchResponse',
-    responseStream: true,
-  }),
-} as const
-
-export const Producer = {
-  initProducer: method<InitProducerRequest, InitProducerResponse>({
-    path: '/naru.v1.Producer/InitProducer',
-    request: 'naru.v1.InitProducerRequest',
-    response: 'naru.v1.InitProducerResponse',
-  }),
-  produce: method<ProduceRequest, ProduceResponse>({
-    path: '/naru.v1.Producer/Produce',
-    request: 'naru.v1.ProduceRequest',
-    response: 'naru.v1.ProduceResponse',
-  }),
-  produceStream: method<ProduceStreamRequest, ProduceStreamResponse>({
-    path: '/naru.v1.Producer/ProduceStream',
-    request: 'naru.v1.ProduceStreamRequest',
-    response: 'naru.v1.ProduceStreamResponse',
-    requestStream: true,
     responseStream: true,
   }),
 } as const
