@@ -3,6 +3,7 @@ export { ERROR_CODES, type ErrorReason, NaruError } from '../base/errors.ts'
 export type { Compression } from '../records/codecs.ts'
 export type {
   MovesAdmin,
+  PartitionPlace,
   PlannedMove,
   ReassignmentProgress,
   RebalanceOptions,
@@ -22,7 +23,6 @@ export type {
   NewTopic,
   OffsetPosition,
   PartitionDescription,
-  PartitionPlace,
   QuorumDescription,
   QuorumMember,
   TopicDescription,

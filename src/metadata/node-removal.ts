@@ -38,7 +38,7 @@ export function removeNode(
   if (!force && topics.length > 0)
     throw notRemovable(
       nodeId,
-      `holds replicas of ${namesOf(topics, isHeld)} (move them away, or use --force: they are placed anew where possible)`,
+      `holds replicas of ${namesOf(topics, isHeld)} (move them away: naru cluster rebalance --evacuate ${nodeId}; or use --force: they are placed anew where possible)`,
     )
   if (topics.some(topic => [...topic.partitions()].some(([, state]) => isLast(state))))
     throw notRemovable(

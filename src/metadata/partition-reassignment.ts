@@ -39,7 +39,7 @@ export function cancelReassignment(state: PartitionState, facts: ElectionFacts):
   return restrict(state, originalOf(state), facts)
 }
 
-export function originalOf(state: PartitionState): readonly NodeId[] {
+function originalOf(state: PartitionState): readonly NodeId[] {
   return state.reassignment?.original ?? state.replicas
 }
 

@@ -69,7 +69,7 @@ describe('removing a node', () => {
     context.create({ name: 'many', assignments: Array.from({ length: 12 }, () => [3, 2]) })
     stop(context, 3)
     expect(errorOf(() => remove(context, 3))).toBe(
-      'NODE_NOT_REMOVABLE: node 3 cannot be removed: it holds replicas of logs-0, many-0, many-1, many-2, many-3, many-4, many-5, many-6, many-7, many-8 and 3 more (move them away, or use --force: they are placed anew where possible)',
+      'NODE_NOT_REMOVABLE: node 3 cannot be removed: it holds replicas of logs-0, many-0, many-1, many-2, many-3, many-4, many-5, many-6, many-7, many-8 and 3 more (move them away: naru cluster rebalance --evacuate 3; or use --force: they are placed anew where possible)',
     )
   })
 

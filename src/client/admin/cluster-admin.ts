@@ -14,7 +14,7 @@ import type { MetadataCache } from '../metadata-cache.ts'
 import { shown } from '../option-check.ts'
 import { clusterDescription, quorumDescription } from './cluster-descriptions.ts'
 import { ClusterMoves } from './cluster-moves.ts'
-import type { MovesAdmin } from './moves-types.ts'
+import type { MovesAdmin, PartitionPlace } from './moves-types.ts'
 import type {
   Admin,
   ClusterDescription,
@@ -26,7 +26,6 @@ import type {
   NewTopic,
   OffsetPosition,
   PartitionDescription,
-  PartitionPlace,
   QuorumDescription,
   TopicDescription,
   TopicListing,

@@ -4,13 +4,13 @@ import { Admin as AdminService } from '../../wire/methods.ts'
 import type { Connection } from '../connection.ts'
 import type {
   MovesAdmin,
+  PartitionPlace,
   PlannedMove,
   ReassignmentProgress,
   RebalanceOptions,
   Recovery,
   ReplicaAssignment,
 } from './moves-types.ts'
-import type { PartitionPlace } from './types.ts'
 
 const TIMEOUT_MS = 30_000
 const PAGE_REASSIGNMENTS = 1000

@@ -1,4 +1,7 @@
-import type { PartitionPlace } from './types.ts'
+export interface PartitionPlace {
+  readonly topic: string
+  readonly partition: number
+}
 
 /** A partition and the nodes that shall hold it, preferred leader first. */
 export interface ReplicaAssignment extends PartitionPlace {

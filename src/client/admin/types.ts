@@ -1,5 +1,5 @@
 import type { NodeState } from '../../wire/messages.ts'
-import type { MovesAdmin } from './moves-types.ts'
+import type { MovesAdmin, PartitionPlace } from './moves-types.ts'
 
 export interface NewTopic {
   /** 1-249 characters of a-z A-Z 0-9 . _ - */
@@ -100,11 +100,6 @@ export interface ClusterDescription {
   readonly reassigningPartitions: number
   /** The first 100 of these: offline ones, then those below `min.insync.replicas`, then the others. */
   readonly unhealthy: readonly PartitionPlace[]
-}
-
-export interface PartitionPlace {
-  readonly topic: string
-  readonly partition: number
 }
 
 export interface ClusterNode {
