@@ -152,7 +152,7 @@ export class Leader implements Role, LeaderRequests {
   }
 
   onPersisted(): void {
-    this.#advanceCommit()
+    if (this.#advanceCommit()) this.#leaveIfRemoved()
   }
 
   onTick(): void {
@@ -229,9 +229,19 @@ export class Leader implements Role, LeaderRequests {
     // At once, not with the next heartbeat: others answer their clients when they have applied it.
     this.replicator.broadcastAppend()
     if (!wasReady) this.#onReady()
-    const isLeaving = !isVoter(membership, this.#state.self) && this.#state.memberships.latestIndex <= reached
-    if (isLeaving) this.#leave()
-    return !isLeaving
+    return !this.#leaveIfRemoved()
+  }
+
+  /**
+   * Once its removal is committed, and on its own disk: only then does this node apply it, and answer who asked for that
+   * and for what came before it.
+   */
+  #leaveIfRemoved(): boolean {
+    const { self, membership, memberships, log } = this.#state
+    const isCommitted = memberships.latestIndex <= Math.min(log.commitIndex, log.persistedIndex)
+    if (isVoter(membership, self) || !isCommitted) return false
+    this.#leave()
+    return true
   }
 
   #onReady(): void {

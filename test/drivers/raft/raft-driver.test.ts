@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ENTRY_BYTES_MAX } from '../../../src/drivers/raft/raft-entry-codec.ts'
-import { RaftCluster } from './raft-cluster.ts'
+import { type ClusterMember, RaftCluster } from './raft-cluster.ts'
 
 async function started(voters: number, seed = 1) {
   const cluster = await RaftCluster.start({ seed, voters })
@@ -24,6 +24,18 @@ describe('a quorum of drivers', () => {
     for (const member of cluster.members) cluster.read(member)
     await cluster.scheduler.runUntil(() => cluster.oracle.counts.reads === 3, { timeMsMax: 500 })
     await cluster.converge()
+  })
+
+  it('is left by a leader that it removes only when that has answered, however slow its disk is', async () => {
+    const cluster = await started(3)
+    await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+    const { id, machine, driver } = cluster.leader as ClusterMember
+    machine.image.syncLatencyMs = { min: 60, max: 60 }
+    const before = cluster.propose()
+    await cluster.scheduler.finish(driver?.changeMembership({ op: 'demote', member: id }) ?? Promise.reject())
+    await before
+    await cluster.converge()
+    expect(cluster.leader?.driver?.status.membership.learners).toEqual([id])
   })
 
   it('takes an entry as large as one may be, and keeps it over a power cut', async () => {
