@@ -292,6 +292,20 @@ describe('the voters', () => {
     expect(cluster.voters).toEqual([1, 2, 3])
     await cluster.close()
   })
+
+  it('do not go below what has answered the leader of now', async () => {
+    const cluster = await formed(3)
+    const [up, down] = cluster.nodes.filter(node => node !== cluster.leader) as [PeerNode, PeerNode]
+    const before = leaderOf(cluster)
+    cluster.kill(down)
+    await cluster.scheduler.finish(before.quorum?.transfer(memberOf(up)) as Promise<void>)
+    // Nobody has been silent for long in a leadership that has just begun.
+    await cluster.until(() => cluster.leader === up)
+    const asked = up.network?.removeVoter(before.nodeId, undefined, 200) as Promise<void>
+    await expect(cluster.scheduler.finish(asked)).rejects.toThrow('no majority of what would be the voters')
+    expect(cluster.voters).toEqual([1, 2, 3])
+    await cluster.close()
+  })
 })
 
 describe('a node that was removed', () => {
