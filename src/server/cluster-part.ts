@@ -1,8 +1,9 @@
-import type { Epoch } from '../base/brands.ts'
+import type { Epoch, NodeId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { ControllerDriver } from '../drivers/controller/controller-driver.ts'
 import { ControllerService } from '../drivers/controller/controller-service.ts'
 import { NodeAgent } from '../drivers/controller/node-agent.ts'
+import { PeerReach } from '../drivers/controller/peer-reach.ts'
 import { ProducerIds } from '../drivers/controller/producer-ids.ts'
 import type { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import { ReplicaSet } from '../drivers/replicas/replica-set.ts'
@@ -55,6 +56,7 @@ export class ClusterPart {
   readonly #controller: ControllerService
   readonly #agent: NodeAgent
   readonly #watch: DiskWatch
+  readonly #reach: PeerReach
   readonly #access: ClusterAccess
   readonly #services: NodeServices
   #openedEpoch: Epoch | undefined
@@ -65,20 +67,24 @@ export class ClusterPart {
     this.#options = options
     const incarnation = randomUuid(prng)
     this.#watch = new DiskWatch({ ...options, directory: storage.directory })
+    const addressOfNode = (nodeId: NodeId) => peers.addressOfNode(nodeId)
+    this.#reach = new PeerReach({ ...options, quorum, addressOfNode })
     this.#replicas = this.#makeReplicas()
     this.#controller = new ControllerService({
       ...options,
       controllerOptions: controllerOptions(settings),
       incarnation,
       whenPartitionsOpen: () => this.#replicas.whenAllOpened(),
+      unreachableNodes: () => this.#reach.unreachable,
     })
     this.#agent = new NodeAgent({
       ...options,
       quorum,
       registration: registrationOf(options, incarnation),
-      addressOfNode: nodeId => peers.addressOfNode(nodeId),
+      addressOfNode,
       controllerHandlers: this.#controller.handlers,
       openPartitions: nodeEpoch => this.#openPartitions(nodeEpoch),
+      unreachableNodes: () => this.#reach.unreachable,
       onEnded: error => faults.fail(error),
     })
     this.#access = new ClusterAccess({ ...options, controller: this.#controller })
@@ -171,6 +177,7 @@ export class ClusterPart {
     await this.#leave()
     this.#controller.close()
     this.#watch.close()
+    this.#reach.close()
   }
 
   async #openPartitions(nodeEpoch: Epoch): Promise<void> {

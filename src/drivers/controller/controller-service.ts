@@ -2,7 +2,7 @@ import type { MetadataIndex, NodeId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import { Controller } from '../../metadata/controller.ts'
 import type { Timer } from '../../ports/clock.ts'
-import type { MessageStream, ServiceHandlers } from '../../ports/transport.ts'
+import type { MessageStream, MethodPath, ServiceHandler, ServiceHandlers } from '../../ports/transport.ts'
 import { nodeIdOf } from '../../raft/membership.ts'
 import { Controller as ControllerApi } from '../../wire/generated/services.ts'
 import { NodeLeadership, type NodeLeadershipOptions } from './node-leadership.ts'
@@ -37,7 +37,7 @@ export class ControllerService {
 
   constructor(options: ControllerServiceOptions) {
     this.#options = options
-    this.handlers = new Map([
+    this.handlers = new Map<MethodPath, ServiceHandler>([
       [ControllerApi.session.path, { kind: 'stream', handle: stream => this.#accept(stream) }],
       [
         ControllerApi.allocateProducerIds.path,
@@ -47,6 +47,7 @@ export class ControllerService {
         ControllerApi.awaitApplied.path,
         { kind: 'unary', handle: (request, context) => this.#awaitApplied(request, context.timeoutMs) },
       ],
+      [ControllerApi.ping.path, { kind: 'unary', handle: async () => this.#pong() }],
     ])
     this.#watchLeader()
     this.#unsubscribe = options.quorum.onLeadership({
@@ -106,6 +107,10 @@ export class ControllerService {
       stream.setHandlers({ onMessage() {} })
       stream.fail(thrown)
     }
+  }
+
+  #pong(): Buffer {
+    return ControllerApi.ping.response.encode({ nodeId: this.#options.quorum.nodeId })
   }
 
   async #allocateProducerIds(request: Buffer): Promise<Buffer> {

@@ -121,6 +121,12 @@ export interface AwaitAppliedResponse {
   readonly appliedIndex: number
 }
 
+export type PingRequest = { readonly [key: string]: never }
+
+export interface PingResponse {
+  readonly nodeId: number
+}
+
 export interface DescribeReplicasRequest {
   readonly replicas: readonly ReplicaPlace[]
 }

@@ -106,6 +106,8 @@ message naru.internal.v1.PartitionReassignment 1:originalReplicas:int32* 2:targe
 message naru.internal.v1.PartitionRecord 1:topicId:string 2:partition:int32 3:replicas:int32* 4:isr:int32* 5:elr:int32* 6:leader:int32? 7:leaderEpoch:int32 8:partitionEpoch:int32 9:lastUncleanEpoch:int32? 10:reassignment:naru.internal.v1.PartitionReassignment?
 message naru.internal.v1.PartitionRefused 1:number:int64 2:reason:naru.internal.v1.FollowRefusal 3:logStartOffset:int64
 message naru.internal.v1.PartitionsAltered 1:answers:naru.internal.v1.IsrChangeAnswer*
+message naru.internal.v1.PingRequest
+message naru.internal.v1.PingResponse 1:nodeId:int32
 message naru.internal.v1.ProducerIdsRecord 1:nodeId:int32 2:nextProducerId:int64
 message naru.internal.v1.RaftAccepted 1:matchIndex:int64
 message naru.internal.v1.RaftAppend 1:previous:naru.internal.v1.RaftPosition? 2:entries:naru.internal.v1.RaftEntry* 3:commitIndex:int64

@@ -83,6 +83,8 @@ import type {
   AwaitAppliedResponse,
   DescribeReplicasRequest,
   DescribeReplicasResponse,
+  PingRequest,
+  PingResponse,
   SessionRequest,
   SessionResponse,
 } from './controller.ts'
@@ -173,6 +175,11 @@ export const Controller = {
     path: '/naru.internal.v1.Controller/AwaitApplied',
     request: 'naru.internal.v1.AwaitAppliedRequest',
     response: 'naru.internal.v1.AwaitAppliedResponse',
+  }),
+  ping: method<PingRequest, PingResponse>({
+    path: '/naru.internal.v1.Controller/Ping',
+    request: 'naru.internal.v1.PingRequest',
+    response: 'naru.internal.v1.PingResponse',
   }),
   describeReplicas: method<DescribeReplicasRequest, DescribeReplicasResponse>({
     path: '/naru.internal.v1.Controller/DescribeReplicas',
