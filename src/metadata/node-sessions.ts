@@ -80,10 +80,11 @@ export class NodeSessions {
     return session !== undefined && nowMs < this.#deadlineMs(session)
   }
 
-  /** The node has left, or is fenced. A session that was opened anew since it was judged stays. */
-  end(node: NodeRef, { onlyIfDue = false } = {}): void {
+  /** The node has left, or is fenced. A session that was opened anew since it was judged stays: then it says `false`. */
+  end(node: NodeRef, { onlyIfDue = false } = {}): boolean {
     const session = this.#find(node)
-    if (session && (session.isDue || !onlyIfDue)) this.#sessions.delete(node.nodeId)
+    if (!session || (onlyIfDue && !session.isDue)) return false
+    return this.#sessions.delete(node.nodeId)
   }
 
   /** What `judge` told could not be done: it will tell it again. */

@@ -88,6 +88,15 @@ describe('a session', () => {
     expect(judge.runFor(5000).fenced).toHaveLength(2)
   })
 
+  it('ends with the fencing also where it is heard again by then', () => {
+    judge.answering.delete(2)
+    judge.runFor(2000)
+    judge.sessions.heard(NODE, judge.nowMs)
+    expect(judge.sessions.end(NODE, { onlyIfDue: true })).toBe(true)
+    judge.sessions.open(NODE, judge.nowMs)
+    expect(judge.sessions.end(NODE, { onlyIfDue: true })).toBe(false)
+  })
+
   it('tells a node that was heard since it registered from one that only hears', () => {
     judge.answering.delete(2)
     judge.sessions.open({ nodeId: 2, nodeEpoch: 2 }, judge.nowMs)

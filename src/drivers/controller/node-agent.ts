@@ -76,6 +76,8 @@ export class NodeAgent {
   readonly #started: Promise<Epoch>
   #settleStart: { resolve: (nodeEpoch: Epoch) => void; reject: (error: NaruError) => void } | undefined
   #session: ControllerSession | undefined
+  /** Of the leadership that the session is of, once its node is seen to lead. */
+  #leaderTerm: number | undefined
   /** Registered sessions are handed to those who wait for one. */
   readonly #waiting = new Set<WaitingForSession>()
   #unsubscribe: (() => void) | undefined
@@ -88,6 +90,7 @@ export class NodeAgent {
   #inUseSinceMs: number | undefined
   #end: NaruError | undefined
   #hasLeft = false
+  #isAside = false
 
   constructor(options: NodeAgentOptions) {
     this.#options = options
@@ -189,6 +192,20 @@ export class NodeAgent {
     await this.#withSession(timeoutMs, session => session.request({ reportDamage: { replicas } }))
   }
 
+  /**
+   * This node cannot write now (B6): it is fenced at once, without waiting for anything, and others lead what it led.
+   * Until `comeBack` it stays so, also with a new controller.
+   */
+  async stepAside(timeoutMs: number): Promise<void> {
+    this.#isAside = true
+    await this.#withSession(timeoutMs, session => session.request({ stepAside: {} }))
+  }
+
+  async comeBack(timeoutMs: number): Promise<void> {
+    this.#isAside = false
+    await this.#withSession(timeoutMs, session => this.#takePart(session))
+  }
+
   /** Before a stop (C11): this node's leaderships move where they can. Resolves with how many could not. */
   async drain(timeoutMs: number): Promise<{ remaining: readonly { topic: string; partition: number }[] }> {
     const answer = await this.#withSession(timeoutMs, session => session.request({ drain: {} }))
@@ -215,7 +232,8 @@ export class NodeAgent {
     const { clock, quorum } = this.#options
     this.#attach()
     const { leaderId } = quorum
-    if (this.#session && leaderId !== undefined && leaderId !== this.#session.nodeId) this.#drop()
+    if (this.#session && leaderId !== undefined && !this.#isOfLeadership(this.#session, leaderId))
+      this.#drop()
     if (!this.#session && clock.monotonicMs() >= this.#nextDialMs) this.#dial()
     const isSoon = !this.#session && this.#nextDialMs - clock.monotonicMs() < this.#limits.tickMs
     const waitMs = isSoon ? Math.max(1, this.#nextDialMs - clock.monotonicMs()) : this.#limits.tickMs
@@ -223,7 +241,15 @@ export class NodeAgent {
     this.#tickTimer = clock.setTimer(waitMs, () => this.#tick())
   }
 
-  /** Another node leads now: what this stream's controller might still say is void. */
+  /** False: another node leads now, or this one anew, perhaps as another process, which nobody need have told the stream. */
+  #isOfLeadership({ nodeId }: ControllerSession, leaderId: NodeId): boolean {
+    if (nodeId !== leaderId) return false
+    const { term } = this.#options.quorum.status
+    this.#leaderTerm ??= term
+    return this.#leaderTerm === term
+  }
+
+  /** Another leadership has begun: what this stream's controller might still say is void. */
   #drop(): void {
     this.#session?.close()
     this.#session = undefined
@@ -252,6 +278,7 @@ export class NodeAgent {
     }
     const { nodeId, channel } = target
     const { clusterId } = quorum
+    this.#leaderTerm = undefined
     this.#session = new ControllerSession({
       nodeId,
       channel,
@@ -282,7 +309,7 @@ export class NodeAgent {
   }
 
   async #catchUp(session: ControllerSession, { nodeEpoch, metadataIndex }: NodeRegistered): Promise<void> {
-    const { quorum, openPartitions, logger } = this.#options
+    const { quorum, openPartitions } = this.#options
     while (quorum.image.appliedEndIndex < metadataIndex) {
       await quorum.awaitApplied(metadataIndex, CATCH_UP_TIMEOUT_MS).catch(ignoreDeadline)
       if (this.#session !== session) return
@@ -295,9 +322,15 @@ export class NodeAgent {
       return
     }
     // A node that leaves asks for nothing but that.
-    if (this.#session !== session || this.#hasLeft) return
+    if (this.#session !== session || this.#hasLeft || this.#isAside) return
+    await this.#takePart(session)
+  }
+
+  async #takePart(session: ControllerSession): Promise<void> {
+    const { quorum, logger } = this.#options
     await session.request({ caughtUp: { appliedIndex: quorum.image.appliedEndIndex } })
     if (this.#session !== session) return
+    const nodeEpoch = this.#nodeEpoch as Epoch
     if (this.#settleStart) logger.info({ nodeEpoch, controllerId: session.nodeId }, 'this node takes part')
     this.#settleStart?.resolve(nodeEpoch)
     this.#settleStart = undefined

@@ -218,9 +218,9 @@ export class NodeLeadership implements SessionHost {
     for (const node of nodes) {
       const { nodeId, nodeEpoch } = node
       const stream = this.#streams.get(nodeId)
-      const wasOpenedSince = this.isSessionAlive(nodeId)
-      this.#sessions.end(node, { onlyIfDue: true })
-      if (wasOpenedSince || stream?.node?.nodeEpoch !== nodeEpoch) continue
+      // Also where it is heard again by now: it is fenced, and only a new session gets it out of that.
+      const hasEnded = this.#sessions.end(node, { onlyIfDue: true })
+      if (!hasEnded || stream?.node?.nodeEpoch !== nodeEpoch) continue
       stream.fail(
         new NaruError(
           'DEADLINE_EXCEEDED',
