@@ -32,6 +32,8 @@ const DRAIN_TIMEOUT_MS = 2000
 const LEAVE_TIMEOUT_MS = 1000
 /** One try; it is repeated until the controller has heard it. */
 const REPORT_DAMAGE_TIMEOUT_MS = 10_000
+/** One try to tell the controller of a disk that hangs. */
+const ASIDE_TIMEOUT_MS = 5000
 const ORPHANS_READ_TIMEOUT_MS = 10_000
 const ORPHANS_RETRY_MS = 5000
 
@@ -66,7 +68,13 @@ export class ClusterPart {
     const { storage, peers, quorum, settings, prng, faults } = options
     this.#options = options
     const incarnation = randomUuid(prng)
-    this.#watch = new DiskWatch({ ...options, directory: storage.directory })
+    this.#watch = new DiskWatch({
+      ...options,
+      directory: storage.directory,
+      isTakingPart: () => !this.#agent.isFenced && !this.#agent.isDraining,
+      stepAside: () => this.#agent.stepAside(ASIDE_TIMEOUT_MS),
+      comeBack: () => this.#agent.comeBack(ASIDE_TIMEOUT_MS),
+    })
     const addressOfNode = (nodeId: NodeId) => peers.addressOfNode(nodeId)
     this.#reach = new PeerReach({ ...options, quorum, addressOfNode })
     this.#replicas = this.#makeReplicas()

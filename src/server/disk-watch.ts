@@ -12,17 +12,25 @@ export interface DiskWatchOptions {
   readonly logger: Logger
   readonly quorum: ControllerDriver
   readonly directory: LogDirectory
+  /** This node takes part in the cluster: it may lead. */
+  readonly isTakingPart: () => boolean
+  /** Others lead what this node led, until `comeBack`. */
+  readonly stepAside: () => Promise<void>
+  readonly comeBack: () => Promise<void>
 }
 
 /**
  * Notices a disk that answers nothing any more, which is no failure yet: says so, and gives the leadership of the
- * metadata quorum to a node whose disk works, since a leader applies, and so answers, only what is on its own disk.
+ * metadata quorum to a node whose disk works, since a leader applies, and so answers, only what is on its own disk. The
+ * partitions go to others, too (B6): a replica in sync that cannot write stops all writes, and may be alive for hours.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions
   #timer: Timer | undefined
   #isHanging = false
   #isHandingOver = false
+  #isAside = false
+  #isMoving = false
 
   constructor(options: DiskWatchOptions) {
     this.#options = options
@@ -45,6 +53,7 @@ export class DiskWatch {
     const sinceMs = quorum.diskOutstandingSinceMs
     const metadataMs = sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs
     this.#tell(Math.max(metadataMs, directory.outstandingMs))
+    this.#move()
     if (metadataMs > OUTSTANDING_MS_MAX && quorum.isLeading && !this.#isHandingOver) void this.#handOver()
   }
 
@@ -59,6 +68,26 @@ export class DiskWatch {
         'a write or sync of the disk is not done for seconds: the disk is overloaded, or it fails',
       )
     else logger.info({}, 'the disk answers again')
+  }
+
+  #move(): void {
+    const { logger, isTakingPart, stepAside, comeBack } = this.#options
+    if (this.#isMoving || this.#isHanging === this.#isAside) return
+    if (this.#isHanging && !isTakingPart()) return
+    const isAside = this.#isHanging
+    this.#isMoving = true
+    const moved = isAside ? stepAside() : comeBack()
+    moved
+      .then(
+        () => {
+          this.#isAside = isAside
+        },
+        // It is tried again at the next look.
+        err => logger.warn({ err }, 'the controller was not told of the state of the disk'),
+      )
+      .finally(() => {
+        this.#isMoving = false
+      })
   }
 
   async #handOver(): Promise<void> {

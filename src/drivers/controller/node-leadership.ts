@@ -140,6 +140,13 @@ export class NodeLeadership implements SessionHost {
     this.#options.logger.info({ nodeId: node.nodeId }, 'a node has left in good order')
   }
 
+  /** Its session lives on: `caughtUp` ends it. */
+  async stepAside(stream: SessionStream): Promise<void> {
+    const node = this.#requireCurrent(stream)
+    await this.#change(controller => controller.nodes.fence(node))
+    this.#options.logger.warn({ nodeId: node.nodeId }, 'a node cannot write now: others lead what it led')
+  }
+
   async alterPartitions(
     stream: SessionStream,
     changes: readonly IsrChange[],

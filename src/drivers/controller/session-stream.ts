@@ -31,6 +31,7 @@ export interface SessionHost {
   caughtUp(stream: SessionStream, node: NodeRef): Promise<void>
   drain(node: NodeRef): Promise<readonly LedPartition[]>
   leave(node: NodeRef): Promise<void>
+  stepAside(stream: SessionStream): Promise<void>
   /** To be called in the turn in which the request came: what came earlier is judged earlier. */
   alterPartitions(stream: SessionStream, changes: readonly IsrChange[]): Promise<readonly IsrChangeAnswer[]>
   reportDamage(stream: SessionStream, replicas: readonly PartitionRef[]): Promise<void>
@@ -123,7 +124,7 @@ export class SessionStream {
   }
 
   async #perform(request: SessionRequest): Promise<MessageInit<SessionResponse>> {
-    const { caughtUp, drain, leave, alterPartitions, reportDamage } = request
+    const { caughtUp, drain, leave, stepAside, alterPartitions, reportDamage } = request
     const node = this.#node as NodeRef
     if (caughtUp) {
       if (caughtUp.appliedIndex < this.#registeredIndex)
@@ -141,6 +142,10 @@ export class SessionStream {
     if (leave) {
       await this.#host.leave(node)
       return { left: {} }
+    }
+    if (stepAside) {
+      await this.#host.stepAside(this)
+      return { steppedAside: {} }
     }
     if (alterPartitions) {
       const answers = await this.#host.alterPartitions(this, alterPartitions.changes.map(changeOf))

@@ -10,6 +10,7 @@ export interface SessionRequest {
   readonly leave?: LeaveCluster
   readonly alterPartitions?: AlterPartitions
   readonly reportDamage?: ReportDamage
+  readonly stepAside?: StepAside
 }
 
 export interface SessionResponse {
@@ -21,6 +22,7 @@ export interface SessionResponse {
   readonly left?: NodeLeft
   readonly partitionsAltered?: PartitionsAltered
   readonly damageNoted?: DamageNoted
+  readonly steppedAside?: SteppedAside
 }
 
 export interface RegisterNode {
@@ -102,6 +104,10 @@ export interface DamagedReplica {
 }
 
 export type DamageNoted = { readonly [key: string]: never }
+
+export type StepAside = { readonly [key: string]: never }
+
+export type SteppedAside = { readonly [key: string]: never }
 
 export interface AllocateProducerIdsRequest {
   readonly nodeId: number

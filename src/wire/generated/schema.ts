@@ -135,9 +135,11 @@ message naru.internal.v1.ReplicateRequest 1:open:naru.internal.v1.OpenReplicatio
 message naru.internal.v1.ReplicateResponse 1:opened:naru.internal.v1.ReplicationPeer? 2:data:naru.internal.v1.PartitionData* 3:diverged:naru.internal.v1.PartitionDiverged* 4:refused:naru.internal.v1.PartitionRefused*
 message naru.internal.v1.ReplicationPeer 1:nodeId:int32 2:directoryId:string 3:nodeEpoch:int64
 message naru.internal.v1.ReportDamage 1:replicas:naru.internal.v1.DamagedReplica*
-message naru.internal.v1.SessionRequest 1:requestId:int64 2:register:naru.internal.v1.RegisterNode|frame 3:caughtUp:naru.internal.v1.CaughtUp|frame 4:drain:naru.internal.v1.DrainNode|frame 5:leave:naru.internal.v1.LeaveCluster|frame 6:alterPartitions:naru.internal.v1.AlterPartitions|frame 7:reportDamage:naru.internal.v1.ReportDamage|frame
-message naru.internal.v1.SessionResponse 1:requestId:int64 2:failure:naru.v1.Failure|frame 3:registered:naru.internal.v1.NodeRegistered|frame 4:unfenced:naru.internal.v1.NodeUnfenced|frame 5:draining:naru.internal.v1.NodeDraining|frame 6:left:naru.internal.v1.NodeLeft|frame 7:partitionsAltered:naru.internal.v1.PartitionsAltered|frame 8:damageNoted:naru.internal.v1.DamageNoted|frame
+message naru.internal.v1.SessionRequest 1:requestId:int64 2:register:naru.internal.v1.RegisterNode|frame 3:caughtUp:naru.internal.v1.CaughtUp|frame 4:drain:naru.internal.v1.DrainNode|frame 5:leave:naru.internal.v1.LeaveCluster|frame 6:alterPartitions:naru.internal.v1.AlterPartitions|frame 7:reportDamage:naru.internal.v1.ReportDamage|frame 8:stepAside:naru.internal.v1.StepAside|frame
+message naru.internal.v1.SessionResponse 1:requestId:int64 2:failure:naru.v1.Failure|frame 3:registered:naru.internal.v1.NodeRegistered|frame 4:unfenced:naru.internal.v1.NodeUnfenced|frame 5:draining:naru.internal.v1.NodeDraining|frame 6:left:naru.internal.v1.NodeLeft|frame 7:partitionsAltered:naru.internal.v1.PartitionsAltered|frame 8:damageNoted:naru.internal.v1.DamageNoted|frame 9:steppedAside:naru.internal.v1.SteppedAside|frame
 message naru.internal.v1.SnapshotHeader 1:hello:naru.internal.v1.RaftHello? 2:term:int64 3:last:naru.internal.v1.RaftPosition? 4:membership:naru.internal.v1.RaftMembership? 5:sizeBytes:int64
+message naru.internal.v1.StepAside
+message naru.internal.v1.SteppedAside
 message naru.internal.v1.TopicDeletedRecord 1:topicId:string
 message naru.internal.v1.TopicRecord 1:topicId:string 2:name:string 3:settings:map
 message naru.internal.v1.TopicSettingsRecord 1:topicId:string 2:set:map 3:removed:string*

@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest'
+import { NodeCluster } from './node-cluster.ts'
+
+it('a node that cannot write is fenced at once, and takes part again when it can', async () => {
+  const cluster = await NodeCluster.start({ seed: 90, members: 3 })
+  const [one, two] = cluster.others
+  if (!one || !two) throw new Error('no other nodes')
+  const topic = await cluster.createTopic(one.nodeId, two.nodeId)
+  const sinceMs = cluster.nowMs
+  await cluster.quorum.run(one.agent.stepAside(5000))
+  expect(cluster.nowMs - sinceMs).toBeLessThan(100)
+  expect(cluster.partition(topic)).toBe(`leader=${two.nodeId} isr=${two.nodeId}`)
+  await cluster.runFor(10_000)
+  expect(cluster.show()).toContain(`${one.nodeId}!`)
+  await cluster.quorum.run(one.agent.comeBack(5000))
+  expect(cluster.show()).toBe('1 2 3')
+  // Under its epoch: it is the same process, and nothing of it was lost.
+  expect(cluster.epochOf(one.nodeId)).toBe(1)
+})
+
+it('a node that stepped aside stays so with the next controller', async () => {
+  const cluster = await NodeCluster.start({ seed: 91, members: 3 })
+  const [one] = cluster.others
+  if (!one) throw new Error('no other node')
+  await cluster.quorum.run(one.agent.stepAside(5000))
+  const before = cluster.controller.nodeId
+  cluster.kill(before)
+  await cluster.until(() => cluster.quorum.leader !== undefined)
+  await cluster.runFor(5000)
+  expect(cluster.image()?.nodes.get(one.nodeId)?.isFenced).toBe(true)
+  await cluster.quorum.run(one.agent.comeBack(5000))
+  expect(cluster.image()?.nodes.get(one.nodeId)?.isFenced).toBe(false)
+})
