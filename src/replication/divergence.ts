@@ -12,20 +12,20 @@ import type { LogView } from './log-view.ts'
  * one, and asks again with what it has then. Each turn makes the follower's log shorter, so it ends.
  */
 
-/** The leader's answer to a follower of its epoch. Members of the ISR hold every committed record, others may not. */
+/** The leader's answer to a follower of its epoch. Members of ISR and ELR hold every committed record, others may not. */
 export function answerFollow(
   log: LogView,
   follow: Pick<Follow, 'fetchOffset' | 'lastFetchedEpoch'>,
-  { isInSync }: { isInSync: boolean },
+  { mayBeElected }: { mayBeElected: boolean },
 ): FollowAnswer {
   const { fetchOffset, lastFetchedEpoch } = follow
   const { logStartOffset, logEndOffset } = log
-  const without = { kind: 'refused', reason: isInSync ? 'DAMAGED' : 'RESET', logStartOffset } as const
-  // The log start lies below the high watermark, and an in-sync member has all of that.
+  const without = { kind: 'refused', reason: mayBeElected ? 'DAMAGED' : 'RESET', logStartOffset } as const
+  // The log start lies below the high watermark, and who may be elected has all of that.
   if (fetchOffset < logStartOffset) return without
   if (lastFetchedEpoch === undefined) {
     // It holds nothing. Beginning above the log start would leave out records that it may have to serve one day.
-    const fits = fetchOffset === logStartOffset || (isInSync && fetchOffset <= logEndOffset)
+    const fits = fetchOffset === logStartOffset || (mayBeElected && fetchOffset <= logEndOffset)
     return fits ? { kind: 'accepted' } : without
   }
   // All epochs here are later: what is before the log start cannot be compared, what is behind it differs.

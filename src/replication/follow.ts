@@ -43,7 +43,7 @@ export interface Refused {
  * - NOT_LEADER: nobody leads here (yet) in that epoch; also for partitions that are not known here.
  * - NOT_REPLICA: the metadata do not name the follower.
  * - RESET: what the follower needs next is gone: it empties its log and begins at the leader's log start (B8).
- * - DAMAGED: the follower is, or may be any moment, in the ISR, and has less than it acknowledged: its disk lost records
+ * - DAMAGED: the follower is, or may be any moment, in ISR or ELR, and has less than it acknowledged: its disk lost records
  *   (B2), or it says so. It keeps what it has until the metadata have taken it out (B4).
  * - AGAIN: nothing is wrong; the leader needs a new `Follow`.
  * - OTHER_LANE: the same, on the other one of the two lanes.

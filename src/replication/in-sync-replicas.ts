@@ -38,12 +38,14 @@ export type ProposalAnswer =
 export class InSyncReplicas {
   #members: readonly NodeId[]
   #maximal: readonly NodeId[]
+  #eligible: readonly NodeId[]
   #partitionEpoch: Epoch
   #proposal: IsrProposal | undefined
 
   constructor(metadata: PartitionMetadata) {
     this.#members = metadata.isr
     this.#maximal = metadata.isr
+    this.#eligible = metadata.elr
     this.#partitionEpoch = metadata.partitionEpoch
   }
 
@@ -54,6 +56,14 @@ export class InSyncReplicas {
 
   get maximal(): readonly NodeId[] {
     return this.#maximal
+  }
+
+  /**
+   * It is, or may be any moment, in the ISR or ELR of the controller. Nobody comes into either but by a proposal of the
+   * leader, so what the leader knows of it errs on the safe side only.
+   */
+  mayBeElected(nodeId: NodeId): boolean {
+    return this.#maximal.includes(nodeId) || this.#eligible.includes(nodeId)
   }
 
   get partitionEpoch(): Epoch {
@@ -79,6 +89,7 @@ export class InSyncReplicas {
     if (metadata.partitionEpoch <= this.#partitionEpoch) return false
     this.#partitionEpoch = metadata.partitionEpoch
     this.#members = metadata.isr
+    this.#eligible = metadata.elr
     this.#settle()
     return true
   }

@@ -260,14 +260,17 @@ export class LeaderState {
 
   /**
    * Of a damaged follower nothing counts from here on, because its `Follow` has voided what it acknowledged; so once it is
-   * in no ISR that the controller has or may yet accept, it may give its bytes up.
+   * in no ISR or ELR that the controller has or may yet accept, it may give its bytes up. Its own metadata do not tell:
+   * they may be of a time before it came into them.
    */
   #answer(follow: Follow, follower: FollowerProgress, session: FollowerSession): FollowAnswer {
-    const isInSync = this.#inSync.maximal.includes(follower.nodeId)
-    const isShort = isInSync && follow.fetchOffset < follower.markOf(session.directoryId)
-    if (!isShort && !follow.isDamaged) return answerFollow(this.#log, follow, { isInSync })
+    const mayBeElected = this.#inSync.mayBeElected(follower.nodeId)
+    const isShort =
+      this.#inSync.maximal.includes(follower.nodeId) &&
+      follow.fetchOffset < follower.markOf(session.directoryId)
+    if (!isShort && !follow.isDamaged) return answerFollow(this.#log, follow, { mayBeElected })
     const { logStartOffset } = this.#log
-    return { kind: 'refused', reason: isInSync ? 'DAMAGED' : 'RESET', logStartOffset }
+    return { kind: 'refused', reason: mayBeElected ? 'DAMAGED' : 'RESET', logStartOffset }
   }
 
   #advance(): readonly LeaderEffect[] {

@@ -8,7 +8,7 @@ function reconcile(leader: ArrayLog, follower: ArrayLog): number[] {
   const cuts: number[] = []
   for (;;) {
     const asked = { fetchOffset: follower.logEndOffset, lastFetchedEpoch: follower.latestEpoch }
-    const answer = answerFollow(leader, asked, { isInSync: false })
+    const answer = answerFollow(leader, asked, { mayBeElected: false })
     if (answer.kind === 'accepted') return cuts
     if (answer.kind === 'refused') throw new Error(answer.reason)
     const { offset, isPossible } = truncationTarget(follower, answer)
@@ -63,28 +63,36 @@ describe('what the leader does not have any more', () => {
   leader.logStartOffset = 3
 
   test('resets a follower that needs it', () => {
-    const answer = answerFollow(leader, { fetchOffset: 2, lastFetchedEpoch: 1 }, { isInSync: false })
+    const answer = answerFollow(leader, { fetchOffset: 2, lastFetchedEpoch: 1 }, { mayBeElected: false })
     expect(answer).toEqual({ kind: 'refused', reason: 'RESET', logStartOffset: 3 })
   })
 
   test('resets an empty follower that begins elsewhere', () => {
     for (const fetchOffset of [0, 4, 9]) {
-      const answer = answerFollow(leader, { fetchOffset, lastFetchedEpoch: undefined }, { isInSync: false })
+      const answer = answerFollow(
+        leader,
+        { fetchOffset, lastFetchedEpoch: undefined },
+        { mayBeElected: false },
+      )
       expect(answer).toMatchObject({ reason: 'RESET' })
     }
-    const fits = answerFollow(leader, { fetchOffset: 3, lastFetchedEpoch: undefined }, { isInSync: false })
+    const fits = answerFollow(
+      leader,
+      { fetchOffset: 3, lastFetchedEpoch: undefined },
+      { mayBeElected: false },
+    )
     expect(fits).toEqual({ kind: 'accepted' })
   })
 
   test('is damage where an in-sync follower needs it (B8)', () => {
-    const answer = answerFollow(leader, { fetchOffset: 2, lastFetchedEpoch: 1 }, { isInSync: true })
+    const answer = answerFollow(leader, { fetchOffset: 2, lastFetchedEpoch: 1 }, { mayBeElected: true })
     expect(answer).toMatchObject({ reason: 'DAMAGED' })
   })
 
   test('cannot be compared: a follower that ends at the log start is accepted, one behind it is cut to it', () => {
-    const atStart = answerFollow(leader, { fetchOffset: 3, lastFetchedEpoch: 1 }, { isInSync: false })
+    const atStart = answerFollow(leader, { fetchOffset: 3, lastFetchedEpoch: 1 }, { mayBeElected: false })
     expect(atStart).toEqual({ kind: 'accepted' })
-    const behind = answerFollow(leader, { fetchOffset: 5, lastFetchedEpoch: 1 }, { isInSync: false })
+    const behind = answerFollow(leader, { fetchOffset: 5, lastFetchedEpoch: 1 }, { mayBeElected: false })
     expect(behind).toEqual({ kind: 'diverged', epoch: 1, endOffset: 3, logStartOffset: 3 })
   })
 })

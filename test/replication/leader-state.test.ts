@@ -274,6 +274,13 @@ describe('a damaged follower', () => {
     state.onProposalAnswer(proposal, { kind: 'refused', partitionEpoch: 10 }, 0)
     expect(follow(state, session(2), { isDamaged: true }).answer).toMatchObject({ reason: 'RESET' })
   })
+
+  test('keeps its bytes while it is in the ELR, whatever it knows of that itself', () => {
+    const state = lead({ isr: [1], elr: [2] })
+    expect(follow(state, session(2), { isDamaged: true }).answer).toMatchObject({ reason: 'DAMAGED' })
+    state.onMetadata({ ...METADATA, isr: [1], partitionEpoch: 11 }, 0)
+    expect(follow(state, session(2), { isDamaged: true }).answer).toMatchObject({ reason: 'RESET' })
+  })
 })
 
 describe('a follower leaves the ISR', () => {

@@ -88,7 +88,7 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     edits: [
       [
         'leader-state.ts',
-        "reason: isInSync ? 'DAMAGED' : 'RESET', logStartOffset }",
+        "reason: mayBeElected ? 'DAMAGED' : 'RESET', logStartOffset }",
         "reason: this.isr.includes(follower.nodeId) ? 'DAMAGED' : 'RESET', logStartOffset }",
       ],
     ],
