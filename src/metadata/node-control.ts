@@ -5,7 +5,7 @@ import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord, NodeRegisteredRecord } from './metadata-record.ts'
 import type { NodeImage } from './node-image.ts'
 import { checkPlace, checkRegistration, type NodeRegistration, requireNode } from './node-registration.ts'
-import { elect, handOver, removeFromIsr } from './partition-election.ts'
+import { elect, removeFromIsr } from './partition-election.ts'
 import { advanceReassignment } from './partition-reassignment.ts'
 import { changePartitions, electionFacts, settingsOf } from './topic-elections.ts'
 import type { TopicView } from './topic-image.ts'
@@ -94,23 +94,19 @@ export class NodeControl {
   }
 
   /**
-   * The node is about to stop (C11): what it leads goes to other replicas in sync, and it takes nothing new, until its
-   * next registration. It stays in the ISRs that it is in, so that nothing falls below its minimum before it must.
-   * Asked again, it moves what could not be moved before. The response: what the node still leads.
+   * The node is about to stop (C11): it takes nothing new, until its next registration. What it leads it hands over
+   * itself, partition by partition, once all that it has is committed (`IsrChange.successorId`): elected from here, another
+   * leader would leave in doubt what is under way. It stays in the ISRs that it is in, so that nothing falls below its
+   * minimum before it must. The response: what it still leads.
    */
   drain(node: NodeRef): MachineResult<MetadataRecord, { remaining: readonly LedPartition[] }> {
     const { nodeId, nodeEpoch } = node
     const { isDraining } = requireNode(this.#image, node)
-    const remaining: LedPartition[] = []
-    const moves = this.#topics().flatMap(topic => {
-      const facts = electionFacts(this.#image, settingsOf(topic, this.#options.topicDefaults))
-      for (const [partition, state] of topic.partitions())
-        if (state.leader === nodeId && handOver(state, nodeId, facts) === state)
-          remaining.push({ topic: topic.name, topicId: topic.id, partition })
-      return changePartitions(topic, state => handOver(state, nodeId, facts))
-    })
     const draining: MetadataRecord = { type: 'nodeDraining', version: 0, nodeId, nodeEpoch }
-    return { records: [...(isDraining ? [] : [draining]), ...moves], response: { remaining } }
+    return {
+      records: isDraining ? [] : [draining],
+      response: { remaining: [...partitionsLedBy(this.#image, nodeId)] },
+    }
   }
 
   /** `keeps`: what it acknowledged of the partition, it still has. */
@@ -157,6 +153,16 @@ export interface LedPartition {
   readonly topic: string
   readonly topicId: Uuid
   readonly partition: PartitionId
+  /** The node has the only replica: nobody else will ever lead it. */
+  readonly isSole: boolean
+}
+
+/** By topic. */
+export function* partitionsLedBy(image: MetadataImage, nodeId: NodeId): Iterable<LedPartition> {
+  for (const topic of [...image.topics.all()].sort((a, b) => (a.name < b.name ? -1 : 1)))
+    for (const [partition, { leader, replicas }] of topic.partitions())
+      if (leader === nodeId)
+        yield { topic: topic.name, topicId: topic.id, partition, isSole: replicas.length === 1 }
 }
 
 interface ReplicaFacts {

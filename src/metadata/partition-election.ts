@@ -62,15 +62,6 @@ export function elect(state: PartitionState, facts: ElectionFacts): PartitionSta
   return { ...state, leader: last, isr: [last], elr: [], lastUncleanEpoch: state.leaderEpoch + 1 }
 }
 
-/** Another member of the ISR takes over, if one may lead; the one before stays in the ISR. */
-export function handOver(state: PartitionState, from: NodeId, facts: ElectionFacts): PartitionState {
-  if (state.leader !== from) return state
-  const successor = state.replicas.find(
-    node => node !== from && state.isr.includes(node) && facts.isActive(node),
-  )
-  return successor === undefined ? state : { ...state, leader: successor }
-}
-
 /** ELR members that remain so: none once the ISR has its minimum, because the high watermark moves on then. */
 export function electable(
   elr: readonly NodeId[],

@@ -10,6 +10,8 @@ export interface IsrProposal {
   readonly isr: readonly ProposedMember[]
   /** Of those that leave: they have lost what they acknowledged, and must not be elected. */
   readonly damaged: readonly NodeId[]
+  /** The ISR stays, and this member leads from now on (C11). Nothing was appended since all that there is is committed. */
+  readonly successorId?: NodeId
 }
 
 export interface ProposedMember {
@@ -101,6 +103,15 @@ export class InSyncReplicas {
     if (answer.partitionEpoch > proposal.partitionEpoch) return false
     this.#settle()
     return true
+  }
+
+  /**
+   * Only of a proposal that leaves the ISR as it is: whether a copy on its way is accepted or not, the maximal ISR is the
+   * same. What it started from is compared, so it cannot undo a later one.
+   */
+  withdraw(): void {
+    assert(this.#proposal?.successorId !== undefined, 'only a handover is withdrawn')
+    this.#settle()
   }
 
   #settle(): void {

@@ -252,6 +252,39 @@ export class LeaderState {
     return this.#advance()
   }
 
+  /** Members of the ISR that can take over now, in order of preference: they follow, and may lead. */
+  get successors(): readonly NodeId[] {
+    return this.#replicas.filter(nodeId => {
+      const session = this.#followers.get(nodeId)?.session
+      return (
+        session !== undefined && this.#inSync.members.includes(nodeId) && this.#options.isEligible(session)
+      )
+    })
+  }
+
+  /** All that this leader has is committed: whoever is in sync has it, too. */
+  get isAllCommitted(): boolean {
+    return this.#highWatermark === this.#log.logEndOffset
+  }
+
+  /**
+   * Asks the controller to let this member lead (C11). Undefined: not now, it is tried again after the next event. Nothing
+   * may be appended from here on, until metadata, a refusal or `withdrawHandover` end it.
+   */
+  handOver(successorId: NodeId): LeaderEffect | undefined {
+    const isReady = this.#inSync.proposal === undefined && this.isAllCommitted
+    if (!isReady || !this.successors.includes(successorId)) return undefined
+    const { members } = this.#inSync
+    const isr = members.map(nodeId => this.#proposed(nodeId))
+    const proposal = this.#inSync.propose({ leaderEpoch: this.leaderEpoch, isr, damaged: [], successorId })
+    return { type: 'propose', proposal }
+  }
+
+  /** The controller does not answer: this leader goes on. It may be deposed by what it has asked for, as at any time. */
+  withdrawHandover(): void {
+    if (this.#inSync.proposal?.successorId !== undefined) this.#inSync.withdraw()
+  }
+
   /** Judges who lags; several times within the shortest of the delays. */
   tick(nowMs: number): readonly LeaderEffect[] {
     for (const follower of this.#followers.values()) this.#noteCaughtUp(follower, nowMs)

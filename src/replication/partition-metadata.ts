@@ -10,6 +10,8 @@ export interface PartitionMetadata {
   readonly partitionEpoch: Epoch
   /** Leader epoch that the last unclean election began: committed records may end there (C6). */
   readonly lastUncleanEpoch: Epoch | null
+  /** It is on its way to other replicas: who is preferred changes soon. */
+  readonly reassignment?: object
 }
 
 /** A process of a node with its storage: what ISR membership and acknowledgements belong to (A1, A5). */

@@ -12,6 +12,15 @@ export interface ReplicaTiming {
   readonly followBackoffMs: number
   /** A `Follow` without an answer is sent anew. */
   readonly followTimeoutMs: number
+  /**
+   * A handover holds produces up while the followers fetch the rest, for so long at most, and so long again for the
+   * controller's answer (C11).
+   */
+  readonly handoverMsMax: number
+  /** After a handover that did not come about: until the next one. */
+  readonly handoverRetryMs: number
+  /** How long the preferred leader must have been able to lead without a break before it gets the partition back. */
+  readonly preferredReadyMs: number
 }
 
 export const REPLICA_TIMING: ReplicaTiming = {
@@ -21,4 +30,7 @@ export const REPLICA_TIMING: ReplicaTiming = {
   proposalBackoffMs: 500,
   followBackoffMs: 100,
   followTimeoutMs: 3_000,
+  handoverMsMax: 1_000,
+  handoverRetryMs: 1_000,
+  preferredReadyMs: 2_000,
 }

@@ -21,13 +21,14 @@ import { DiskWatch } from './disk-watch.ts'
 import type { Faults } from './faults.ts'
 import { reportRecovery } from './log-events.ts'
 import type { NodeStorage } from './node-storage.ts'
+import { drainPartitions } from './partition-drain.ts'
 import type { Settings } from './settings.ts'
 import { topicDefaults } from './topic-defaults.ts'
 import { VERSION } from './version.ts'
 
 /** A millisecond each, of every hundred: a flood of wrong names must not keep the node busy. */
 const SUGGESTIONS_MAX = 20
-/** For the controller's answer; where there is none, others find out by themselves. */
+/** For the controller's answer; where there is none, nothing can be handed over. */
 const DRAIN_TIMEOUT_MS = 2000
 const LEAVE_TIMEOUT_MS = 1000
 /** One try; it is repeated until the controller has heard it. */
@@ -162,18 +163,24 @@ export class ClusterPart {
 
   /** Before a stop: leaderships of this node go to other nodes, as far as those can take them. */
   async drain(): Promise<void> {
-    const { logger } = this.#options
+    const { quorum, clock, logger, settings, faults } = this.#options
     try {
-      const { remaining } = await this.#agent.drain(DRAIN_TIMEOUT_MS)
-      if (remaining.length > 0)
-        logger.warn(
-          { partitions: remaining.length, first: remaining[0] },
-          'partitions have no leader while this node is down: no other replica of them is in sync',
-        )
+      await this.#agent.drain(DRAIN_TIMEOUT_MS)
     } catch (thrown) {
       const { reason, message } = NaruError.from(thrown)
       logger.warn({ reason }, `the leaderships of this node could not be handed over: ${message}`)
+      return
     }
+    const timeoutMs = settings['drain.timeout.ms']
+    const isOver = () => this.#isClosed || faults.failure !== undefined
+    const remaining = await drainPartitions({ quorum, clock, timeoutMs, isOver })
+    if (remaining.length > 0)
+      logger.warn(
+        { partitions: remaining.length, first: remaining[0] },
+        'partitions have no leader while this node is down: no other replica of them is in sync',
+      )
+    // Only now: the controller is needed for the handovers.
+    await quorum.handOver()
   }
 
   /** Calls that are parked get their answers. */

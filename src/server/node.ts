@@ -91,10 +91,12 @@ export class Node {
   }
 
   async #stop(): Promise<void> {
+    const startMs = this.#clock.monotonicMs()
     await this.#broker.drain()
     this.#broker.startDraining()
     this.#health.changed()
-    await this.#clients.drain({ timeoutMs: this.#options.settings['drain.timeout.ms'] })
+    const leftMs = this.#options.settings['drain.timeout.ms'] - (this.#clock.monotonicMs() - startMs)
+    await this.#clients.drain({ timeoutMs: Math.max(CALLS_DRAIN_MS_MIN, leftMs) })
     await this.#http.close()
     // The peers' port is needed to the end: leaderships are handed over.
     await this.#broker.close()
@@ -133,6 +135,9 @@ export interface NodeOptions {
   /** The disk failed or the cluster refuses this node: it serves nothing any more. Called once. */
   readonly onFailed: (error: NaruError) => void
 }
+
+/** For calls under way, also where the handover of partitions took all of `drain.timeout.ms`. */
+const CALLS_DRAIN_MS_MIN = 2_000
 
 const MIB = 1024 * 1024
 

@@ -237,17 +237,18 @@ describe('fencing several nodes', () => {
 })
 
 describe('draining a node', () => {
-  it('moves what it leads to others in sync, and leaves it in its ISRs', () => {
+  it('leaves the handing over to the node itself, tells what it leads, and leaves it in its ISRs', () => {
     const context = new MetadataContext().addNodes(3)
     context.create({ name: 'shared', assignments: [[1, 2, 3]] })
     context.create({ name: 'alone', assignments: [[1], [2]] })
     const drain = () => context.run(context.controller.nodes.drain(context.epochOf(1)))
-    const remaining = [{ topic: 'alone', topicId: 'topic-id-2', partition: 0 }]
+    const remaining = [
+      { topic: 'alone', topicId: 'topic-id-2', partition: 0, isSole: true },
+      { topic: 'shared', topicId: 'topic-id-1', partition: 0, isSole: false },
+    ]
     expect(drain()).toEqual({ remaining })
     expect(context.image.nodes.get(1)).toMatchObject({ isDraining: true, isFenced: false })
-    expect(context.show('shared')).toBe('leader=2 isr=1,2,3 elr= epoch=1/1')
-    expect(context.show('alone')).toBe('leader=1 isr=1 elr= epoch=0/0')
-    expect(context.show('alone', 1)).toBe('leader=2 isr=2 elr= epoch=0/0')
+    expect(context.show('shared')).toBe('leader=1 isr=1,2,3 elr= epoch=0/0')
     expect(context.controller.nodes.drain(context.epochOf(1)).records).toEqual([])
   })
 
@@ -255,6 +256,9 @@ describe('draining a node', () => {
     const context = new MetadataContext().addNodes(2)
     context.create({ name: 'logs', assignments: [[1, 2]] })
     context.run(context.controller.nodes.drain(context.epochOf(1)))
+    const isr = [{ nodeId: 1 }, { nodeId: 2 }]
+    const handover = { topicId: 'topic-id-1', partition: 0, leaderEpoch: 0, partitionEpoch: 0, isr }
+    context.run(context.controller.isr.alter(context.epochOf(1), [{ ...handover, successorId: 2 }]))
     context.run(context.controller.nodes.fence(context.epochOf(2)))
     expect(context.show('logs')).toBe('leader=null isr=1 elr= epoch=2/2')
     context.run(context.controller.nodes.fence(context.epochOf(1)))

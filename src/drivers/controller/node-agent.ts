@@ -206,10 +206,9 @@ export class NodeAgent {
     await this.#withSession(timeoutMs, session => this.#takePart(session))
   }
 
-  /** Before a stop (C11): this node's leaderships move where they can. Resolves with how many could not. */
-  async drain(timeoutMs: number): Promise<{ remaining: readonly { topic: string; partition: number }[] }> {
-    const answer = await this.#withSession(timeoutMs, session => session.request({ drain: {} }))
-    return { remaining: answer.draining?.remaining ?? [] }
+  /** Before a stop (C11): this node gets nothing new, and its leaders hand over what they can. Resolves when that begins. */
+  async drain(timeoutMs: number): Promise<void> {
+    await this.#withSession(timeoutMs, session => session.request({ drain: {} }))
   }
 
   /** This process stops now: it is fenced at once, so that nobody waits for its session to end. Then it is closed. */

@@ -13,6 +13,7 @@ import type { KnownHighWatermark } from '../../replication/follower-state.ts'
 import type { IsrProposal, ProposalAnswer } from '../../replication/in-sync-replicas.ts'
 import { type LeaderEffect, LeaderState } from '../../replication/leader-state.ts'
 import type { PartitionMetadata } from '../../replication/partition-metadata.ts'
+import { LeaderHandover } from './leader-handover.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
 import { PartitionSender } from './partition-sender.ts'
 import type { PartitionSettings } from './partition-settings.ts'
@@ -65,6 +66,7 @@ export class PartitionLeader {
   readonly #reserve: DiskReserve
   readonly #context: LeaderContext
   readonly #state: LeaderState
+  readonly #handover: LeaderHandover
   /** By the high watermark, and by the end of what the own disk holds. */
   readonly #waiters = new OffsetWaiters<ParkedProduce>()
   readonly #storedWaiters = new OffsetWaiters<ParkedProduce>()
@@ -95,6 +97,12 @@ export class PartitionLeader {
       isEligible: replica => context.isEligible(replica),
       nowMs: context.time.nowMs,
     })
+    this.#handover = new LeaderHandover({
+      state: this.#state,
+      metadata,
+      context,
+      propose: proposal => context.propose(this, proposal),
+    })
     this.#apply(this.#state.begin())
   }
 
@@ -118,11 +126,13 @@ export class PartitionLeader {
 
   /** False: an append would be refused now, wait for `room`. Where waiting is in vain, an append says why. */
   get hasRoom(): boolean {
-    return this.#ended !== undefined || this.#reserve.isLow || this.#log.hasRoom
+    if (this.#ended !== undefined) return true
+    return this.#handover.successor === undefined && (this.#reserve.isLow || this.#log.hasRoom)
   }
 
-  room(): Promise<void> {
-    return this.#log.room()
+  async room(): Promise<void> {
+    await this.#handover.over
+    if (!this.hasRoom) await this.#log.room()
   }
 
   updateSettings(settings: PartitionSettings): void {
@@ -157,6 +167,7 @@ export class PartitionLeader {
    */
   produce(batch: Buffer, options: { acks: Acks; done: (outcome: ProduceOutcome) => void }): void {
     this.#refuseIfEnded()
+    this.#refuseIfHandingOver()
     this.#refuseIfNotSafe(options.acks)
     this.#check(batch)
     const wallMs = this.#clock.wallMs()
@@ -215,7 +226,9 @@ export class PartitionLeader {
 
   /** Committed metadata of this leader epoch. */
   onMetadata(metadata: PartitionMetadata): void {
-    if (this.#ended === undefined) this.#apply(this.#state.onMetadata(metadata, this.#context.time.nowMs))
+    if (this.#ended !== undefined) return
+    this.#apply(this.#state.onMetadata(metadata, this.#context.time.nowMs))
+    this.#handover.onMetadata(metadata)
   }
 
   get proposal(): IsrProposal | undefined {
@@ -225,11 +238,14 @@ export class PartitionLeader {
   onProposalAnswer(proposal: IsrProposal, answer: ProposalAnswer): void {
     if (this.#ended !== undefined) return
     this.#apply(this.#state.onProposalAnswer(proposal, answer, this.#context.time.nowMs))
+    this.#handover.onAnswer(proposal, answer)
   }
 
-  /** Judges who lags. */
+  /** Judges who lags, and whether another replica is to lead. */
   tick(): void {
-    if (this.#ended === undefined) this.#apply(this.#state.tick(this.#context.time.nowMs))
+    if (this.#ended !== undefined) return
+    this.#apply(this.#state.tick(this.#context.time.nowMs))
+    this.#handover.tick()
   }
 
   /** Whole batches from the one that holds `from` on, below the high watermark; empty where there are none yet. */
@@ -299,6 +315,7 @@ export class PartitionLeader {
     for (const nodeId of [...this.#senders.keys()]) this.#endSender(nodeId)
     this.#waiters.drain(parked => parked.done({ kind: 'failed', error: unknown }))
     this.#storedWaiters.drain(parked => parked.done({ kind: 'failed', error: unknown }))
+    this.#handover.end()
     this.#wakeFollowers()
   }
 
@@ -338,6 +355,7 @@ export class PartitionLeader {
     for (const { sender, lane } of this.#senders.values()) lane.onNewEnds(sender)
     this.#waiters.passed(highWatermark, release)
     this.#wakeFollowers()
+    this.#handover.advance()
   }
 
   #onBlocked(sender: PartitionSender, reason: FollowRefusal): void {
@@ -407,6 +425,17 @@ export class PartitionLeader {
       `${name}: ${this.#state.isr.length} replicas are in sync (nodes ${this.#state.isr.join(', ')}), ` +
         `min.insync.replicas is ${this.#settings.minInsyncReplicas}: nothing was written; try again when more are back`,
       { details, retryAfterMs: 200 },
+    )
+  }
+
+  /** From those who do not wait for room. */
+  #refuseIfHandingOver(): void {
+    const { successor } = this.#handover
+    if (successor === undefined) return
+    throw new NaruError(
+      'LEADER_NOT_AVAILABLE',
+      `"${this.topic}" partition ${this.partition} is being handed over to node ${successor}: nothing was written; try again`,
+      { details: { topic: this.topic, partition: String(this.partition) }, retryAfterMs: 100 },
     )
   }
 

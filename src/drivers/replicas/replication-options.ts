@@ -8,6 +8,7 @@ import type { ReplicaIdentity } from '../../replication/partition-metadata.ts'
 import type { ReplicaTiming } from '../../replication/replica-timing.ts'
 import type { AttendedTime } from './attended-time.ts'
 import type { ReportDamage } from './damage-reports.ts'
+import type { HandoverSlots } from './handover-slots.ts'
 
 export interface PartitionProposal extends IsrProposal {
   readonly topicId: Uuid
@@ -68,6 +69,8 @@ export interface ReplicationLimits {
   /** Proposals in one call to the controller. */
   readonly proposalsMax: number
   readonly proposalRetryMs: number
+  /** Of partitions at once, from this node to others. */
+  readonly handoversMax: number
   /** Streams of followers, both lanes counted. */
   readonly streamsMax: number
   /** Partitions that one stream may follow. */
@@ -88,6 +91,7 @@ export const REPLICATION_LIMITS: ReplicationLimits = {
   laneWindowBytesMax: 64 * MIB,
   proposalsMax: 1_000,
   proposalRetryMs: 100,
+  handoversMax: 100,
   streamsMax: 2_000,
   followsMax: 100_000,
 }
@@ -103,6 +107,9 @@ export interface LeaderContext {
   isEligible(replica: ReplicaIdentity): boolean
   /** This leader may be deposed without knowing it (C12). */
   isUnheard(): boolean
+  /** This node is to lead nothing (C11). */
+  readonly isDraining: boolean
+  readonly handovers: HandoverSlots
   propose(proposer: Proposer, proposal: IsrProposal): void
 }
 

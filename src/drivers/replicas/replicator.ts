@@ -12,6 +12,7 @@ import type { ReplicaIdentity } from '../../replication/partition-metadata.ts'
 import { REPLICA_TIMING, type ReplicaTiming } from '../../replication/replica-timing.ts'
 import { AttendedTime } from './attended-time.ts'
 import { type DamagedReplica, DamageReports } from './damage-reports.ts'
+import { HandoverSlots } from './handover-slots.ts'
 import { IsrProposals } from './isr-proposals.ts'
 import { LeaderLink } from './leader-link.ts'
 import type { FollowerContext } from './partition-follower.ts'
@@ -56,6 +57,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
   readonly timing: ReplicaTiming
   readonly limits: ReplicationLimits
   readonly self: ReplicaIdentity
+  readonly handovers: HandoverSlots
   readonly onError: (error: NaruError) => void
   readonly #options: ReplicatorOptions
   readonly #image: MetadataImage
@@ -80,6 +82,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
     this.timing = { ...REPLICA_TIMING, ...options.timing }
     this.limits = { ...REPLICATION_LIMITS, ...options.limits }
     this.self = { nodeId, directoryId, nodeEpoch }
+    this.handovers = new HandoverSlots(this.limits.handoversMax)
     this.time = new AttendedTime(clock, this.limits.tickMs)
     const { alterPartitions } = options
     this.#proposals = new IsrProposals({ clock, alterPartitions, limits: this.limits })
@@ -91,6 +94,10 @@ export class Replicator implements ReplicationContext, FollowerContext {
   get isRegistered(): boolean {
     const node = this.#image.nodes.get(this.self.nodeId)
     return node !== undefined && isSame(node, this.self)
+  }
+
+  get isDraining(): boolean {
+    return this.isRegistered && this.#image.nodes.get(this.self.nodeId)?.isDraining === true
   }
 
   isEligible(replica: ReplicaIdentity): boolean {

@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
 import { NaruError } from '../../../src/base/errors.ts'
+import { HandoverSlots } from '../../../src/drivers/replicas/handover-slots.ts'
 import {
   type Acks,
   PartitionLeader,
@@ -34,6 +35,8 @@ function leaderContext(clock: Clock): LeaderContext {
     self: { nodeId: 1, directoryId: 'directory', nodeEpoch: 1 },
     isEligible: () => false,
     isUnheard: () => false,
+    isDraining: false,
+    handovers: new HandoverSlots(1),
     propose() {},
   }
 }

@@ -10,6 +10,7 @@ import type { PartitionLog } from '../../../src/log/partition-log.ts'
 import { MetadataImage } from '../../../src/metadata/metadata-image.ts'
 import type { Disk } from '../../../src/ports/disk.ts'
 import type { MessageStream, Transport } from '../../../src/ports/transport.ts'
+import type { ReplicaTiming } from '../../../src/replication/replica-timing.ts'
 import { EventScheduler } from '../../harness/event-scheduler.ts'
 import { SeededPrng } from '../../harness/seeded-prng.ts'
 import { SimMachine } from '../../harness/sim-machine.ts'
@@ -42,6 +43,7 @@ export interface ReplicaClusterOptions {
   readonly seed?: number
   readonly limits?: Partial<ReplicationLimits>
   readonly logLimits?: Partial<LogDirectoryLimits>
+  readonly timing?: Partial<ReplicaTiming>
 }
 
 /** Three nodes' replica sets on simulated machines and network, with a controller that does what the test says. */
@@ -140,6 +142,8 @@ export class ReplicaCluster {
             lastHeardControllerMs: () => (this.isControllerAway ? undefined : clock.monotonicMs()),
             sessionTimeoutMs: 2000,
             ...(this.#options.limits && { limits: this.#options.limits }),
+            // Who leads is the test's matter.
+            timing: { preferredReadyMs: Number.POSITIVE_INFINITY, ...this.#options.timing },
           },
         })
         this.#apply(node)

@@ -63,6 +63,11 @@ export class ScriptedController {
     this.#changeAll(state => elect(state, this.#facts()))
   }
 
+  drain(nodeId: number): void {
+    const nodeEpoch = this.image.nodes.lastEpoch(nodeId)
+    this.commit([{ type: 'nodeDraining', version: 0, nodeId, nodeEpoch }])
+  }
+
   fence(nodeId: number): void {
     const nodeEpoch = this.image.nodes.lastEpoch(nodeId)
     this.commit([{ type: 'nodeFenced', version: 0, nodeId, nodeEpoch }])
@@ -120,7 +125,7 @@ export class ScriptedController {
 
   alter(from: number, proposals: readonly PartitionProposal[]): ProposalAnswer[] {
     return proposals.map(proposal => {
-      const { partition, isr: members } = proposal
+      const { partition, isr: members, successorId } = proposal
       const before = this.partition(partition)
       const { partitionEpoch } = before
       const isCurrent =
@@ -136,7 +141,8 @@ export class ScriptedController {
       const left = before.isr.filter(nodeId => !isr.includes(nodeId))
       const elr = [...before.elr, ...left].filter(nodeId => !isr.includes(nodeId))
       const { minInsyncReplicas } = this.#facts()
-      this.change(partition, { ...before, isr, elr: [...electable(elr, { isr, minInsyncReplicas })] })
+      const leader = successorId ?? before.leader
+      this.change(partition, { ...before, leader, isr, elr: [...electable(elr, { isr, minInsyncReplicas })] })
       return { kind: 'accepted' }
     })
   }
