@@ -7,6 +7,8 @@ import type { NodeEndpoint } from '../wire/messages.ts'
 export interface Route {
   readonly channel: Channel
   readonly metadata: Readonly<Record<string, string>>
+  /** Otherwise through another node. */
+  readonly isDirect: boolean
 }
 
 /** Batches have up to 8 MiB; the rest is for what surrounds them and for answers of many small things. */
@@ -29,6 +31,7 @@ export class ClusterNodes {
   readonly #addresses = new Map<NodeId, string>()
   readonly #channels = new Map<string, Channel>()
   readonly #unreachableUntilMs = new Map<string, number>()
+  readonly #silenceListeners = new Set<(address: string) => void>()
   #entry: string
 
   constructor(options: { transport: Transport; clock: Clock; bootstrap: readonly string[] }) {
@@ -58,15 +61,32 @@ export class ClusterNodes {
     const address = this.#addresses.get(nodeId)
     const untilMs = address === undefined ? undefined : this.#unreachableUntilMs.get(address)
     if (address === undefined || (untilMs !== undefined && this.#clock.monotonicMs() < untilMs))
-      return { channel: this.entry(), metadata: INDIRECT }
-    return { channel: this.#channel(address), metadata: DIRECT }
+      return { channel: this.entry(), metadata: INDIRECT, isDirect: false }
+    return { channel: this.#channel(address), metadata: DIRECT, isDirect: true }
   }
 
   markUnreachable(route: Route): void {
     const { address } = route.channel
-    if (route.metadata === DIRECT)
-      this.#unreachableUntilMs.set(address, this.#clock.monotonicMs() + UNREACHABLE_MS)
+    if (route.isDirect) this.#unreachableUntilMs.set(address, this.#clock.monotonicMs() + UNREACHABLE_MS)
     else this.avoidEntry(address)
+  }
+
+  /** The node has just taken over a partition, so it lives: its address may answer again. */
+  mayBeReachable(nodeId: NodeId): void {
+    const address = this.#addresses.get(nodeId)
+    if (address !== undefined) this.#unreachableUntilMs.delete(address)
+  }
+
+  /** That node holds its connections and says nothing: what goes through it must go through another. */
+  markSilent(address: string): void {
+    this.avoidEntry(address)
+    for (const listener of [...this.#silenceListeners]) listener(address)
+  }
+
+  /** Returns how to stop that. */
+  onSilent(listener: (address: string) => void): () => void {
+    this.#silenceListeners.add(listener)
+    return () => this.#silenceListeners.delete(listener)
   }
 
   update(endpoints: readonly NodeEndpoint[], removed: readonly NodeId[] = []): void {

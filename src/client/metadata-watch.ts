@@ -40,7 +40,10 @@ export class MetadataWatch {
     const stream = connection.nodes.entry().stream(Metadata.watch.path)
     const watchdog = new Watchdog({
       clock: connection.clock,
-      onSilent: () => stream.fail(new NaruError('CONNECTION_FAILED', `${address} does not answer`)),
+      onSilent: () => {
+        connection.nodes.markSilent(address)
+        stream.fail(new NaruError('CONNECTION_FAILED', `${address} does not answer`))
+      },
     })
     this.#stream = stream
     this.#watchdog = watchdog

@@ -197,6 +197,11 @@ async function run<T>(work: Promise<T>): Promise<T> {
   return work
 }
 
+function cutOff(host: string): void {
+  nodes.network.cut('client', host)
+  nodes.network.cut(host, 'client')
+}
+
 const send = (value: string) => client.producer().send({ topic: 'logs', partition: 0, value })
 
 describe('a partition whose leader moves', () => {
@@ -206,6 +211,37 @@ describe('a partition whose leader moves', () => {
     await run(send('late'))
     expect(nodes.got.map(({ nodeId }) => nodeId)).toEqual([2])
     expect(nodes.scheduler.nowMs).toBeLessThan(1_200)
+  })
+
+  it('is written at a node that was down as soon as that leads again', async () => {
+    cutOff('n1')
+    nodes.scheduler.schedule(1_000, () => {
+      nodes.leaderId = 2
+      nodes.catchUp()
+    })
+    await run(send('meanwhile'))
+    const backMs = nodes.scheduler.nowMs
+    nodes.network.heal()
+    nodes.leaderId = 1
+    nodes.catchUp()
+    await run(send('later'))
+    expect(nodes.got.map(({ nodeId }) => nodeId)).toEqual([2, 1])
+    expect(nodes.scheduler.nowMs - backMs).toBeLessThan(1_000)
+  })
+
+  it('is reached through another node when the one in between hangs', async () => {
+    // Nobody tells an address of node 3: what is for it goes to any node, which passes it on.
+    nodes.leaderId = 3
+    nodes.catchUp()
+    nodes.leaderId = 1
+    const producer = client.producer()
+    const sendNext = (value: string) => run(producer.send({ topic: 'logs', partition: 0, value }))
+    await sendNext('through node 1')
+    cutOff('n1')
+    nodes.leaderId = 2
+    await sendNext('through node 2')
+    expect(nodes.got.map(({ nodeId }) => nodeId)).toEqual([1, 2])
+    expect(nodes.scheduler.nowMs).toBeLessThan(4_000)
   })
 
   it('is read from the new one', async () => {

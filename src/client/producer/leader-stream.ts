@@ -63,6 +63,10 @@ export class LeaderStream {
     })
   }
 
+  get route(): Route {
+    return this.#options.route
+  }
+
   add(queue: PartitionQueue): void {
     this.#queues.add(queue)
   }
@@ -108,6 +112,11 @@ export class LeaderStream {
 
   abort(): void {
     this.#stream.fail(new NaruError('CANCELLED', 'the producer was closed'))
+  }
+
+  /** There is a better way to the leader: what is in flight is sent again on that, under the same sequence. */
+  leave(why: string): void {
+    this.#stream.fail(new NaruError('CONNECTION_FAILED', why, { outcome: 'unknown' }))
   }
 
   #gather(): Entry[] {

@@ -28,6 +28,7 @@ export class Sender {
   readonly #leaders = new Map<PartitionQueue, NodeId>()
   readonly #woken = new Set<PartitionQueue>()
   readonly #timers = new Map<PartitionQueue, Timer>()
+  readonly #stopListening: () => void
   #isScheduled = false
   #isClosed = false
 
@@ -36,6 +37,9 @@ export class Sender {
     this.#metadata = options.metadata
     this.#settings = options.settings
     this.#onWarnings = options.onWarnings
+    this.#stopListening = options.connection.nodes.onSilent(address =>
+      this.#leave(({ route }) => route.channel.address === address, `${address} does not answer`),
+    )
   }
 
   wake(queue: PartitionQueue, delayMs?: number): void {
@@ -66,6 +70,8 @@ export class Sender {
     // Without a sequence the old leader's answer must be awaited: sending again could store twice.
     if (queue.inFlightCount > 0 && !this.#settings.idempotent) return
     if (before !== undefined) this.#streams.get(before)?.detach(queue)
+    this.#connection.nodes.mayBeReachable(leader)
+    this.#leave(({ nodeId }) => nodeId === leader, `node ${leader} may be reached itself again`)
     queue.hurry()
   }
 
@@ -77,6 +83,7 @@ export class Sender {
   /** Everything is settled. */
   close(): void {
     this.#isClosed = true
+    this.#stopListening()
     for (const timer of this.#timers.values()) timer.cancel()
     for (const stream of this.#streams.values()) stream.end()
   }
@@ -114,6 +121,16 @@ export class Sender {
 
   #leaderOf(queue: PartitionQueue): NodeId | undefined {
     return this.#metadata.topic(queue.topic)?.partitions[queue.partition]?.leaderId
+  }
+
+  /**
+   * Ends streams that go through other nodes, so that the next ones find a better way. Those tell nobody that the node in
+   * between hangs, and the metadata name no new leader then. Without a sequence the answers must be awaited.
+   */
+  #leave(isConcerned: (stream: LeaderStream) => boolean, why: string): void {
+    if (!this.#settings.idempotent) return
+    for (const stream of [...this.#streams.values()])
+      if (!stream.route.isDirect && isConcerned(stream)) stream.leave(why)
   }
 
   #streamTo(nodeId: NodeId): LeaderStream {
