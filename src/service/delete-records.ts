@@ -1,6 +1,5 @@
 import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import { isInternalTopic } from '../metadata/topic-name.ts'
 import { failureToError } from '../wire/failure.ts'
@@ -9,7 +8,7 @@ import { Admin } from '../wire/methods.ts'
 import type { ConcurrencyLimit } from './concurrency-limit.ts'
 import { BoundedFailures } from './failures.ts'
 import { atLeader, GatheredCalls } from './leader-calls.ts'
-import { checkPosition, findPosition } from './positions.ts'
+import { type AskedLeader, checkPosition, findPosition } from './positions.ts'
 import { countWithin, invalidRequest, timeoutMsOf } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
 import { settledWithin } from './settled-within.ts'
@@ -67,7 +66,7 @@ function deleter(
       // "The last 5" or "the end" may be other places the next time.
       repeatable: false,
       timeoutMs,
-      here: leader => deletions.run(() => deleteHere(leader, asked)),
+      here: leader => deletions.run(() => deleteHere({ leader, node: node }, asked)),
       there: async leaderId => {
         const { logStartOffset, failure } = await elsewhere.ask(leaderId, { ...asked, topicId: topic.id })
         if (failure) throw failureToError(failure)
@@ -88,7 +87,10 @@ async function checkDeletion(node: ServiceNode, asked: DeleteRecordsPartition): 
   return lookTwice(node, isLast => findTopic(node, asked.topic, asked.topicId, isLast))
 }
 
-async function deleteHere(leader: PartitionLeader, { before }: DeleteRecordsPartition): Promise<Offset> {
-  const { offset } = await findPosition(leader, before, 'EARLIEST')
+async function deleteHere(
+  { leader, node }: AskedLeader,
+  { before }: DeleteRecordsPartition,
+): Promise<Offset> {
+  const { offset } = await findPosition({ leader, node }, before, 'EARLIEST')
   return leader.deleteRecordsBefore(offset)
 }

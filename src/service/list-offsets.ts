@@ -1,11 +1,10 @@
 import type { PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
 import type { ListedOffset, ListOffsetsPartition, ListOffsetsRequest, Position } from '../wire/messages.ts'
 import { BoundedFailures } from './failures.ts'
 import { LEADER_RETRY_MS_MAX } from './leader-attempts.ts'
 import { atLeader } from './leader-calls.ts'
-import { checkPosition, findPosition, requireReadable } from './positions.ts'
+import { type AskedLeader, checkPosition, findPosition, requireReadable } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { RemotePositions } from './remote-positions.ts'
 import { countWithin, invalidRequest } from './request-checks.ts'
@@ -79,7 +78,7 @@ function finder(
       isEntry,
       repeatable: true,
       timeoutMs: LEADER_RETRY_MS_MAX,
-      here: leader => memory.lookups.run(() => findHere(leader, position)),
+      here: leader => memory.lookups.run(() => findHere({ leader, node }, position)),
       there: async leaderId => {
         const found = await elsewhere.find(leaderId, { ...place, ...(position && { position }) })
         const { offset, timestampMs, leaderEpoch } = found
@@ -93,9 +92,9 @@ function finder(
   }
 }
 
-async function findHere(leader: PartitionLeader, position: Position | undefined): Promise<Found> {
-  const found = await findPosition(leader, position, 'LATEST')
-  if (position?.offset !== undefined) requireReadable(leader, found.offset)
-  const { leaderEpoch } = leader
+async function findHere(asked: AskedLeader, position: Position | undefined): Promise<Found> {
+  const found = await findPosition(asked, position, 'LATEST')
+  if (position?.offset !== undefined) requireReadable(asked.leader, found.offset)
+  const { leaderEpoch } = asked.leader
   return { ...found, leaderEpoch }
 }

@@ -9,7 +9,7 @@ import type { LeaderForwarding } from './leader-forwarding.ts'
 import { LeaderReads } from './leader-reads.ts'
 import { changeOf } from './partition-change.ts'
 import type { PartitionSource } from './partition-source.ts'
-import { findPosition, findStop } from './positions.ts'
+import { type AskedLeader, findPosition, findStop } from './positions.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { RemotePositions } from './remote-positions.ts'
 import type { ServiceNode } from './service-node.ts'
@@ -113,7 +113,8 @@ export class PartitionSources {
     if (leaderId !== nodeId && this.#isEntry && leaders !== undefined)
       return this.#openThere({ leaders, leaderId }, of)
     const leader = await awaitLeader(this.#node, { topic, partition })
-    return this.#memory.lookups.run(() => openHere(leader, of))
+    await whenEndIsKnown(leader)
+    return this.#memory.lookups.run(() => openHere({ leader, node: this.#node }, of))
   }
 
   async #openThere(
@@ -148,10 +149,22 @@ export class PartitionSources {
   }
 }
 
-async function openHere(leader: PartitionLeader, places: PartitionPlaces): Promise<OpenedPartition> {
-  const stop = await findStop(leader, places.stop)
-  const { offset } = await findPosition(leader, places.start, places.unset)
-  return { source: leader, from: offset, stop }
+/**
+ * A new leader comes to know in a moment which of its last records are committed. Who asks it before must not be told of an
+ * end that others have read beyond. Where it does not come to know, what is below is read all the same.
+ */
+async function whenEndIsKnown(leader: PartitionLeader): Promise<void> {
+  try {
+    await leader.committedEnd()
+  } catch (thrown) {
+    if (!(thrown instanceof NaruError)) throw thrown
+  }
+}
+
+async function openHere(asked: AskedLeader, places: PartitionPlaces): Promise<OpenedPartition> {
+  const stop = await findStop(asked, places.stop)
+  const { offset } = await findPosition(asked, places.start, places.unset)
+  return { source: asked.leader, from: offset, stop }
 }
 
 type Find = (position: Position) => Promise<Offset>

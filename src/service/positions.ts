@@ -4,6 +4,7 @@ import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
 import type { Position, PositionAt, Stop } from '../wire/messages.ts'
 import type { PartitionSource } from './partition-source.ts'
 import { invalidRequest } from './request-checks.ts'
+import type { ServiceNode } from './service-node.ts'
 
 /** A place in a partition, and the timestamp of the record there if it was found by one. */
 export interface FoundPosition {
@@ -11,24 +12,43 @@ export interface FoundPosition {
   readonly timestampMs?: number
 }
 
+export interface AskedLeader {
+  readonly leader: PartitionLeader
+  readonly node: Pick<ServiceNode, 'freshMetadata'>
+}
+
+/** As long as a new leader takes to know, at most. */
+const CONFIRM_MS_MAX = 1_000
+
+/**
+ * The end of all that was committed anywhere before the call. What a node reads first after it hung is old: by the time since
+ * it heard from the controller (C12) it may seem to lead still, and tell of an end that others are far beyond. So the
+ * quorum is asked (A9), once for all who ask at a time.
+ */
+async function confirmedEnd({ leader, node }: AskedLeader): Promise<Offset> {
+  const question = `where "${leader.topic}" partition ${leader.partition} ends`
+  await node.freshMetadata.confirm(question, CONFIRM_MS_MAX)
+  return leader.committedEnd()
+}
+
 /**
  * Where a named place is now. An offset is returned as it was given: whether it must be within what is kept is the
  * caller's to say (`requireReadable`).
  */
 export async function findPosition(
-  leader: PartitionLeader,
+  { leader, node }: AskedLeader,
   position: Position | undefined,
   unset: PositionAt,
 ): Promise<FoundPosition> {
   if (position?.offset !== undefined) {
     // It may be one that an earlier leader has given out.
-    if (position.offset > leader.highWatermark) await leader.committedEnd()
+    if (position.offset > leader.highWatermark) await confirmedEnd({ leader, node })
     return { offset: position.offset }
   }
   const at =
     position?.last === undefined && position?.timestampMs === undefined ? (position?.at ?? unset) : undefined
   if (at === 'EARLIEST') return { offset: leader.logStartOffset }
-  const highWatermark = await leader.committedEnd()
+  const highWatermark = await confirmedEnd({ leader, node })
   if (position?.last !== undefined)
     return { offset: Math.max(leader.logStartOffset, highWatermark - position.last) }
   if (position?.timestampMs !== undefined)
@@ -41,10 +61,13 @@ export async function findPosition(
 }
 
 /** The offset before which reading stops; undefined: never. */
-export async function findStop(leader: PartitionLeader, stop: Stop | undefined): Promise<Offset | undefined> {
+export async function findStop(
+  { leader, node }: AskedLeader,
+  stop: Stop | undefined,
+): Promise<Offset | undefined> {
   if (stop?.offset !== undefined) return stop.offset
   if (stop?.timestampMs === undefined && stop?.at !== 'CURRENT_END') return undefined
-  const highWatermark = await leader.committedEnd()
+  const highWatermark = await confirmedEnd({ leader, node })
   if (stop.timestampMs === undefined) return highWatermark
   const found = await leader.offsetForTimestamp(stop.timestampMs)
   return Math.min(found?.offset ?? highWatermark, highWatermark)
