@@ -87,10 +87,13 @@ export class LogAppender implements Flushable {
     }
   }
 
-  /** All or nothing: every batch is checked before the first is taken (rule B5). Buffers hold whole batches. */
-  appendAsFollower(buffers: readonly Buffer[], options: { wallMs: number }): void {
+  /**
+   * All or nothing: every batch is checked before the first is taken (rule B5). Buffers hold whole batches. The epoch of a
+   * batch lies outside its CRC: one above the leader's is damage, and would refuse every batch after it.
+   */
+  appendAsFollower(buffers: readonly Buffer[], options: { leaderEpoch: Epoch; wallMs: number }): void {
     this.#ensureRoom()
-    const batches = this.#checked(buffers)
+    const batches = this.#checked(buffers, options.leaderEpoch)
     for (const batch of batches) this.#take(batch, options.wallMs)
     if (batches.length > 0) this.request()
   }
@@ -134,7 +137,7 @@ export class LogAppender implements Flushable {
     if (!this.#pending.hasRoom) throw this.#pending.overloaded(this.#core.name)
   }
 
-  #checked(buffers: readonly Buffer[]): Buffer[] {
+  #checked(buffers: readonly Buffer[], epochMax: Epoch): Buffer[] {
     const core = this.#core
     const batches: Buffer[] = []
     let nextOffset = core.logEndOffset
@@ -150,7 +153,7 @@ export class LogAppender implements Flushable {
                 nextOffset,
                 gapsAllowed: core.gaps.allowed,
                 offsetLimit: Number.POSITIVE_INFINITY,
-                agrees: epoch => epoch >= epochMin,
+                agrees: epoch => epoch >= epochMin && epoch <= epochMax,
               })
             : typeof sizeBytes === 'string'
               ? sizeBytes

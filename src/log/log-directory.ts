@@ -393,15 +393,7 @@ export class LogDirectory {
 
   /** For a log that is about to remove bytes: the files claim at most what stays. */
   async #lower(name: string, log: PartitionLog | undefined): Promise<void> {
-    const known = this.#checkpoints.get(name)
-    if (!known || !log) return
-    const { recoveryPoint, logStartOffset } = log
-    const pointMoves = recoveryPoint < known.recoveryPoint
-    known.recoveryPoint = Math.min(known.recoveryPoint, recoveryPoint)
-    known.logStartOffset = logStartOffset
-    if (pointMoves) await this.#checkpoints.writeRecoveryPoints()
-    // Also if it is known already: an earlier write of it may have failed.
-    await this.#checkpoints.writeLogStarts()
+    if (log) await this.#checkpoints.lower(name, log)
   }
 
   /** The recovery point rises only after the epoch checkpoint covers it: a recovery trusts the one up to the other. */

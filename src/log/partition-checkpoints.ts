@@ -66,26 +66,46 @@ export class PartitionCheckpoints {
    */
   async add(name: string, offsets: PartitionOffsets): Promise<void> {
     this.#entries.set(name, offsets)
-    await Promise.all([this.writeLogStarts(), this.#writeHighWatermarks()])
-    await this.writeRecoveryPoints()
+    await Promise.all([this.#writeLogStarts(), this.#writeHighWatermarks()])
+    await this.#writeRecoveryPoints()
+  }
+
+  /** Before bytes of a log go: the files claim at most what stays. */
+  async lower(
+    name: string,
+    log: Pick<PartitionOffsets, 'recoveryPoint' | 'highWatermark' | 'logStartOffset'>,
+  ): Promise<void> {
+    const known = this.#entries.get(name)
+    if (!known) return
+    const { recoveryPoint, highWatermark, logStartOffset } = log
+    const pointFalls = recoveryPoint < known.recoveryPoint
+    const highWatermarkFalls = highWatermark < known.highWatermark
+    known.recoveryPoint = Math.min(known.recoveryPoint, recoveryPoint)
+    known.highWatermark = Math.min(known.highWatermark, highWatermark)
+    known.logStartOffset = logStartOffset
+    if (pointFalls) await this.#writeRecoveryPoints()
+    // After an unclean election others come there, and are not committed because what was there before was.
+    if (highWatermarkFalls) await this.#writeHighWatermarks()
+    // Also if it is known already: an earlier write of it may have failed.
+    await this.#writeLogStarts()
   }
 
   delete(name: string): void {
     this.#entries.delete(name)
   }
 
-  writeRecoveryPoints(): Promise<void> {
+  async writeAll(): Promise<void> {
+    await this.#writeRecoveryPoints()
+    await this.#writeLogStarts()
+    await this.#writeHighWatermarks()
+  }
+
+  #writeRecoveryPoints(): Promise<void> {
     return this.#recoveryPoint.write(this.#list(entry => entry.recoveryPoint))
   }
 
-  writeLogStarts(): Promise<void> {
+  #writeLogStarts(): Promise<void> {
     return this.#logStartOffset.write(this.#list(entry => entry.logStartOffset))
-  }
-
-  async writeAll(): Promise<void> {
-    await this.writeRecoveryPoints()
-    await this.writeLogStarts()
-    await this.#writeHighWatermarks()
   }
 
   #writeHighWatermarks(): Promise<void> {

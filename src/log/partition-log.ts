@@ -250,8 +250,11 @@ export class PartitionLog {
     return this.#appender.appendAsLeader(batch, options)
   }
 
-  /** Appends batches as another leader stamped them; checks all of them first (rule B5). Takes over the buffers. */
-  appendAsFollower(buffers: readonly Buffer[], options: { wallMs: number }): void {
+  /**
+   * Appends batches as another leader, that of `leaderEpoch`, sent them; checks all of them first (rule B5). Takes over
+   * the buffers.
+   */
+  appendAsFollower(buffers: readonly Buffer[], options: { leaderEpoch: Epoch; wallMs: number }): void {
     this.#ensureUnchanging()
     this.#appender.appendAsFollower(buffers, options)
   }

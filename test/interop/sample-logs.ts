@@ -138,7 +138,7 @@ async function appendAll(
 
 /** As a follower would get them from a Kafka leader: offsets, epochs and producers as they stand in the batches. */
 async function appendFromKafka(log: PartitionLog): Promise<void> {
-  log.appendAsFollower(sampleBatches('rolled'), { wallMs: Date.now() })
+  log.appendAsFollower(sampleBatches('rolled'), { leaderEpoch: 2 ** 31 - 1, wallMs: Date.now() })
   await synced(log)
 }
 

@@ -41,7 +41,7 @@ describe('appending', () => {
     const { log } = fixture
     const first = makeBatch({ count: 2, baseOffset: 0, leaderEpoch: 3 })
     const second = makeBatch({ count: 3, baseOffset: 2, leaderEpoch: 4 })
-    log.appendAsFollower([Buffer.concat([first, second])], { wallMs: 1 })
+    log.appendAsFollower([Buffer.concat([first, second])], { leaderEpoch: 4, wallMs: 1 })
     expect(log.logEndOffset).toBe(5)
     const good = makeBatch({ baseOffset: 5, leaderEpoch: 4 })
     const damaged = Buffer.from(makeBatch({ baseOffset: 6, leaderEpoch: 4 }))
@@ -50,15 +50,17 @@ describe('appending', () => {
       [makeBatch({ baseOffset: 6, leaderEpoch: 4 })],
       [makeBatch({ baseOffset: 4, leaderEpoch: 4 })],
       [makeBatch({ baseOffset: 5, leaderEpoch: 3 })],
+      // Of no leader that there was yet: outside the CRC, and the end of all batches after it.
+      [makeBatch({ baseOffset: 5, leaderEpoch: 6 })],
       [good, damaged],
       [good.subarray(0, good.length - 1)],
     ]) {
-      expect(() => log.appendAsFollower(bad, { wallMs: 1 })).toThrow(
+      expect(() => log.appendAsFollower(bad, { leaderEpoch: 5, wallMs: 1 })).toThrow(
         expect.objectContaining({ reason: 'CORRUPT_BATCH' }),
       )
       expect(log.logEndOffset).toBe(5)
     }
-    log.appendAsFollower([good], { wallMs: 1 })
+    log.appendAsFollower([good], { leaderEpoch: 5, wallMs: 1 })
     await synced(fixture)
     expect(await readAll(log)).toHaveLength(6)
     expect(log.epochEntries).toEqual([

@@ -106,6 +106,24 @@ describe('a log directory', () => {
     })
   })
 
+  it('does not call records committed because others were, that were cut off after an unclean election', async () => {
+    const machine = new SimMachine(30)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      const log = await openPartition(directory)
+      await appendSynced(directory, log, 30)
+      log.highWatermark = 25
+      await directory.checkpoint()
+      await log.truncateTo(10)
+      await appendSynced(directory, log, 20)
+    })
+    machine.powerCut()
+    await machine.run(async () => {
+      const log = await openPartition(await openDirectory(machine))
+      expect([log.highWatermark, log.logEndOffset]).toEqual([10, 30])
+    })
+  })
+
   it('does not take a lost partition directory for a new one', async () => {
     const machine = new SimMachine(4)
     await machine.run(async () => {

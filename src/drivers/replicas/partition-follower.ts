@@ -169,7 +169,8 @@ export class PartitionFollower implements FollowingPartition {
 
   #append(batches: readonly Buffer[]): boolean {
     try {
-      this.#log.appendAsFollower(batches, { wallMs: this.#context.clock.wallMs() })
+      const { leaderEpoch } = this.#state
+      this.#log.appendAsFollower(batches, { leaderEpoch, wallMs: this.#context.clock.wallMs() })
       return true
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown
