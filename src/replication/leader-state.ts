@@ -219,14 +219,25 @@ export class LeaderState {
     if (follower?.session === session) follower.onBroken(nowMs)
   }
 
-  /** Committed metadata of the same leader epoch; older ones are ignored. */
-  onMetadata(metadata: PartitionMetadata, nowMs: number): readonly LeaderEffect[] {
+  /**
+   * Committed metadata of the same leader epoch; older ones are ignored. With the minimum of the same metadata, of which
+   * each alone could let HW move: the controller keeps those electable who left the ISR below the minimum of then.
+   */
+  onMetadata(
+    metadata: PartitionMetadata,
+    nowMs: number,
+    minInsyncReplicas = this.#minInsyncReplicas,
+  ): readonly LeaderEffect[] {
     assert(metadata.leaderEpoch === this.leaderEpoch, 'another leader epoch is another leader')
+    this.#minInsyncReplicas = minInsyncReplicas
     const before = { partitionEpoch: this.#inSync.partitionEpoch, members: this.#inSync.members }
-    if (!this.#inSync.onMetadata(metadata)) return NOTHING
+    if (!this.#inSync.onMetadata(metadata)) return this.#advance()
     this.#replicas = metadata.replicas
-    this.#matchFollowers(nowMs)
     const effects: LeaderEffect[] = []
+    // What is on its way to it would never be acknowledged.
+    for (const nodeId of this.#followers.keys())
+      if (!metadata.replicas.includes(nodeId)) effects.push(...this.refuse(nodeId, 'NOT_REPLICA'))
+    this.#matchFollowers(nowMs)
     for (const follower of this.#followers.values()) {
       const isInSync = metadata.isr.includes(follower.nodeId)
       const wasInSync = before.members.includes(follower.nodeId)
@@ -239,11 +250,6 @@ export class LeaderState {
     }
     effects.push(...this.#advance(), ...this.#propose(nowMs))
     return effects
-  }
-
-  onMinInsyncReplicas(minInsyncReplicas: number): readonly LeaderEffect[] {
-    this.#minInsyncReplicas = minInsyncReplicas
-    return this.#advance()
   }
 
   onProposalAnswer(proposal: IsrProposal, answer: ProposalAnswer, nowMs: number): readonly LeaderEffect[] {

@@ -385,6 +385,21 @@ describe('a follower enters the ISR', () => {
   })
 })
 
+test('a follower whose replica was moved away is told so, and nothing goes to it any more', () => {
+  const state = lead({ isr: [1, 2] })
+  const { number } = catchUp(state, 3, 3)
+  const effects = state.onMetadata({ ...METADATA, replicas: [1, 2], isr: [1, 2], partitionEpoch: 11 }, 0)
+  expect(effects).toMatchObject([{ type: 'refuse', number, reason: 'NOT_REPLICA' }])
+  expect(state.acknowledgedBy(3)).toBeUndefined()
+})
+
+test('HW does not move by an ISR of now and a min.insync.replicas of then', () => {
+  const state = lead({}, { minInsyncReplicas: 1 })
+  const after = { ...METADATA, isr: [1], elr: [2], partitionEpoch: 12 }
+  expect(state.onMetadata(after, 0, 2)).toEqual([])
+  expect(state.onMetadata(after, 0, 1)).toEqual([{ type: 'advanceHighWatermark', highWatermark: 4 }])
+})
+
 test('metadata of an older partition epoch are ignored', () => {
   const state = lead()
   expect(state.onMetadata({ ...METADATA, isr: [1], partitionEpoch: 10 }, 0)).toEqual([])

@@ -2,6 +2,7 @@ import { assert } from '../../base/assert.ts'
 import type { Epoch, Offset, PartitionId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
+import type { LogConfig } from '../../log/log-config.ts'
 import type { LogEvent } from '../../log/log-core.ts'
 import type { LogDirectory } from '../../log/log-directory.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
@@ -102,10 +103,14 @@ export class HostedPartition implements ReplicatedPartition {
     return { logEndOffset, highWatermark, lastEpoch: latestEpoch, damaged: failure !== undefined }
   }
 
-  /** The committed metadata have changed. */
-  updateState(state: PartitionState): void {
+  /** The committed metadata have changed. Both at once: a leader must never go by the one of then and the other of now. */
+  update(state: PartitionState, settings: PartitionSettings): void {
+    const isConfigured = isSameConfig(settings.log, this.#settings.log)
     this.#state = state
-    if (this.#log && !this.#closing) this.#takeRole(this.#log)
+    this.#settings = settings
+    if (!this.#log || this.#closing) return
+    this.#takeRole(this.#log)
+    if (!isConfigured) void this.#configure(this.#log)
   }
 
   /** C2: one of a later epoch than is known here waits for the metadata, one of an older epoch is fenced. */
@@ -136,12 +141,6 @@ export class HostedPartition implements ReplicatedPartition {
     this.#follower?.tick()
     for (const { follow, session } of this.#parked.expired(this.#nowMs))
       session.answer(follow.number, refused('NOT_LEADER', 0))
-  }
-
-  updateSettings(settings: PartitionSettings): void {
-    this.#settings = settings
-    this.#leader?.updateSettings(settings)
-    if (this.#log) void this.#configure(this.#log)
   }
 
   /** Answers what is parked as failed, then closes the log. Idempotent. */
@@ -209,7 +208,8 @@ export class HostedPartition implements ReplicatedPartition {
       replicator.isRegistered && (!log.failure || (log.failure.reason === 'CORRUPT_DATA' && !isLedHere))
     if (!isUsable) {
       if (!log.failure) this.#end(this.#notLed())
-    } else if (isLedHere && this.#leader?.leaderEpoch === leaderEpoch) this.#leader.onMetadata(this.#state)
+    } else if (isLedHere && this.#leader?.leaderEpoch === leaderEpoch)
+      this.#leader.onMetadata(this.#state, this.#settings)
     else if (isLedHere) this.#lead(log)
     else if (this.#follower) this.#follower.onMetadata(this.#state)
     else this.#follow(log)
@@ -314,4 +314,8 @@ export class HostedPartition implements ReplicatedPartition {
       })
     if (this.#log) await this.#options.directory.closePartition(this.#log)
   }
+}
+
+function isSameConfig(a: LogConfig, b: LogConfig): boolean {
+  return (Object.keys(a) as (keyof LogConfig)[]).every(key => a[key] === b[key])
 }

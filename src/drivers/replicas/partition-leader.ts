@@ -135,11 +135,6 @@ export class PartitionLeader {
     if (!this.hasRoom) await this.#log.room()
   }
 
-  updateSettings(settings: PartitionSettings): void {
-    this.#settings = settings
-    if (this.#ended === undefined) this.#apply(this.#state.onMinInsyncReplicas(settings.minInsyncReplicas))
-  }
-
   /** In-sync replicas as in the newest metadata. */
   get isr(): readonly NodeId[] {
     return this.#state.isr
@@ -224,10 +219,12 @@ export class PartitionLeader {
     if (this.#ended === undefined) this.#state.onSessionBroken(lane, this.#context.time.nowMs)
   }
 
-  /** Committed metadata of this leader epoch. */
-  onMetadata(metadata: PartitionMetadata): void {
+  /** Committed metadata of this leader epoch, and the settings that they hold. */
+  onMetadata(metadata: PartitionMetadata, settings: PartitionSettings): void {
     if (this.#ended !== undefined) return
-    this.#apply(this.#state.onMetadata(metadata, this.#context.time.nowMs))
+    this.#settings = settings
+    const { minInsyncReplicas } = settings
+    this.#apply(this.#state.onMetadata(metadata, this.#context.time.nowMs, minInsyncReplicas))
     this.#handover.onMetadata(metadata)
   }
 

@@ -79,11 +79,10 @@ export class ReplicaSet {
     if (this.#stopping) return
     this.#replicator?.onMetadata(delta)
     for (const topic of delta.deletedTopics.values()) this.#remove(topic)
-    for (const topicId of delta.changedPartitions.keys()) {
+    for (const topicId of new Set([...delta.changedPartitions.keys(), ...delta.changedSettings])) {
       const topic = image.topics.byId(topicId)
       if (topic) this.#host(topic)
     }
-    for (const topicId of delta.changedSettings) this.#updateSettings(topicId, image)
   }
 
   /** What the peers' port of this node serves for those that follow it; until `open`, they are told to try again. */
@@ -172,7 +171,7 @@ export class ReplicaSet {
     for (const [partition, state] of topic.partitions()) {
       const hosted = partitions.get(partition)
       if (hosted && !this.#isHere(state)) this.#release({ topic, partition, hosted })
-      else if (hosted) hosted.updateState(state)
+      else if (hosted) hosted.update(state, settings)
       else if (this.#isHere(state) && !this.#removals.has(keyOf(topic.id, partition))) {
         const identity = { topic: topic.name, topicId: topic.id, partition }
         const replicator = this.#replicator
@@ -201,13 +200,6 @@ export class ReplicaSet {
 
   #isHere(state: PartitionState): boolean {
     return state.replicas.includes(this.#options.nodeId)
-  }
-
-  #updateSettings(topicId: Uuid, image: MetadataImage): void {
-    const topic = image.topics.byId(topicId)
-    if (!topic) return
-    const settings = partitionSettings(topic, this.#options.settingDefaults)
-    for (const partition of this.#topics.get(topicId)?.values() ?? []) partition.updateSettings(settings)
   }
 
   #remove(topic: TopicView): void {

@@ -143,9 +143,10 @@ export class SendingLane implements FollowerSession {
   tick(): void {
     for (const sender of this.#withNewEnds) this.#ready.add(sender)
     this.#withNewEnds.clear()
-    if (this.#ready.size > 0) this.#schedule()
-    else if (this.#from && this.#context.time.nowMs - this.#sentMs >= this.#context.limits.heartbeatMs)
-      this.#write({})
+    if (this.#ready.size > 0 && this.#hasWindow) this.#schedule()
+    // Also while what is ready has to wait for acknowledgements: that the follower is slow does not make this leader dead.
+    const isSilent = this.#context.time.nowMs - this.#sentMs >= this.#context.limits.heartbeatMs
+    if (this.#from && isSilent && !this.#isFull) this.#write({})
   }
 
   fail(error: NaruError): void {

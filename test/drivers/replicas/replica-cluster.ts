@@ -54,8 +54,8 @@ export class ReplicaCluster {
   readonly nodes: ReplicaNode[]
   readonly #prng: SeededPrng
   readonly #options: ReplicaClusterOptions
-  /** Of the replication streams. */
-  readonly frameCounts = { toLeaders: 0, toFollowers: 0 }
+  /** Replication streams, and their frames. */
+  readonly frameCounts = { opens: 0, toLeaders: 0, toFollowers: 0 }
   /** Undefined answers: the controller cannot be reached. */
   isControllerAway = false
 
@@ -247,7 +247,7 @@ export class ReplicaCluster {
 }
 
 /** Counts the messages on the streams of a transport. */
-function counted(transport: Transport, counts: { toLeaders: number; toFollowers: number }): Transport {
+function counted(transport: Transport, counts: ReplicaCluster['frameCounts']): Transport {
   const countedStream = (stream: MessageStream): MessageStream => ({
     metadata: stream.metadata,
     write: bytes => {
@@ -274,7 +274,10 @@ function counted(transport: Transport, counts: { toLeaders: number; toFollowers:
         address,
         unary: (path, request, callOptions) => channel.unary(path, request, callOptions),
         close: () => channel.close(),
-        stream: (path, callOptions) => countedStream(channel.stream(path, callOptions)),
+        stream: (path, callOptions) => {
+          counts.opens++
+          return countedStream(channel.stream(path, callOptions))
+        },
       }
     },
   }

@@ -161,6 +161,61 @@ describe('a follower', () => {
   })
 })
 
+test('a replica that is moved away leaves the window of its lane to those that stay', async () => {
+  const cluster = await startTopic({ partitions: 2 }, { limits: { laneWindowBytesMax: 2_000 } })
+  await cluster.until(() => cluster.log(3, 1) !== undefined)
+  await produceAll(cluster, 1, ['a'])
+  cluster.node(3).machine.image.syncLatencyMs = { min: 300, max: 300 }
+  const value = 'x'.repeat(1_000)
+  for (let count = 0; count < 3; count++) void cluster.produce(cluster.leader(1), value, 'LEADER')
+  await cluster.until(() => cluster.log(3).logEndOffset > 1)
+  const { partitionEpoch, ...state } = cluster.controller.partition()
+  cluster.controller.change(0, { ...state, partitionEpoch, replicas: [1, 2], isr: [1, 2] })
+  const outcome = await cluster.run(cluster.produce(cluster.leader(1, 1), 'b'), 1_500)
+  expect(outcome).toMatchObject({ kind: 'stored' })
+  expect(cluster.controller.partition(1).isr).toEqual([1, 2, 3])
+})
+
+test('metadata that come as one, a smaller ISR and a higher minimum, commit nothing', async () => {
+  const cluster = await startTopic({ settings: { 'min.insync.replicas': '1' } })
+  await produceAll(cluster, 1, ['a'])
+  const [node] = cluster.nodes
+  if (!node) throw new Error('no node')
+  node.isDeaf = true
+  cluster.isControllerAway = true
+  for (const other of ['node-2', 'node-3']) cluster.network.cut(other, 'node-1')
+  let isStored = false
+  void cluster.produce(cluster.leader(1), 'b').then(() => {
+    isStored = true
+  })
+  await cluster.until(() => cluster.log(1).syncedEndOffset === 2)
+  const { controller } = cluster
+  const set = { 'min.insync.replicas': '2' }
+  controller.commit([{ type: 'topicSettings', version: 0, topicId: TOPIC_ID, set, removed: [] }])
+  controller.change(0, { ...controller.partition(), isr: [1], elr: [2] })
+  // A snapshot: node 1 was away for long.
+  const delta = node.image.restore({
+    records: controller.image.records(),
+    endIndex: controller.image.appliedEndIndex,
+  })
+  node.replicas?.onMetadata(delta, node.image)
+  await cluster.scheduler.runFor(100)
+  expect(cluster.leader(1).isr).toEqual([1])
+  expect(isStored).toBe(false)
+})
+
+test('a leader whose follower has a slow disk is silent for want of window, and not taken for dead', async () => {
+  const cluster = await startTopic({}, { limits: { laneWindowBytesMax: 1_000, silenceMsMax: 1_000 } })
+  await produceAll(cluster, 1, ['a'])
+  for (const nodeId of [2, 3]) cluster.node(nodeId).machine.image.syncLatencyMs = { min: 3_000, max: 3_000 }
+  const filling = cluster.produce(cluster.leader(1), 'b'.repeat(1_000))
+  await cluster.until(() => [2, 3].every(nodeId => cluster.log(nodeId).logEndOffset === 2))
+  const waiting = cluster.produce(cluster.leader(1), 'c')
+  const dials = cluster.frameCounts.opens
+  await cluster.run(Promise.all([filling, waiting]))
+  expect(cluster.frameCounts.opens).toBe(dials)
+})
+
 describe('another leader', () => {
   test('takes over, and the one before it gives up what only it had', async () => {
     const cluster = await startTopic()
