@@ -15,7 +15,7 @@ const table = new Table({
   head: ['planted bug', 'found by seed', 'as'],
   wordWrap: true,
   colWidths: [44, 16, 90],
-  style: { head: [] },
+  style: { head: [], border: [] },
 })
 let missed = 0
 for (const mutant of CLUSTER_MUTANTS.filter(({ name }) => name.includes(wanted))) {

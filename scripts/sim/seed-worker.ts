@@ -2,6 +2,7 @@ import { simulateCluster } from '../../test/sim/cluster-simulation.ts'
 import type { SeedAnswer, SeedTask } from './seed-pool.ts'
 
 /** Runs one seed after the other for `SeedPool`, in a process of its own: what it is sent is a task, what it sends an answer. */
+process.on('disconnect', () => process.exit())
 process.on('message', (task: SeedTask) => void run(task))
 
 async function run(task: SeedTask): Promise<void> {

@@ -267,6 +267,12 @@ export class SimConnection {
   #break(side: Side): void {
     if (side.isOver) return
     side.isOver = true
+    const other = side === this.client ? this.#server : this.client
+    if (other && !other.isOver && other.incarnation.isAlive) {
+      // Half-open: nothing told the other side. Its own pings get no answer, or a reset.
+      const giveUp = () => this.#break(other)
+      other.incarnation.schedule(this.#network.keepaliveMs, giveUp, { label: 'keepalive' })
+    }
     if (this.client.isOver && (!this.#server || this.#server.isOver)) this.#network.forget(this)
     if (side.incarnation.isAlive) side.onBreak()
   }

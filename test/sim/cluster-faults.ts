@@ -200,8 +200,9 @@ export class ClusterFaults {
 
   /** False: it has no place now. */
   #do(harm: Harm): boolean {
-    const { cluster, prng } = this.#options
-    const one = prng.pick(cluster.members)
+    const { cluster, prng, swarm, leader } = this.#options
+    const any = prng.pick(cluster.members)
+    const one = prng.chance(swarm.leaderShare) ? (leader() ?? any) : any
     const other = prng.pick(cluster.members)
     switch (harm) {
       case 'kill':

@@ -160,7 +160,8 @@ export class ClusterQuorumOracle {
   #follow({ life, output }: Step): void {
     const { persist } = output
     if (persist?.snapshot) {
-      life.terms.clear()
+      // What lies before it may still be on its way to the disk, and be acknowledged when it is there.
+      for (const index of life.terms.keys()) if (index > persist.snapshot.index) life.terms.delete(index)
       life.terms.set(persist.snapshot.index, persist.snapshot.term)
       this.#journal.count('snapshots installed')
       this.#journal.tell(

@@ -41,6 +41,8 @@ export interface Swarm {
   readonly weights: ReadonlyMap<Harm, number>
   /** Chance, at each harm, that everything is healed instead. */
   readonly healChance: number
+  /** Chance that a harm goes for the node that leads the quorum. */
+  readonly leaderShare: number
   readonly rebootMsMax: number
   readonly delayMs: { readonly min: number; readonly max: number }
   readonly syncMs: { readonly min: number; readonly max: number }
@@ -67,7 +69,8 @@ export function drawSwarm(prng: SeededPrng): Swarm {
     harmEveryMs: prng.pick([100, 300, 300, 800]),
     weights,
     healChance: prng.pick([0.1, 0.2, 0.4]),
-    rebootMsMax: prng.pick([20, 500, 3_000]),
+    leaderShare: prng.pick([0, 0.3, 0.7]),
+    rebootMsMax: prng.pick([20, 500, 4_000]),
     delayMs: prng.pick([
       { min: 0.1, max: 2 },
       { min: 1, max: 20 },
@@ -83,8 +86,8 @@ export function drawSwarm(prng: SeededPrng): Swarm {
     clockOffsetMsMax: prng.pick([0, 1_000, 86_400_000]),
     thinkMsMax: prng.pick([50, 200, 600]),
     raftLimits: {
-      snapshotAfterEntries: prng.pick([6, 20, 60, 50_000]),
-      keptEntries: prng.pick([0, 4, 20]),
+      snapshotAfterEntries: prng.pick([5, 10, 30, 50_000]),
+      keptEntries: prng.pick([0, 0, 4]),
     },
   }
 }

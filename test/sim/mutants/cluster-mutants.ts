@@ -22,10 +22,10 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
     wrapDisk: diskWithoutSnapshotSync,
   },
   {
-    name: 'canary: no leader is ever believed',
-    harm: 'it must be found by the first seed: else the simulation looks at nothing',
+    name: 'canary: nobody ever promises anything',
+    harm: 'it must be found by the first seeds: else the simulation looks at nothing',
     edits: [],
-    spoil: output => ({ ...output, sendNow: output.sendNow.filter(message => message.type !== 'heartbeat') }),
+    spoil: output => ({ ...output, sendAfterPersist: [] }),
   },
   {
     name: 'canary: no mistake at all',
