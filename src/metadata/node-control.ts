@@ -3,7 +3,7 @@ import type { MachineResult } from '../machine/state-machine.ts'
 import type { ControllerOptions } from './controller-options.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord, NodeRegisteredRecord } from './metadata-record.ts'
-import type { NodeImage } from './node-image.ts'
+import { isActive, type NodeImage } from './node-image.ts'
 import { checkPlace, checkRegistration, type NodeRegistration, requireNode } from './node-registration.ts'
 import { elect, removeFromIsr } from './partition-election.ts'
 import { advanceReassignment } from './partition-reassignment.ts'
@@ -163,6 +163,14 @@ export function* partitionsLedBy(image: MetadataImage, nodeId: NodeId): Iterable
     for (const [partition, { leader, replicas }] of topic.partitions())
       if (leader === nodeId)
         yield { topic: topic.name, topicId: topic.id, partition, isSole: replicas.length === 1 }
+}
+
+/** Of some partition another node is in sync, too, and may lead: without this one it goes on. */
+export function isReplaceable(image: MetadataImage, nodeId: NodeId): boolean {
+  const isDeputy = (other: NodeId) => other !== nodeId && isActive(image.nodes.get(other))
+  for (const topic of image.topics.all())
+    for (const [, { isr }] of topic.partitions()) if (isr.includes(nodeId) && isr.some(isDeputy)) return true
+  return false
 }
 
 interface ReplicaFacts {

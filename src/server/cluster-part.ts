@@ -9,6 +9,7 @@ import type { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import { ReplicaSet } from '../drivers/replicas/replica-set.ts'
 import type { NodeIdentity } from '../log/node-file.ts'
 import type { ControllerOptions } from '../metadata/controller-options.ts'
+import { isReplaceable } from '../metadata/node-control.ts'
 import { SESSION_TIMING } from '../metadata/node-sessions.ts'
 import { delay } from '../ports/clock.ts'
 import { randomUuid } from '../ports/prng.ts'
@@ -72,7 +73,7 @@ export class ClusterPart {
     this.#watch = new DiskWatch({
       ...options,
       directory: storage.directory,
-      isTakingPart: () => !this.#agent.isFenced && !this.#agent.isDraining,
+      mayStepAside: () => !this.#agent.isFenced && isReplaceable(quorum.image, quorum.nodeId),
       stepAside: () => this.#agent.stepAside(ASIDE_TIMEOUT_MS),
       comeBack: () => this.#agent.comeBack(ASIDE_TIMEOUT_MS),
     })

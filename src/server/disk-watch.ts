@@ -12,8 +12,8 @@ export interface DiskWatchOptions {
   readonly logger: Logger
   readonly quorum: ControllerDriver
   readonly directory: LogDirectory
-  /** This node takes part in the cluster: it may lead. */
-  readonly isTakingPart: () => boolean
+  /** This node takes part in the cluster, and another one can do at once what it does. */
+  readonly mayStepAside: () => boolean
   /** Others lead what this node led, until `comeBack`. */
   readonly stepAside: () => Promise<void>
   readonly comeBack: () => Promise<void>
@@ -23,6 +23,7 @@ export interface DiskWatchOptions {
  * Notices a disk that answers nothing any more, which is no failure yet: says so, and gives the leadership of the
  * metadata quorum to a node whose disk works, since a leader applies, and so answers, only what is on its own disk. The
  * partitions go to others, too (B6): a replica in sync that cannot write stops all writes, and may be alive for hours.
+ * Where there are no others, nothing moves: what waits is answered when the disk does.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions
@@ -71,9 +72,9 @@ export class DiskWatch {
   }
 
   #move(): void {
-    const { logger, isTakingPart, stepAside, comeBack } = this.#options
+    const { logger, mayStepAside, stepAside, comeBack } = this.#options
     if (this.#isMoving || this.#isHanging === this.#isAside) return
-    if (this.#isHanging && !isTakingPart()) return
+    if (this.#isHanging && !mayStepAside()) return
     const isAside = this.#isHanging
     this.#isMoving = true
     const moved = isAside ? stepAside() : comeBack()

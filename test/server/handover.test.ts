@@ -46,13 +46,13 @@ class ThinLoad {
     this.#cluster = cluster
   }
 
-  /** One record to each partition every 2 ms. */
+  /** One record to each partition every 5 ms. */
   async runFor(timeMs: number, entries: () => readonly ClusterNode[]): Promise<void> {
-    for (let atMs = 0; atMs < timeMs; atMs += 2) {
+    for (let atMs = 0; atMs < timeMs; atMs += 5) {
       const nodes = entries()
       for (let partition = 0; partition < PARTITIONS; partition++)
         this.#send(nodes[this.#sent % nodes.length] as ClusterNode, partition)
-      await this.#cluster.scheduler.runFor(2)
+      await this.#cluster.scheduler.runFor(5)
     }
   }
 
@@ -104,12 +104,12 @@ describe('a node that stops in good order', () => {
       const drained = broker.drain().then(() => {
         isDrained = true
       })
-      await load.runFor(800, () => (isDrained ? staying : cluster.members))
+      await load.runFor(400, () => (isDrained ? staying : cluster.members))
       await cluster.run(drained)
       expect(leads(cluster, leaving)).toBe(false)
       expect(broker.quorum?.isLeading).toBe(false)
       const closed = broker.close()
-      await load.runFor(1_000, () => staying)
+      await load.runFor(400, () => staying)
       await cluster.run(closed)
       await load.settled()
       cluster.kill(leaving)
@@ -150,7 +150,7 @@ describe('a node that stops in good order', () => {
     await cluster.serving(leaving)
     const staying = cluster.members.filter(member => member !== leaving)
     const load = new ThinLoad(cluster)
-    await load.runFor(4_000, () => staying)
+    await load.runFor(3_500, () => staying)
     await load.settled()
     expect(leads(cluster, leaving)).toBe(true)
     expect(load.failures).toEqual([])
@@ -185,5 +185,18 @@ describe('a leader whose disk hangs', () => {
     expect(stateOf(cluster, partition).leader).not.toBe(hanging.nodeId)
     const { values } = await cluster.run(entry.node.readAll(TOPIC, partition))
     expect(values).toContain('next')
+  })
+
+  it('keeps what nobody else could lead, and answers when its disk does', async () => {
+    const cluster = await startCluster(76, 1)
+    const [only] = cluster.members
+    if (!only) throw new Error('no node')
+    only.machine.image.stall()
+    const parked = brokerOf(only).produce({ topic: TOPIC, partition: 0 }, ['parked'])
+    await cluster.scheduler.runFor(5_000)
+    only.machine.image.unstall()
+    expect(await cluster.run(parked)).toMatchObject({ offset: 0 })
+    await cluster.scheduler.runFor(1_000)
+    expect(stateOf(cluster, 0)).toMatchObject({ leader: 0, leaderEpoch: 0 })
   })
 })
