@@ -1,4 +1,4 @@
-import type { NodeId, PartitionId } from '../base/brands.ts'
+import type { Epoch, NodeId, PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import { Backoff } from '../client/backoff.ts'
 import type { Acks, PartitionLeader } from '../drivers/replicas/partition-leader.ts'
@@ -20,6 +20,8 @@ export interface BatchToAppend {
   readonly batch: Buffer
   readonly acks: Acks
   readonly timeoutMs: number
+  /** Whoever leads in an older epoch is not meant. */
+  readonly leaderEpochMin: Epoch | undefined
   /** Called exactly once, in the order of the partition; never after `close`. */
   readonly answer: (outcome: AppendOutcome) => void
 }
@@ -152,10 +154,11 @@ export class AppendLane {
     const { node, topic, partition } = this.#options
     const leader = node.replicas.leader(topic.id, partition)
     if (leader !== undefined) return this.#tryHere(leader, item)
-    const leaderId = topic.partition(partition)?.leader ?? node.nodeId
-    if (leaderId !== node.nodeId && item.isEntry && node.leaders !== undefined) {
+    const state = topic.partition(partition)
+    const leaderId = state?.leader ?? node.nodeId
+    if (state !== undefined && leaderId !== node.nodeId && item.isEntry && node.leaders !== undefined) {
       if (!this.#mayFollow(leaderId, item)) return false
-      this.#sendThere(node.leaders, leaderId, item)
+      this.#sendThere(node.leaders, { leaderId, leaderEpoch: state.leaderEpoch }, item)
       return true
     }
     try {
@@ -171,6 +174,12 @@ export class AppendLane {
 
   #tryHere(leader: PartitionLeader, item: LaneItem): boolean {
     if (!this.#mayFollow(this.#options.node.nodeId, item)) return false
+    const { leaderEpoch } = leader
+    // It does not know yet that it is deposed: what it says of a sequence may be out of date.
+    if (item.leaderEpochMin !== undefined && leaderEpoch < item.leaderEpochMin) {
+      this.#onFailure(item, olderEpoch(item, leaderEpoch))
+      return item.outcome !== undefined
+    }
     if (!leader.hasRoom) {
       void this.#wait(leader.room())
       return false
@@ -193,7 +202,12 @@ export class AppendLane {
     }
   }
 
-  #sendThere(leaders: LeaderForwarding, leaderId: NodeId, item: LaneItem): void {
+  #sendThere(
+    leaders: LeaderForwarding,
+    to: { readonly leaderId: NodeId; readonly leaderEpoch: Epoch },
+    item: LaneItem,
+  ): void {
+    const { leaderId, leaderEpoch } = to
     const attempt = this.#begin(leaderId, item)
     const { topic, partition, batch, acks, deadlineMs } = item
     leaders.append(leaderId, {
@@ -202,6 +216,7 @@ export class AppendLane {
       batch,
       acks,
       deadlineMs,
+      leaderEpoch,
       done: outcome => this.#onAttemptEnd(item, attempt, outcome),
     })
   }
@@ -382,4 +397,12 @@ function nameOf({ topic, partition }: BatchToAppend): string {
 
 function detailsOf({ topic, partition }: BatchToAppend): Record<string, string> {
   return { topic: topic.name, partition: String(partition) }
+}
+
+function olderEpoch(item: LaneItem, leaderEpoch: Epoch): NaruError {
+  return new NaruError(
+    'NOT_LEADER',
+    `${nameOf(item)}: this node knows of leader epoch ${leaderEpoch}, the request of ${item.leaderEpochMin}`,
+    { details: detailsOf(item) },
+  )
 }

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts'
-import type { NodeId, Offset, PartitionId } from '../base/brands.ts'
+import type { Epoch, NodeId, Offset, PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Acks } from '../drivers/replicas/partition-leader.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
@@ -26,6 +26,8 @@ export interface RemoteAppend {
   readonly batch: Buffer
   readonly acks: Acks
   readonly deadlineMs: number
+  /** Of the leader that is meant. */
+  readonly leaderEpoch: Epoch
   readonly done: (outcome: AppendOutcome) => void
 }
 
@@ -163,11 +165,12 @@ export class AppendLink {
     const message = Forward.produce.request.encode({
       seq,
       options: { acks, timeoutMs },
-      entries: entries.map(({ topic, partition, batch }) => ({
+      entries: entries.map(({ topic, partition, batch, leaderEpoch }) => ({
         topic: topic.name,
         topicId: topic.id,
         partition,
         batch,
+        leaderEpoch,
       })),
     })
     this.#isBlocked = this.#stream?.write(message) === false

@@ -109,8 +109,9 @@ export class ProduceEntries {
     target: { partition: PartitionId; batch: Buffer },
     answer: (outcome: AppendOutcome) => void,
   ): void {
-    const { topic, acks, timeoutMs } = toWrite
-    this.#appends.append({ topic, ...target, acks, timeoutMs, answer })
+    const { topic, entry, acks, timeoutMs } = toWrite
+    const leaderEpochMin = entry.leaderEpoch
+    this.#appends.append({ topic, ...target, acks, timeoutMs, leaderEpochMin, answer })
   }
 
   #limits(topic: TopicView): RecordLimits {

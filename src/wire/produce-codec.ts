@@ -40,7 +40,8 @@ const produceEntry: HotMessage<ProduceEntry> = {
       else if (tag === 42) entry.records.push(readNested(reader, 'ProduceEntry.records', record))
       else if (tag === 50)
         entry.producer = readNested(reader, 'ProduceEntry.producer', sequence, entry.producer)
-      else reader.skip(tag, 'ProduceEntry', 6)
+      else if (tag === 56) entry.leaderEpoch = reader.int32()
+      else reader.skip(tag, 'ProduceEntry', 7)
     }
     return entry
   },
@@ -53,6 +54,8 @@ const produceEntry: HotMessage<ProduceEntry> = {
     if (entry.batch !== undefined) writer.uint32(34).bytes(entry.batch)
     for (const value of entry.records ?? []) writeNested(writer, 42, { message: record, value })
     if (entry.producer) writeNested(writer, 50, { message: sequence, value: entry.producer })
+    if (entry.leaderEpoch !== undefined)
+      writer.uint32(56).int32(checkedInteger(entry.leaderEpoch, 'ProduceEntry.leaderEpoch', INT32_MAX))
   },
 }
 

@@ -34,11 +34,14 @@ export interface TestClusterOptions {
   readonly autoCreateTopics?: boolean
   /** All partitions are led by every node, or none by any. */
   readonly leads?: boolean
+  /** What each node leads, instead of that. */
+  readonly replicas?: (nodeId: number) => ReplicaSet
   readonly awaitServing?: ServiceCluster['awaitServing']
   /** What a node's copy of a partition holds. */
   readonly contents?: (nodeId: number, partition: number) => ReplicaContents | undefined
   /** What happens to a call that reaches a node's peers' port; it goes on to the handler that is given. */
   readonly onForwarded?: (to: number, pass: () => Promise<Uint8Array>) => Promise<Uint8Array>
+  readonly seed?: string
 }
 
 /** The services of three nodes over a simulated network, above metadata that move as the test says. */
@@ -55,7 +58,7 @@ export class TestServiceCluster {
 
   constructor(options: TestClusterOptions = {}) {
     this.#options = options
-    this.#prng = new SeededPrng('service cluster')
+    this.#prng = new SeededPrng(options.seed ?? 'service cluster')
     this.scheduler = new EventScheduler(this.#prng.fork('scheduler'))
     this.network = new SimNetwork({ scheduler: this.scheduler, prng: this.#prng.fork('network') })
     const { scheduler } = this
@@ -83,7 +86,7 @@ export class TestServiceCluster {
       controller: quorum,
       cluster: this.#access(nodeId, new SimTransport(this.network, incarnation, name)),
       controllerOptions: CONTROLLER_OPTIONS,
-      replicas: fakeReplicas(nodeId, this.#options),
+      replicas: this.#options.replicas?.(nodeId) ?? fakeReplicas(nodeId, this.#options),
       producerIds: {} as ProducerIds,
       suggestions: new RateLimit(clock, { max: 20, windowMs: 100 }),
       autoCreateTopics: this.#options.autoCreateTopics ?? false,

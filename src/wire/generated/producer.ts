@@ -63,6 +63,7 @@ export interface ProduceEntry {
   readonly batch?: Buffer
   readonly records: readonly Record[]
   readonly producer?: ProducerSequence
+  readonly leaderEpoch?: number
 }
 
 export interface ProduceStreamResponse {

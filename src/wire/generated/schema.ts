@@ -255,7 +255,7 @@ message naru.v1.PartitionStatus 1:topic:string 2:partition:int32 3:nextOffset:in
 message naru.v1.PlannedMove 1:topic:string 2:partition:int32 3:fromReplicas:int32* 4:toReplicas:int32* 5:bytes:int64? 6:started:bool
 message naru.v1.Position 1:at:naru.v1.PositionAt|position 2:offset:int64|position 3:timestampMs:int64|position 4:last:int64|position
 message naru.v1.ProduceAnswer 1:seq:int64 2:entry:int32 3:results:naru.v1.ProduceResult*
-message naru.v1.ProduceEntry 1:topic:string 2:topicId:string? 3:partition:int32? 4:batch:bytes? 5:records:naru.v1.Record* 6:producer:naru.v1.ProducerSequence?
+message naru.v1.ProduceEntry 1:topic:string 2:topicId:string? 3:partition:int32? 4:batch:bytes? 5:records:naru.v1.Record* 6:producer:naru.v1.ProducerSequence? 7:leaderEpoch:int32?
 message naru.v1.ProduceRequest 1:topic:string 2:topicId:string? 3:partition:int32? 4:acks:naru.v1.Acks 5:timeoutMs:int32? 6:records:naru.v1.Record* 7:batches:naru.v1.PartitionBatch* 8:producer:naru.v1.ProducerSequence?
 message naru.v1.ProduceResponse 1:results:naru.v1.ProduceResult* 2:warnings:string*
 message naru.v1.ProduceResult 1:partition:int32 2:offset:int64? 3:failure:naru.v1.Failure? 4:logAppendTimeMs:int64?
