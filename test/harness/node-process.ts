@@ -104,6 +104,16 @@ export class NodeProcess implements AsyncDisposable {
     return this.#exited
   }
 
+  /** SIGSTOP: it hangs, and its connections stay open. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.#child?.kill('SIGCONT')
+  }
+
   /** Resident memory in bytes. */
   async residentBytes(): Promise<number> {
     const status = await readFile(`/proc/${this.pid}/status`, 'utf8')

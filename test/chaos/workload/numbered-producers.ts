@@ -1,0 +1,103 @@
+import { NaruError } from '../../../src/base/errors.ts'
+import type { Client, Producer } from '../../../src/client/index.ts'
+import type { HistoryRecorder } from './history-recorder.ts'
+
+export interface FailedSend {
+  readonly value: string
+  readonly atMs: number
+  readonly error: NaruError
+}
+
+export interface NumberedProducersOptions {
+  readonly client: Client
+  readonly history: HistoryRecorder
+  readonly topic: string
+  readonly partitions: number
+}
+
+/** Between an acknowledgement and the next send of those that wait for each. */
+const SINGLE_PAUSE_MS = 4
+const BURST_RECORDS = 60
+const BURST_PAUSE_MS = 40
+/** So small that a burst is more batches than the five that may be in flight. */
+const BATCH_BYTES_MAX = 1_024
+const VALUE_BYTES = 100
+
+/**
+ * Two idempotent writers for each partition: one awaits each record, the other sends bursts of several batches, so that
+ * five frames are in flight. Every value is written once; what fails is not sent again.
+ */
+export class NumberedProducers {
+  /** Of those that await each record, by partition, in ms of performance.now(). */
+  readonly acknowledgedAtMs: readonly number[][]
+  readonly failures: FailedSend[] = []
+  readonly #options: NumberedProducersOptions
+  readonly #producers: Producer[]
+  readonly #running: Promise<unknown>
+  #isStopped = false
+
+  constructor(options: NumberedProducersOptions) {
+    this.#options = options
+    const single = options.client.producer()
+    const bursts = options.client.producer({ batchBytesMax: BATCH_BYTES_MAX })
+    this.#producers = [single, bursts]
+    const partitions = Array.from({ length: options.partitions }, (_, partition) => partition)
+    this.acknowledgedAtMs = partitions.map(() => [])
+    this.#running = Promise.all(
+      partitions.flatMap(partition => [
+        this.#sendSingly(single, partition),
+        this.#sendBursts(bursts, partition),
+      ]),
+    )
+  }
+
+  /** Resolves when everything that was sent is answered. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    await this.#running
+    await Promise.all(this.#producers.map(one => one.close()))
+  }
+
+  async #sendSingly(producer: Producer, partition: number): Promise<void> {
+    for (let number = 0; !this.#isStopped; number++) {
+      if (await this.#send(producer, partition, { process: `single-${partition}`, number }))
+        this.acknowledgedAtMs[partition]?.push(performance.now())
+      await pause(SINGLE_PAUSE_MS)
+    }
+  }
+
+  async #sendBursts(producer: Producer, partition: number): Promise<void> {
+    for (let number = 0; !this.#isStopped; number += BURST_RECORDS) {
+      const burst = Array.from({ length: BURST_RECORDS }, (_, at) =>
+        this.#send(producer, partition, { process: `burst-${partition}`, number: number + at }),
+      )
+      await Promise.all(burst)
+      await pause(BURST_PAUSE_MS)
+    }
+  }
+
+  /** Returns whether it was acknowledged. */
+  async #send(
+    producer: Producer,
+    partition: number,
+    { process, number }: { process: string; number: number },
+  ): Promise<boolean> {
+    const { history, topic } = this.#options
+    const value = `${process}-${number}`
+    const end = history.begin({ op: 'send', process, partition: `${topic}-${partition}`, values: [value] })
+    try {
+      const { offset } = await producer.send({ topic, partition, value: value.padEnd(VALUE_BYTES) })
+      end({ type: 'ok', offsets: [offset] })
+      return true
+    } catch (thrown) {
+      const error = NaruError.from(thrown)
+      this.failures.push({ value, atMs: performance.now(), error })
+      end({ type: error.outcome === 'none' ? 'fail' : 'info', error: `${error.reason}: ${error.message}` })
+      return false
+    }
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms))
+}
