@@ -87,8 +87,10 @@ export class LogCutter {
     const core = this.#core
     await core.lock.run(async () => {
       core.ensureServing()
-      if (offset <= core.logStartOffset && this.#isStartNoted) return
-      core.logStartOffset = Math.max(offset, core.logStartOffset)
+      // A cut may have come first, or has begun: nothing at or above the high watermark of now is gone by this.
+      const start = Math.min(offset, core.highWatermark)
+      if (start <= core.logStartOffset && this.#isStartNoted) return
+      core.logStartOffset = Math.max(start, core.logStartOffset)
       checkOffsets(core)
       this.#reader.forgetCursors()
       this.#isStartNoted = false

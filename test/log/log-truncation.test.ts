@@ -157,6 +157,22 @@ describe('retention', () => {
 })
 
 describe('deleting records', () => {
+  it('ends where a cut that came meanwhile ends the log', async () => {
+    const { log } = await filledLog(40)
+    log.highWatermark = 30
+    // The call is in order when it is made; what it is about is gone when its turn comes.
+    const deleting = log.deleteRecordsBefore(25)
+    expect(await log.truncateTo(10)).toBe(10)
+    expect(await deleting).toBe(10)
+    expect(log.logStartOffset).toBe(10)
+    log.highWatermark = 10
+    const resetting = log.resetTo(5)
+    const late = log.deleteRecordsBefore(10)
+    await resetting
+    expect(await late).toBe(5)
+    await log.close()
+  })
+
   it('is refused above the high watermark, and hides the rest of a segment it does not remove', async () => {
     const { log, events } = await filledLog(40)
     log.highWatermark = 20
