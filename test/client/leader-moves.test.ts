@@ -4,6 +4,7 @@ import { connectClient } from '../../src/client/client.ts'
 import type { Client } from '../../src/client/index.ts'
 import type { MessageStream, ServiceHandler, ServiceHandlers } from '../../src/ports/transport.ts'
 import { initCompression } from '../../src/records/compression.ts'
+import { stampBatch } from '../../src/records/stamp-batch.ts'
 import { errorToFailure } from '../../src/wire/failure.ts'
 import type { MessageInit, ProduceEntry, ProduceResult, TopicMetadata } from '../../src/wire/messages.ts'
 import { Consumer, Metadata, Producer } from '../../src/wire/methods.ts'
@@ -134,12 +135,18 @@ class TwoNodes {
 
   #read(nodeId: number, stream: MessageStream): void {
     stream.setHandlers({
-      onMessage: () => {
+      onMessage: message => {
+        const { add, remove } = Consumer.read.request.decode(message)
+        for (const _ of remove) this.#failRemoved(nodeId, stream)
+        const baseOffset = add[0]?.start?.offset
+        if (baseOffset === undefined) return
         this.asked.push(`read ${nodeId}`)
         const place = { topic: 'logs', partition: 0 }
         const refusal = this.#refusal(nodeId, undefined)
         const batch = batchOf(['kept'])
-        const found = { ...place, batches: [batch], nextOffset: 1, highWatermark: 1 }
+        stampBatch(batch, 0, { baseOffset, leaderEpoch: 0 })
+        const end = baseOffset + 1
+        const found = { ...place, batches: [batch], nextOffset: end, highWatermark: end }
         const frame =
           refusal === undefined
             ? { records: [found] }
@@ -148,6 +155,17 @@ class TwoNodes {
       },
       onEnd: () => stream.end(),
     })
+  }
+
+  /** The partition had just failed here when its removal came. */
+  #failRemoved(nodeId: number, stream: MessageStream): void {
+    const place = { topic: 'logs', partition: 0 }
+    const notRead = new NaruError('INVALID_REQUEST', '"logs" partition 0 is not being read on this stream')
+    for (const error of [this.#refusal(nodeId, undefined), notRead])
+      if (error !== undefined)
+        stream.write(
+          Consumer.read.response.encode({ failures: [{ ...place, failure: errorToFailure(error) }] }),
+        )
   }
 
   #refusal(nodeId: number, topicId: string | undefined): NaruError | undefined {
@@ -253,6 +271,21 @@ describe('a partition whose leader moves', () => {
     expect(records.map(({ value }) => String(value))).toEqual(['kept'])
     expect(nodes.asked.at(0)).toBe('list 1')
     expect(nodes.asked.slice(-2)).toEqual(['list 2', 'read 2'])
+  })
+
+  it('is read on where its leadership has been before', async () => {
+    const records = client.reader({ topic: 'logs', start: 'earliest' })[Symbol.asyncIterator]()
+    for (const leaderId of [1, 2, 1, 2]) {
+      nodes.leaderId = leaderId
+      nodes.catchUp()
+      await run(records.next())
+    }
+    expect(nodes.asked.filter(what => what.startsWith('read'))).toEqual([
+      'read 1',
+      'read 2',
+      'read 1',
+      'read 2',
+    ])
   })
 
   it('is asked for its offsets at the new one', async () => {

@@ -195,9 +195,12 @@ export class PartitionReads {
       const stop = settings.stopOf(partition)
       // An offset that is given needs no looking up, and may be gone: reading says so then.
       asked.push({ ...at, position: start.offset === undefined ? start : { at: 'EARLIEST' } })
-      const end =
-        stop?.timestampMs === undefined ? { at: 'LATEST' as const } : { timestampMs: stop.timestampMs }
-      asked.push({ ...at, position: end })
+      // A leader that does not know its end just now must not keep a reader from what needs none.
+      if (stop !== undefined && stop.offset === undefined)
+        asked.push({
+          ...at,
+          position: stop.timestampMs === undefined ? { at: 'LATEST' } : { timestampMs: stop.timestampMs },
+        })
     }
     const { offsets } = await connection.callNode(
       leaderId,
@@ -206,15 +209,16 @@ export class PartitionReads {
       { timeoutMs: LIST_TIMEOUT_MS },
     )
     if (this.#isClosed) return
-    for (const [index, cursor] of cursors.entries()) {
-      const listedStart = offsets[2 * index]
-      const listedEnd = offsets[2 * index + 1]
+    let place = 0
+    for (const cursor of cursors) {
+      const stop = settings.stopOf(cursor.partition)
+      const listedStart = offsets[place++]
+      const listedEnd = stop !== undefined && stop.offset === undefined ? offsets[place++] : undefined
       const failure = listedStart?.failure ?? listedEnd?.failure
       if (failure) {
         this.#onFailed(cursor, failureToError(failure))
         continue
       }
-      const stop = settings.stopOf(cursor.partition)
       cursor.resolve({
         start: cursor.fetchOffset ?? settings.startOf(cursor.partition).offset ?? listedStart?.offset ?? 0,
         stop: stop === undefined ? undefined : (stop.offset ?? listedEnd?.offset ?? 0),

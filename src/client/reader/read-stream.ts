@@ -138,6 +138,8 @@ export class ReadStream {
     for (const status of frame.statuses) this.#current(status.partition)?.onProgress(status)
     for (const { partition, nextOffset } of frame.ended) this.#onEnded(partition, nextOffset)
     for (const { partition, failure } of frame.failures) {
+      // So is a removal answered that met a partition which had just failed there; that failure is of no account then.
+      if (failure?.reason === 'INVALID_REQUEST' && this.#confirmRemoval(partition)) continue
       const cursor = this.#current(partition)
       if (cursor === undefined || failure === undefined) continue
       this.#cursors.delete(partition)
@@ -175,12 +177,7 @@ export class ReadStream {
   }
 
   #onEnded(partition: PartitionId, nextOffset: number): void {
-    const removals = this.#removals.get(partition) ?? 0
-    if (removals > 0) {
-      if (removals === 1) this.#removals.delete(partition)
-      else this.#removals.set(partition, removals - 1)
-      return
-    }
+    if (this.#confirmRemoval(partition)) return
     const cursor = this.#cursors.get(partition)
     if (cursor === undefined) return
     this.#cursors.delete(partition)
@@ -188,6 +185,14 @@ export class ReadStream {
     cursor.isDone = true
     this.#options.onReceived(passedOver(cursor, nextOffset))
     this.#options.onDone(cursor)
+  }
+
+  /** False: none is under way. */
+  #confirmRemoval(partition: PartitionId): boolean {
+    const removals = this.#removals.get(partition) ?? 0
+    if (removals > 1) this.#removals.set(partition, removals - 1)
+    else this.#removals.delete(partition)
+    return removals > 0
   }
 
   /**
