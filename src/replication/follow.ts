@@ -18,6 +18,8 @@ export interface Follow {
   readonly lastFetchedEpoch: Epoch | undefined
   /** Its log is in quarantine: it holds nothing that counts, and asks to be reset. */
   readonly isDamaged: boolean
+  /** Its disk is below `disk.free.min` (B6): it takes nothing now, and says so, in order to be waited for no longer. */
+  readonly isFull: boolean
 }
 
 export type FollowAnswer =
@@ -45,6 +47,7 @@ export interface Refused {
  * - RESET: what the follower needs next is gone: it empties its log and begins at the leader's log start (B8).
  * - DAMAGED: the follower is, or may be any moment, in ISR or ELR, and has less than it acknowledged: its disk lost records
  *   (B2), or it says so. It keeps what it has until the metadata have taken it out (B4).
+ * - FULL: the follower takes nothing now, as it says; it leaves the ISR.
  * - AGAIN: nothing is wrong; the leader needs a new `Follow`.
  * - OTHER_LANE: the same, on the other one of the two lanes.
  */
@@ -54,5 +57,6 @@ export type FollowRefusal =
   | 'NOT_REPLICA'
   | 'RESET'
   | 'DAMAGED'
+  | 'FULL'
   | 'AGAIN'
   | 'OTHER_LANE'

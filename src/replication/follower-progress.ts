@@ -27,6 +27,8 @@ export class FollowerProgress {
   hasFollowed = false
   /** It has less than it acknowledged, until it follows as one that is not in the ISR. */
   isDamaged = false
+  /** It takes nothing, until it follows again. */
+  isFull = false
   #following: Following | undefined
   #last: { readonly nodeEpoch: Epoch; readonly number: FollowNumber } | undefined
   #mark: { readonly directoryId: Uuid; readonly endOffset: Offset } | undefined
@@ -74,6 +76,7 @@ export class FollowerProgress {
     this.brokenMs = undefined
     this.hasFollowed = true
     this.isDamaged = false
+    this.isFull = false
   }
 
   /** The follower must send a new `Follow`. */

@@ -68,6 +68,7 @@ export class FollowerState {
   #metadata: PartitionMetadata
   #phase: 'idle' | 'asking' | 'following' | 'cutting' = 'idle'
   #isDamaged: boolean
+  #isFull = false
   #number: FollowNumber | undefined
   #isConnected = false
   #askFromMs = Number.NEGATIVE_INFINITY
@@ -210,7 +211,8 @@ export class FollowerState {
     }
     if (reason === 'DAMAGED' && this.#isElectable() && !this.#isDamaged)
       return this.#quarantine('the leader has acknowledgements of this replica for more than it holds')
-    this.#askFromMs = nowMs + this.#options.timing.followBackoffMs
+    const { followBackoffMs, fullBackoffMs } = this.#options.timing
+    this.#askFromMs = nowMs + (reason === 'FULL' ? fullBackoffMs : followBackoffMs)
     return NOTHING
   }
 
@@ -239,6 +241,15 @@ export class FollowerState {
     this.#isDamaged = this.#wasDamaged = true
   }
 
+  /** The disk has no room for records, or has it again. Until it has, the leader is told to wait for this replica no longer. */
+  onSpace(isFull: boolean, nowMs: number): readonly FollowerEffect[] {
+    if (isFull === this.#isFull) return NOTHING
+    this.#isFull = isFull
+    this.#stop()
+    this.#askFromMs = Number.NEGATIVE_INFINITY
+    return this.#ask(nowMs)
+  }
+
   tick(nowMs: number): readonly FollowerEffect[] {
     if (this.#phase === 'asking' && nowMs - this.#askedMs > this.#options.timing.followTimeoutMs) this.#stop()
     return this.#ask(nowMs)
@@ -253,8 +264,9 @@ export class FollowerState {
     this.#askedMs = nowMs
     const { logEndOffset: fetchOffset, latestEpoch: lastFetchedEpoch } = this.#log
     const { leaderEpoch } = this
-    const isDamaged = this.#isDamaged
-    return [{ type: 'sendFollow', follow: { number, leaderEpoch, fetchOffset, lastFetchedEpoch, isDamaged } }]
+    const [isDamaged, isFull] = [this.#isDamaged, this.#isFull]
+    const follow = { number, leaderEpoch, fetchOffset, lastFetchedEpoch, isDamaged, isFull }
+    return [{ type: 'sendFollow', follow }]
   }
 
   /** Nothing stands with a leader any more; a cut that has begun, and damage, are the log's own matter. */

@@ -186,6 +186,7 @@ export class LeaderState {
     const answer = this.#answer(follow, follower, session)
     if (answer.kind === 'accepted') follower.follow(session, follow.number)
     else if (answer.kind === 'refused' && answer.reason === 'DAMAGED') follower.isDamaged = true
+    else if (answer.kind === 'refused' && answer.reason === 'FULL') follower.isFull = true
     return answer
   }
 
@@ -307,8 +308,11 @@ export class LeaderState {
     const isShort =
       this.#inSync.maximal.includes(follower.nodeId) &&
       follow.fetchOffset < follower.markOf(session.directoryId)
-    if (!isShort && !follow.isDamaged) return answerFollow(this.#log, follow, { mayBeElected })
     const { logStartOffset } = this.#log
+    if (!isShort && !follow.isDamaged) {
+      if (follow.isFull) return { kind: 'refused', reason: 'FULL', logStartOffset }
+      return answerFollow(this.#log, follow, { mayBeElected })
+    }
     return { kind: 'refused', reason: mayBeElected ? 'DAMAGED' : 'RESET', logStartOffset }
   }
 
@@ -353,7 +357,7 @@ export class LeaderState {
 
   #mayStay(follower: FollowerProgress, nowMs: number): boolean {
     const { lagTimeMaxMs, disconnectGraceMs, firstFollowMs } = this.#options.timing
-    if (follower.isDamaged || nowMs - follower.caughtUpMs > lagTimeMaxMs) return false
+    if (follower.isDamaged || follower.isFull || nowMs - follower.caughtUpMs > lagTimeMaxMs) return false
     if (follower.session) return true
     if (follower.brokenMs !== undefined) return nowMs - follower.brokenMs <= disconnectGraceMs
     return follower.hasFollowed || nowMs - this.#startedMs <= firstFollowMs

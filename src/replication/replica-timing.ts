@@ -10,6 +10,8 @@ export interface ReplicaTiming {
   readonly proposalBackoffMs: number
   /** After a leader refused a `Follow`: until the next one. */
   readonly followBackoffMs: number
+  /** The same for a follower whose disk is full, and that has told so. */
+  readonly fullBackoffMs: number
   /** A `Follow` without an answer is sent anew. */
   readonly followTimeoutMs: number
   /**
@@ -29,6 +31,7 @@ export const REPLICA_TIMING: ReplicaTiming = {
   firstFollowMs: 1_000,
   proposalBackoffMs: 500,
   followBackoffMs: 100,
+  fullBackoffMs: 1_000,
   followTimeoutMs: 3_000,
   handoverMsMax: 1_000,
   handoverRetryMs: 1_000,

@@ -62,7 +62,14 @@ test('asks with its end and the epoch of its last record once it is connected', 
   expect(state.onConnected(0)).toEqual([
     {
       type: 'sendFollow',
-      follow: { number: 1, leaderEpoch: 5, fetchOffset: 4, lastFetchedEpoch: 2, isDamaged: false },
+      follow: {
+        number: 1,
+        leaderEpoch: 5,
+        fetchOffset: 4,
+        lastFetchedEpoch: 2,
+        isDamaged: false,
+        isFull: false,
+      },
     },
   ])
 })

@@ -62,6 +62,7 @@ function follow(state: LeaderState, from: FollowerSession, given: Partial<Follow
     fetchOffset: log.logEndOffset,
     lastFetchedEpoch: log.latestEpoch,
     isDamaged: false,
+    isFull: false,
     ...given,
   }
   return { number, answer: state.onFollow(ask, from) }

@@ -249,6 +249,7 @@ export class HostedPartition implements ReplicatedPartition {
       log,
       known: this.#known,
       isWriteCaching: () => this.#settings.log.writeCaching,
+      isFull: () => this.#options.reserve.isLow,
       context,
       onCut: () => this.#onFollowerCut(),
     })

@@ -19,6 +19,8 @@ export interface PartitionFollowerOptions {
   readonly log: PartitionLog
   readonly known: KnownHighWatermark
   readonly isWriteCaching: () => boolean
+  /** The disk is below its reserve, which is not for records (B6). */
+  readonly isFull: () => boolean
   readonly context: FollowerContext
   /** The log may be given to another role again. */
   readonly onCut: () => void
@@ -143,6 +145,7 @@ export class PartitionFollower implements FollowingPartition {
   }
 
   tick(): void {
+    this.#do(this.#state.onSpace(this.#options.isFull(), this.#nowMs))
     this.#do(this.#state.tick(this.#nowMs))
   }
 

@@ -29,6 +29,7 @@ export interface PartitionFollow {
   readonly fetchOffset: number
   readonly lastFetchedEpoch?: number
   readonly isDamaged: boolean
+  readonly isFull: boolean
 }
 
 export interface PartitionAck {
@@ -66,6 +67,7 @@ export type FollowRefusal =
   | 'RESET'
   | 'DAMAGED'
   | 'OTHER_LANE'
+  | 'FULL'
 
 export interface PartitionRefused {
   readonly number: number

@@ -33,6 +33,7 @@ export interface ReplicaNode {
   isDeaf: boolean
   replicas: ReplicaSet | undefined
   directory: LogDirectory | undefined
+  reserve: DiskReserve | undefined
   /** Of files, on its disk. */
   syncs: number
   readonly events: LogEvent[]
@@ -116,6 +117,7 @@ export class ReplicaCluster {
           limits: this.#options.logLimits ?? {},
         })
         const reserve = new DiskReserve({ disk, clock, dataDirectory: 'data', freeBytesMin: 0 })
+        node.reserve = reserve
         const replicas = new ReplicaSet({
           nodeId,
           directory: node.directory,
@@ -239,6 +241,7 @@ export class ReplicaCluster {
       isDeaf: false,
       replicas: undefined,
       directory: undefined,
+      reserve: undefined,
       syncs: 0,
       events: [],
       errors: [],

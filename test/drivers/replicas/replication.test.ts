@@ -382,3 +382,23 @@ test('lags are not judged by a leader that was paused itself (A8)', async () => 
   await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(50, resolve)))
   expect(cluster.controller.partition().partitionEpoch).toBe(partitionEpoch)
 })
+
+describe('a follower whose disk is below its reserve', () => {
+  test('leaves the ISR and takes nothing, until there is room again', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a'])
+    const { reserve } = cluster.node(3)
+    reserve?.noteFull()
+    const sinceMs = cluster.scheduler.nowMs
+    await cluster.until(isrIs(cluster, [1, 2]))
+    expect(cluster.scheduler.nowMs - sinceMs).toBeLessThan(500)
+    await produceAll(cluster, 1, ['b', 'c'])
+    await cluster.scheduler.runFor(3_000)
+    expect(cluster.controller.partition().isr).toEqual([1, 2])
+    expect(cluster.log(3).logEndOffset).toBe(1)
+    await cluster.run(reserve?.look() ?? Promise.reject(new Error('no reserve')))
+    await cluster.until(isrIs(cluster, [1, 2, 3]))
+    expect(await cluster.values(3)).toEqual(['a', 'b', 'c'])
+    expect(cluster.node(3).errors).toEqual([])
+  })
+})
