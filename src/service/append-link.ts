@@ -161,7 +161,7 @@ export class AppendLink {
       lastMs: nowMs + leftMs + ANSWER_GRACE_MS,
     }
     this.#frames.set(seq, frame)
-    if (this.#frames.size === 1) this.#armWatch()
+    this.#watch()
     const message = Forward.produce.request.encode({
       seq,
       options: { acks, timeoutMs },
@@ -180,6 +180,7 @@ export class AppendLink {
     if (!this.#isOpen) {
       this.#isOpen = true
       this.#timer?.cancel()
+      this.#timer = undefined
     }
     try {
       for (const answer of Forward.produce.response.decode(message).answers) this.#onAnswer(answer)
@@ -211,23 +212,23 @@ export class AppendLink {
     )
   }
 
-  #armWatch(): void {
+  /** One timer at a time, however many frames come and go. */
+  #watch(): void {
     const [oldest] = this.#frames.values()
-    if (oldest === undefined) return
+    if (oldest === undefined || this.#timer !== undefined) return
     const delayMs = Math.max(1, oldest.lastMs - this.#options.clock.monotonicMs())
     this.#timer = this.#options.clock.setTimer(delayMs, () => {
+      this.#timer = undefined
       const [frame] = this.#frames.values()
       if (frame !== undefined && frame.lastMs <= this.#options.clock.monotonicMs())
         this.#stream?.fail(this.#failure('answers no more'))
-      else this.#armWatch()
+      else this.#watch()
     })
   }
 
   #close(error: NaruError): void {
     assert(this.#closedBy === undefined, 'a stream ends once')
-    this.#closedBy = this.#isOpen
-      ? this.#failure(`is not reached any more: ${error.message}`)
-      : notOpened(error)
+    this.#closedBy = this.#isOpen ? this.#failure(`is not reached any more: ${error.message}`) : asNone(error)
     this.#timer?.cancel()
     this.#options.onClosed(this)
     const unknown = { kind: 'failed' as const, error: this.#failure(`was lost: ${error.message}`, 'unknown') }
@@ -270,11 +271,6 @@ function haveOneFrame(first: RemoteAppend, next: RemoteAppend, nowMs: number): b
   if (first.acks !== next.acks) return false
   const [lessMs, moreMs] = [first.deadlineMs - nowMs, next.deadlineMs - nowMs].sort((a, b) => a - b)
   return (moreMs as number) <= 1.25 * Math.max(1, lessMs as number)
-}
-
-/** The stream was never opened, so whatever ended it, nothing was sent. */
-function notOpened(error: NaruError): NaruError {
-  return asNone(error)
 }
 
 function asNone(error: NaruError): NaruError {

@@ -128,6 +128,25 @@ it('tells a client that knows of leaders where the leader is', async () => {
   expect(answers(writing)[0]?.results[0]?.failure).toMatchObject({ reason: 'NOT_LEADER', details: hint })
 })
 
+it('is told the reason of the leader, whichever node it called', async () => {
+  await client.createTopic('logs', { replicationFactor: 3, settings: { 'min.insync.replicas': '3' } })
+  const leader = client.leaderOf('logs') as number
+  const entry = client.otherThan(leader)
+  const [third] = client.cluster.running.filter(({ nodeId }) => nodeId !== leader && nodeId !== entry)
+  client.cluster.kill(third as never)
+  await client.cluster.scheduler.runFor(3_000)
+  const write = (acks: 'ALL' | 'LEADER' | 'NONE') =>
+    client.call(entry, Producer.produce, {
+      topic: 'logs',
+      acks,
+      batches: [{ partition: 0, batch: batchOf([acks]) }],
+    })
+  const { results } = await write('ALL')
+  expect(results[0]?.failure).toMatchObject({ reason: 'NOT_ENOUGH_REPLICAS', outcome: 'NONE' })
+  expect((await write('LEADER')).results[0]).toMatchObject({ partition: 0, offset: 0 })
+  expect((await write('NONE')).results[0]).toEqual({ partition: 0 })
+})
+
 describe('a leader that is killed in the middle of a stream', () => {
   const COUNT = 60
 
