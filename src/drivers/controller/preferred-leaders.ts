@@ -18,14 +18,15 @@ export interface PreferredLeadersLimits {
   readonly intervalMs: number
   /**
    * How long the preferred leader must have been ready without a break. A leader that sees it hands over by itself, when
-   * all that it has is committed (`IsrChange.successorId`); this is for leaders that do not.
+   * all that it has is committed (`IsrChange.successorId`), so that no write is left in doubt; this is for leaders that
+   * could not for long.
    */
   readonly readyMs: number
   /** Elections in one interval: each moves the clients of a partition. */
   readonly electionsMax: number
 }
 
-const LIMITS: PreferredLeadersLimits = { intervalMs: 1000, readyMs: 5000, electionsMax: 20 }
+const LIMITS: PreferredLeadersLimits = { intervalMs: 1000, readyMs: 20_000, electionsMax: 20 }
 
 /**
  * Brings leaderships back to the first replicas, at a bounded pace, for one leadership of the controller: else all that a

@@ -173,7 +173,7 @@ describe('a preferred leader that is back in sync', () => {
     cluster.kill(leader.nodeId)
     await cluster.until(() => cluster.partition(topic).startsWith(`leader=${follower.nodeId}`))
     await cluster.boot(leader.nodeId)
-    await cluster.runFor(12_000)
+    await cluster.runFor(25_000)
     expect(cluster.partition(topic)).toMatch(`leader=${follower.nodeId} `)
   })
 })
