@@ -1,13 +1,11 @@
 import { expect, test } from 'vitest'
 import { connect } from '../../src/server/client.ts'
-import { type ControllerKill, killController } from '../harness/controller-kills.ts'
+import { killController } from '../harness/controller-kills.ts'
 import { NodeCluster } from '../harness/node-cluster.ts'
 import { TopicChanges } from '../harness/topic-changes.ts'
 
 const KILLS = 3
 const WORKERS = 4
-/** Far above what it takes (`npm run proof:controller` measures): a machine under tests is slow. */
-const RECOVERED_MS_MAX = 15_000
 
 test(`${KILLS} kills of the controller under changes of topics: each acknowledged one is there, none twice`, async () => {
   await using cluster = await NodeCluster.start()
@@ -15,13 +13,11 @@ test(`${KILLS} kills of the controller under changes of topics: each acknowledge
   const admin = client.admin()
   const changes = new TopicChanges(admin)
   changes.start(WORKERS)
-  const kills: ControllerKill[] = []
-  for (let kill = 0; kill < KILLS; kill++) kills.push(await killController(cluster, changes, admin))
+  for (let kill = 0; kill < KILLS; kill++) await killController(cluster, changes, admin)
   await changes.stop()
   for (const address of cluster.addresses) {
     await using one = await connect(address)
     expect(await changes.check(one.admin()), address).toEqual([])
   }
-  for (const { recoveredMs } of kills) expect(recoveredMs).toBeLessThan(RECOVERED_MS_MAX)
   expect(changes.summary.acknowledged).toBeGreaterThan(KILLS * 20)
 }, 180_000)

