@@ -23,6 +23,8 @@ export class ReplicationOracle {
       const replica = replicas.find(one => one.id === id)
       // What it acknowledged was true of the disk that it had then.
       if (!replica || leader.directoryOf(id) !== replica.directoryId) continue
+      // Nor does a deposed leader know that it was found damaged and emptied since; those elected since have it all.
+      if (replica.emptiedInEpoch > state.leaderEpoch) continue
       const { durable } = replica
       const from = Math.max(leader.log.logStartOffset, this.retainedFrom)
       for (let at = from; at < state.highWatermark; at++)

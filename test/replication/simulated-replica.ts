@@ -109,6 +109,8 @@ export class SimulatedReplica {
   #step: MetadataStep | undefined
   sync: { generation: number; records: readonly ArrayRecord[] } | undefined
   cut: (() => void) | undefined
+  /** Leader epoch in which it last gave up all that it had. */
+  emptiedInEpoch = 0
 
   constructor(options: ReplicaOptions) {
     this.id = options.id
@@ -449,6 +451,7 @@ export class SimulatedReplica {
         this.cut = () => {}
         break
       case 'resetTo':
+        this.emptiedInEpoch = this.follower?.leaderEpoch ?? 0
         this.#generation++
         log.resetTo(effect.offset)
         this.#storedEndOffset = effect.offset
