@@ -2,7 +2,7 @@ import type { Operation } from './history.ts'
 
 /**
  * Everything that a history may show and a log must not. `rule`: its name in the list that the definitions are from,
- * those of Jepsen's Kafka workload. What only an idempotent producer excludes is counted, not fatal, without one.
+ * those of Jepsen's Kafka workload. `isAllowed`: the design names it (rule C12), so it is only counted. What only an idempotent producer excludes is counted, not fatal, without one.
  */
 export const ANOMALIES = {
   'inconsistent-offsets': { rule: 'A1', meaning: 'one offset, several values' },
@@ -25,13 +25,22 @@ export const ANOMALIES = {
     rule: 'A14',
     meaning: 'asked after something was known to be stored, and told of an end before it',
   },
+  'stale-fetch': {
+    rule: 'A14',
+    meaning:
+      'the same of a fetch at a node that had just hung: it reads on below what it knew until it hears of its successor',
+    isAllowed: true,
+  },
   'divergent-final-reads': {
     rule: 'A15',
     meaning: 'what is there in the end differs by the node that is asked',
   },
   unexpected: { rule: 'A16', meaning: 'read, and never sent' },
   'offset-gap': { rule: 'A7', meaning: 'an offset below the end that holds nothing' },
-} as const satisfies Record<string, { rule: string; meaning: string; needsIdempotence?: true }>
+} as const satisfies Record<
+  string,
+  { rule: string; meaning: string; needsIdempotence?: true; isAllowed?: true }
+>
 
 export type AnomalyKind = keyof typeof ANOMALIES
 

@@ -92,6 +92,7 @@ describe('an anomaly of each kind', () => {
       .drained([A, B]),
     unseen: three().drained([A, B], { endOffset: 3, fromMs: 0 }),
     'stale-read': three().latest(2).drained([A, B, C]),
+    'stale-fetch': three().hung({ node: 2, fromMs: 0, toMs: 9 }).fetched([A], { node: 2 }).drained([A, B, C]),
     'divergent-final-reads': three().drained([A, B, C]).drained([A, B], { node: 2, endOffset: 3 }),
     unexpected: three().drained([A, B, C, [3, 'z']]),
     'offset-gap': new HistoryBuilder()
@@ -108,7 +109,7 @@ describe('an anomaly of each kind', () => {
   }
 
   it.each(Object.entries(histories) as [AnomalyKind, HistoryBuilder][])('%s', (kind, history) => {
-    expect(checkHistory(history.events).validity).toBe('invalid')
+    expect(checkHistory(history.events).validity).toBe(kind === 'stale-fetch' ? 'valid' : 'invalid')
     expect(kindsOf(history)).toEqual([kind, ...(companions[kind] ?? [])].sort())
   })
 
@@ -139,6 +140,16 @@ describe('what only some histories may show', () => {
   it('finds an end that goes back, also below what was only read', () => {
     const history = new HistoryBuilder().unanswered('a').polled([A]).latest(0).drained([A])
     expect(kindsOf(history)).toEqual(['stale-read'])
+  })
+
+  it('excuses a stale fetch only at the node that hung, when it hung, and no other answer', () => {
+    const hung = () => three().hung({ node: 2, fromMs: 0, toMs: 9 })
+    for (const history of [
+      hung().fetched([A], { node: 3 }),
+      hung().fetched([A], { node: 2, fromMs: 2_000 }),
+      hung().latest(2, { node: 2 }),
+    ])
+      expect(kindsOf(history.drained([A, B, C], { fromMs: 3_000 }))).toEqual(['stale-read'])
   })
 
   it('keeps partitions apart', () => {

@@ -51,6 +51,10 @@ export class HistoryBuilder {
     return this.#add('latest', 'ok', { process: 'asker', node: 1, ...told, endOffset }, {})
   }
 
+  hung(told: Told): this {
+    return this.#add('hang', 'ok', { process: 'nemesis', partition: '', ...told }, {})
+  }
+
   /** The final phase. */
   drained(records: readonly (readonly [number, string])[], told: Told = {}): this {
     const endOffset = (records.at(-1)?.[0] ?? -1) + 1

@@ -11,6 +11,7 @@ import { assert } from '../../../src/base/assert.ts'
  * - `poll`: took records that the process was sent; in order, and nothing left out since the poll before.
  * - `fetch`: asked a leader for what is there from `startOffset` on; ok with the `endOffset` (high watermark) it gave.
  * - `latest`: asked a leader for the end.
+ * - `hang`: the node was stopped from without, and went on at the end; of no partition.
  * - `drain`: of the final phase, by way of one node: everything from the beginning to the end.
  *
  * ok: it happened. fail: it certainly did not. info: nobody knows, as of all that have no second event.
@@ -41,7 +42,7 @@ export interface Completion {
   readonly error?: string
 }
 
-export type OperationKind = 'send' | 'assign' | 'poll' | 'fetch' | 'latest' | 'drain'
+export type OperationKind = 'send' | 'assign' | 'poll' | 'fetch' | 'latest' | 'hang' | 'drain'
 export type Outcome = 'ok' | 'fail' | 'info'
 
 /** Both events of an operation. */

@@ -45,8 +45,12 @@ export async function strikeLeader(fault: LeaderFault, struck: Struck): Promise<
   const failuresBefore = workload.failures.length
   const node = cluster.node(nodeId)
   const startMs = performance.now()
-  if (fault === 'pause') node.pause()
-  else if (fault === 'stop' || fault === 'drain') {
+  let endHang = () => {}
+  if (fault === 'pause') {
+    const end = workload.history.begin({ op: 'hang', process: 'nemesis', node: nodeId, partition: '' })
+    endHang = () => end({ type: 'ok' })
+    node.pause()
+  } else if (fault === 'stop' || fault === 'drain') {
     if (fault === 'drain') await admin.drainNode(nodeId)
     await node.stop()
   } else await node.kill()
@@ -56,8 +60,10 @@ export async function strikeLeader(fault: LeaderFault, struck: Struck): Promise<
     await pause(PAUSE_MS - (performance.now() - startMs))
   }
   const returnMs = performance.now()
-  if (fault === 'pause') node.resume()
-  else await node.start()
+  if (fault === 'pause') {
+    node.resume()
+    endHang()
+  } else await node.start()
   await healthy(struck)
   const healedAtMs = performance.now()
   await acknowledgedMore(workload)
