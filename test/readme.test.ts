@@ -20,17 +20,18 @@ import { Shell } from './docs/shell.ts'
 
 /**
  * Runs everything that the README tells its reader to run, in its order, in a directory that looks like a clone, and
- * compares what comes out with what the README shows. Ports are free ones instead of the usual.
+ * compares what comes out with what the README shows. Ports are free ones instead of the usual. One cluster serves all
+ * of it, as it does for the reader.
  */
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const TIMEOUT_MS = 240_000
 const NODES = 3
-const LOOKS_AT_CLUSTER = /^naru cluster (status|nodes)\b/
-const NOTICE_TIMEOUT_MS = 20_000
+/** What these show follows the cluster, which needs a moment to notice and to heal. */
+const LOOKS_AT_CLUSTER = /^naru (cluster status|topics describe|log verify)\b/
+const NOTICE_TIMEOUT_MS = 60_000
 /** What `npm start` runs, the build aside. */
-const THREE_NODES = 'node bin/naru.js dev'
-const ONE_NODE = 'node bin/naru.js dev --nodes 1 --data one'
+const DEV = ['bin/naru.js', 'dev']
 
 const clone = realpathSync(mkdtempSync(join(tmpdir(), 'naru-readme-')))
 let environment: NodeJS.ProcessEnv
@@ -49,13 +50,14 @@ beforeAll(async () => {
     NARU_DISK_FREE_MIN: '0',
   }
   shell = new Shell({ cwd: clone, env: environment })
-})
+  await startDev()
+}, TIMEOUT_MS)
 
 afterAll(async () => {
   await shell.close()
   await stopDev()
   rmSync(clone, { recursive: true, force: true })
-})
+}, TIMEOUT_MS)
 
 describe('the README', () => {
   it('has two commands to begin with, which npm and the merge checks know', () => {
@@ -63,33 +65,25 @@ describe('the README', () => {
     const checks = readFileSync(join(ROOT, '.ci/run'), 'utf8')
     const commands = section('Run it').flatMap(block => consoleCommands(block.text).map(one => one.command))
     expect(commands).toEqual(['npm ci && npm start', 'npm ci && npm test'])
-    // `npm start` ends in the command that this test starts its node with; the rest of it is the build.
-    expect(scripts.start).toMatch(/ build && node bin\/naru\.js dev$/)
+    // `npm start` ends in the command that this test starts its nodes with; the rest of it is the build.
+    expect(scripts.start.endsWith(` build && node ${DEV.join(' ')}`)).toBe(true)
     expect(scripts.test).toBe('vitest run')
     expect(scripts.pretest).toContain('build')
     expect(checks).toMatch(/npm ci\b/)
     expect(checks).toMatch(/npm test\b/)
   })
 
-  it('runs its tour of a cluster, a node of which is killed', { timeout: TIMEOUT_MS }, async () => {
-    await withDev(THREE_NODES, () => runConsole('A cluster in one terminal'))
+  it('runs its tour of a cluster', { timeout: TIMEOUT_MS }, () => runConsole('A cluster in one terminal'))
+
+  it('runs its five minutes', { timeout: TIMEOUT_MS }, () => runConsole('Five minutes'))
+
+  it('survives what it does to a node', { timeout: TIMEOUT_MS }, () => runConsole('Kill it'))
+
+  it('has TypeScript that compiles and prints what it says', { timeout: TIMEOUT_MS }, () => {
+    runTypeScript('From TypeScript and JavaScript')
   })
 
-  it('runs its five minutes', { timeout: TIMEOUT_MS }, async () => {
-    await withDev(ONE_NODE, () => runConsole('Five minutes'))
-  })
-
-  it('survives what it does to the node', { timeout: TIMEOUT_MS }, async () => {
-    await withDev(ONE_NODE, () => runConsole('Kill it'))
-  })
-
-  it('has TypeScript that compiles and prints what it says', { timeout: TIMEOUT_MS }, async () => {
-    await withDev(ONE_NODE, () => runTypeScript('From TypeScript and JavaScript'))
-  })
-
-  it('calls the API without the SDK', { timeout: TIMEOUT_MS }, async () => {
-    await withDev(ONE_NODE, () => runConsole('From any other language'))
-  })
+  it('calls the API without the SDK', { timeout: TIMEOUT_MS }, () => runConsole('From any other language'))
 
   it('has no other block that nobody runs', () => {
     const known = [
@@ -111,7 +105,7 @@ async function runConsole(title: string): Promise<void> {
     for (const { command, output } of consoleCommands(block.text)) {
       const expected = { printed: output.filter(isText).map(line => comparable(here(line))), status: 0 }
       if (!LOOKS_AT_CLUSTER.test(command)) expect(await runLine(command), command).toEqual(expected)
-      // The cluster needs a moment to notice: whoever types fast looks again.
+      // Whoever types fast looks again.
       else await expect.poll(() => runLine(command), { timeout: NOTICE_TIMEOUT_MS }).toEqual(expected)
     }
   }
@@ -152,19 +146,8 @@ function execute(script: string, flags: readonly string[], cwd: string): string 
   return ran.stdout
 }
 
-/** With the nodes that a command of the README runs, stopped as Ctrl-C does. */
-async function withDev(command: string, work: () => void | Promise<void>): Promise<void> {
-  if (command !== THREE_NODES) expect(README).toContain(command)
-  await startDev(command.split(' ').slice(1))
-  try {
-    await work()
-  } finally {
-    await stopDev()
-  }
-}
-
-async function startDev(words: readonly string[]): Promise<void> {
-  const parameters = [...words, '--port-base', String(portBase)]
+async function startDev(): Promise<void> {
+  const parameters = [...DEV, '--port-base', String(portBase)]
   const started = spawn(process.execPath, parameters, { cwd: clone, env: environment })
   running = started
   let printed = ''
@@ -179,6 +162,7 @@ async function startDev(words: readonly string[]): Promise<void> {
   })
 }
 
+/** As Ctrl-C does. */
 async function stopDev(): Promise<void> {
   if (!running || running.exitCode !== null) return
   const exited = once(running, 'exit')

@@ -21,6 +21,8 @@ export function comparable(line: string): string {
     .replace(/^(cluster +)[\w-]{22}:/, '$1ID:')
     .replace(/^controller +node \d+/, 'controller node N')
     .replace(/^( *\d+ +\w+ +)(?:controller|voter)\b/, '$1ROLE')
+    .replace(/^( *\d+ +(?:active|fenced) .*) [1-9]\d* +(\d+)$/, '$1 SOME $2')
+    .replace(/^( *\d+ +\d+ +)\d+( +[\d,]+ +[\d,]+)$/, '$1EPOCH$2')
     .replace(/\bterm \d+/, 'term N')
     .replace(/\bpid \d+/, 'pid PID')
     .replace(/ready after [\d.]+ s/, 'ready after SECONDS s')
