@@ -24,7 +24,11 @@ export function generateWire(protoDirectory: string): Map<string, string> {
   })
   for (const [name, types] of byFile) files.set(name, typesFile(name, types, protoDirectory))
   files.set('schema.ts', schemaFile([...byFile.values()].flat()))
-  files.set('services.ts', servicesFile(services, protoDirectory))
+  const [internal, others] = [true, false].map(isInternal =>
+    services.filter(service => service.fullName.startsWith('.naru.internal.') === isInternal),
+  ) as [protobuf.Service[], protobuf.Service[]]
+  files.set('services.ts', servicesFile(others, protoDirectory))
+  files.set('internal-services.ts', servicesFile(internal, protoDirectory))
   return files
 }
 

@@ -5,7 +5,7 @@ import type { ControllerService } from '../drivers/controller/controller-service
 import type { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import type { Channel, Transport } from '../ports/transport.ts'
 import type { ServiceCluster } from '../service/service-cluster.ts'
-import { Controller } from '../wire/generated/services.ts'
+import { Controller } from '../wire/generated/internal-services.ts'
 
 export interface ClusterAccessOptions {
   readonly transport: Transport

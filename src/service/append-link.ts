@@ -6,7 +6,7 @@ import type { TopicView } from '../metadata/topic-image.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { MessageStream } from '../ports/transport.ts'
 import { failureToError } from '../wire/failure.ts'
-import { Forward } from '../wire/generated/services.ts'
+import { Forward } from '../wire/generated/internal-services.ts'
 import type { ProduceAnswer } from '../wire/messages.ts'
 
 /** What became of one batch, here or at another node. */

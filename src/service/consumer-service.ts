@@ -1,4 +1,4 @@
-import { Forward } from '../wire/generated/services.ts'
+import { Forward } from '../wire/generated/internal-services.ts'
 import { Consumer } from '../wire/methods.ts'
 import { FetchCall } from './fetch-call.ts'
 import { type HandlerEntry, notImplemented, refuse, telling, unary } from './handlers.ts'

@@ -2,7 +2,7 @@ import { NaruError } from '../base/errors.ts'
 import type { MetadataQuorum } from '../drivers/controller/metadata-quorum.ts'
 import type { MethodPath } from '../ports/transport.ts'
 import type { CallRequest, CallResponse } from '../wire/generated/forward.ts'
-import { Forward } from '../wire/generated/services.ts'
+import { Forward } from '../wire/generated/internal-services.ts'
 import type { ControllerCalls } from './controller-calls.ts'
 import { type HandlerEntry, unary } from './handlers.ts'
 

@@ -6,7 +6,7 @@ import { type Clock, delay } from '../ports/clock.ts'
 import type { Prng } from '../ports/prng.ts'
 import type { Channel, MethodPath } from '../ports/transport.ts'
 import type { CallRequest } from '../wire/generated/forward.ts'
-import { Forward } from '../wire/generated/services.ts'
+import { Forward } from '../wire/generated/internal-services.ts'
 import type { MessageInit } from '../wire/messages.ts'
 import { ByteBudget } from './byte-budget.ts'
 import {

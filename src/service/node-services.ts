@@ -1,5 +1,5 @@
 import type { MethodPath, ServiceHandlers } from '../ports/transport.ts'
-import { Controller } from '../wire/generated/services.ts'
+import { Controller } from '../wire/generated/internal-services.ts'
 import { Admin, Consumer } from '../wire/methods.ts'
 import { adminService } from './admin-service.ts'
 import { ConcurrencyLimit } from './concurrency-limit.ts'

@@ -1,7 +1,7 @@
 import type { NaruError } from '../base/errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import type { CallContext } from '../ports/transport.ts'
-import { Forward } from '../wire/generated/services.ts'
+import { Forward } from '../wire/generated/internal-services.ts'
 import { checkProduceSize } from '../wire/limits.ts'
 import type { MessageInit, ProduceEntry, ProduceRequest, ProduceResponse } from '../wire/messages.ts'
 import { Producer } from '../wire/methods.ts'

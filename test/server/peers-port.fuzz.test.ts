@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { NaruError } from '../../src/base/errors.ts'
-import { Controller, Forward, Peers, Raft, Replication } from '../../src/wire/generated/services.ts'
+import { Controller, Forward, Peers, Raft, Replication } from '../../src/wire/generated/internal-services.ts'
 import { Admin, type Method } from '../../src/wire/methods.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { SimBrokerCluster } from '../harness/sim-broker-cluster.ts'

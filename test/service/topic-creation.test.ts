@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { NaruError } from '../../src/base/errors.ts'
 import { delay } from '../../src/ports/clock.ts'
-import { Forward } from '../../src/wire/generated/services.ts'
+import { Forward } from '../../src/wire/generated/internal-services.ts'
 import { Admin, Producer } from '../../src/wire/methods.ts'
 import { type TestClusterOptions, TestServiceCluster } from './service-cluster.ts'
 

@@ -5,7 +5,7 @@ import { Segment } from '../../src/log/segment.ts'
 import type { SimMachine } from '../harness/sim-machine.ts'
 import { type BrokerSimulationOptions, simulateBroker } from './broker-simulation.ts'
 
-const SEEDS = 60
+const SEEDS = 120
 const STEPS = 60
 /** The rarest, a failed sync that a kill and a power cut follow, is found by the 98th. */
 const SEEDS_TO_FIND = 250
@@ -22,7 +22,7 @@ test(`${SEEDS} seeds of one broker under faults keep every promise, twice in the
   // Else the workload would have stopped testing what it is for.
   expect(restarts).toBeGreaterThan(SEEDS * 3)
   expect(acknowledged).toBeGreaterThan(SEEDS * 10)
-}, 180_000)
+}, 360_000)
 
 test.each([
   [1, 'a recovery point ahead of the epoch checkpoint'],

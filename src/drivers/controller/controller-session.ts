@@ -10,7 +10,7 @@ import type {
   SessionRequest,
   SessionResponse,
 } from '../../wire/generated/controller.ts'
-import { Controller } from '../../wire/generated/services.ts'
+import { Controller } from '../../wire/generated/internal-services.ts'
 
 /** From the dial to the answer, which waits for a commit of the quorum. */
 const REGISTER_TIMEOUT_MS = 5000

@@ -2,7 +2,7 @@ import type { NodeId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
 import type { Channel, Transport } from '../../ports/transport.ts'
-import { Controller } from '../../wire/generated/services.ts'
+import { Controller } from '../../wire/generated/internal-services.ts'
 import type { MetadataQuorum } from './metadata-quorum.ts'
 
 export interface PeerReachOptions {

@@ -13,7 +13,7 @@ import type {
   IsrChangeAnswer as WireAnswer,
   IsrChange as WireIsrChange,
 } from '../../wire/generated/controller.ts'
-import { Controller } from '../../wire/generated/services.ts'
+import { Controller } from '../../wire/generated/internal-services.ts'
 
 /** From the dial to the first frame. */
 const FIRST_FRAME_TIMEOUT_MS = 5000

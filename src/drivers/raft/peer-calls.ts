@@ -1,8 +1,8 @@
 import { NaruError } from '../../base/errors.ts'
 import type { Channel, Transport } from '../../ports/transport.ts'
 import type { MessageInit } from '../../wire/codec.ts'
+import { Peers } from '../../wire/generated/internal-services.ts'
 import type { FoundingOffer, Greeting, JoinRequest, JoinResponse } from '../../wire/generated/peers.ts'
-import { Peers } from '../../wire/generated/services.ts'
 import type { Method } from '../../wire/method.ts'
 import { checkGreeting } from './peers-service.ts'
 

@@ -3,8 +3,8 @@ import { NaruError } from '../../base/errors.ts'
 import type { ServiceHandlers } from '../../ports/transport.ts'
 import type { ClusterFounding } from '../../raft/cluster-forming.ts'
 import { isMemberId, type MemberId, nodeIdOf } from '../../raft/membership.ts'
+import { Peers } from '../../wire/generated/internal-services.ts'
 import type { Greeting, GreetResponse, JoinRequest, JoinResponse } from '../../wire/generated/peers.ts'
-import { Peers } from '../../wire/generated/services.ts'
 
 export const PROTOCOL_VERSION = 1
 

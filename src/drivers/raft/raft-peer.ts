@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../ports/clock.ts'
 import type { Prng } from '../../ports/prng.ts'
 import type { Channel, MessageStream, Transport } from '../../ports/transport.ts'
 import type { MemberId } from '../../raft/membership.ts'
-import { Raft } from '../../wire/generated/services.ts'
+import { Raft } from '../../wire/generated/internal-services.ts'
 import type { Identity } from './raft-hello.ts'
 import { type StreamedMessage, toWire } from './raft-message-codec.ts'
 

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../ports/clock.ts'
 import type { DiskFile } from '../../ports/disk.ts'
 import type { Channel, MessageStream, Transport } from '../../ports/transport.ts'
 import type { SnapshotMark, SnapshotMessage } from '../../raft/messages.ts'
-import { Raft } from '../../wire/generated/services.ts'
+import { Raft } from '../../wire/generated/internal-services.ts'
 import type { Identity } from './raft-hello.ts'
 
 /** A snapshot file, open for reading. */

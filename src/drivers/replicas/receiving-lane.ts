@@ -5,13 +5,13 @@ import type { Channel, MessageStream } from '../../ports/transport.ts'
 import type { FollowNumber } from '../../replication/follow.ts'
 import type { ReplicaIdentity } from '../../replication/partition-metadata.ts'
 import type { MessageInit } from '../../wire/codec.ts'
+import { Replication } from '../../wire/generated/internal-services.ts'
 import type {
   PartitionFollow,
   ReplicateRequest,
   ReplicateResponse,
   ReplicationLane,
 } from '../../wire/generated/replication.ts'
-import { Replication } from '../../wire/generated/services.ts'
 import type { ReplicationContext } from './replication-options.ts'
 import { isSame } from './sending-lane.ts'
 

@@ -5,6 +5,7 @@ import type { Follow, FollowAnswer, FollowNumber, FollowRefusal } from '../../re
 import type { FollowerSession } from '../../replication/follower-progress.ts'
 import type { ReplicaIdentity } from '../../replication/partition-metadata.ts'
 import type { MessageInit } from '../../wire/codec.ts'
+import { Replication } from '../../wire/generated/internal-services.ts'
 import type {
   OpenReplication,
   PartitionAck,
@@ -15,7 +16,6 @@ import type {
   ReplicateRequest,
   ReplicateResponse,
 } from '../../wire/generated/replication.ts'
-import { Replication } from '../../wire/generated/services.ts'
 import type { PartitionSender } from './partition-sender.ts'
 import type { ReplicationContext } from './replication-options.ts'
 

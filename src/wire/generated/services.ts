@@ -77,19 +77,6 @@ import type {
   SubscribeResponse,
 } from './consumer.ts'
 import type {
-  AllocateProducerIdsRequest,
-  AllocateProducerIdsResponse,
-  AwaitAppliedRequest,
-  AwaitAppliedResponse,
-  DescribeReplicasRequest,
-  DescribeReplicasResponse,
-  PingRequest,
-  PingResponse,
-  SessionRequest,
-  SessionResponse,
-} from './controller.ts'
-import type { CallRequest, CallResponse } from './forward.ts'
-import type {
   AttendRequest,
   AttendResponse,
   CommitOffsetsRequest,
@@ -111,7 +98,6 @@ import type {
   MetadataWatchRequest,
   MetadataWatchResponse,
 } from './metadata.ts'
-import type { GreetRequest, GreetResponse, JoinRequest, JoinResponse } from './peers.ts'
 import type {
   InitProducerRequest,
   InitProducerResponse,
@@ -120,13 +106,6 @@ import type {
   ProduceStreamRequest,
   ProduceStreamResponse,
 } from './producer.ts'
-import type {
-  ExchangeRequest,
-  ExchangeResponse,
-  InstallSnapshotRequest,
-  InstallSnapshotResponse,
-} from './raft.ts'
-import type { ReplicateRequest, ReplicateResponse } from './replication.ts'
 import type {
   HealthCheckRequest,
   HealthCheckResponse,
@@ -153,98 +132,6 @@ export const ServerReflection = {
     path: '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
     request: 'grpc.reflection.v1.ServerReflectionRequest',
     response: 'grpc.reflection.v1.ServerReflectionResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-} as const
-
-export const Controller = {
-  session: method<SessionRequest, SessionResponse>({
-    path: '/naru.internal.v1.Controller/Session',
-    request: 'naru.internal.v1.SessionRequest',
-    response: 'naru.internal.v1.SessionResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-  allocateProducerIds: method<AllocateProducerIdsRequest, AllocateProducerIdsResponse>({
-    path: '/naru.internal.v1.Controller/AllocateProducerIds',
-    request: 'naru.internal.v1.AllocateProducerIdsRequest',
-    response: 'naru.internal.v1.AllocateProducerIdsResponse',
-  }),
-  awaitApplied: method<AwaitAppliedRequest, AwaitAppliedResponse>({
-    path: '/naru.internal.v1.Controller/AwaitApplied',
-    request: 'naru.internal.v1.AwaitAppliedRequest',
-    response: 'naru.internal.v1.AwaitAppliedResponse',
-  }),
-  ping: method<PingRequest, PingResponse>({
-    path: '/naru.internal.v1.Controller/Ping',
-    request: 'naru.internal.v1.PingRequest',
-    response: 'naru.internal.v1.PingResponse',
-  }),
-  describeReplicas: method<DescribeReplicasRequest, DescribeReplicasResponse>({
-    path: '/naru.internal.v1.Controller/DescribeReplicas',
-    request: 'naru.internal.v1.DescribeReplicasRequest',
-    response: 'naru.internal.v1.DescribeReplicasResponse',
-  }),
-} as const
-
-export const Forward = {
-  call: method<CallRequest, CallResponse>({
-    path: '/naru.internal.v1.Forward/Call',
-    request: 'naru.internal.v1.CallRequest',
-    response: 'naru.internal.v1.CallResponse',
-  }),
-  produce: method<ProduceStreamRequest, ProduceStreamResponse>({
-    path: '/naru.internal.v1.Forward/Produce',
-    request: 'naru.v1.ProduceStreamRequest',
-    response: 'naru.v1.ProduceStreamResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-  read: method<ReadRequest, ReadResponse>({
-    path: '/naru.internal.v1.Forward/Read',
-    request: 'naru.v1.ReadRequest',
-    response: 'naru.v1.ReadResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-} as const
-
-export const Peers = {
-  greet: method<GreetRequest, GreetResponse>({
-    path: '/naru.internal.v1.Peers/Greet',
-    request: 'naru.internal.v1.GreetRequest',
-    response: 'naru.internal.v1.GreetResponse',
-  }),
-  join: method<JoinRequest, JoinResponse>({
-    path: '/naru.internal.v1.Peers/Join',
-    request: 'naru.internal.v1.JoinRequest',
-    response: 'naru.internal.v1.JoinResponse',
-  }),
-} as const
-
-export const Raft = {
-  exchange: method<ExchangeRequest, ExchangeResponse>({
-    path: '/naru.internal.v1.Raft/Exchange',
-    request: 'naru.internal.v1.ExchangeRequest',
-    response: 'naru.internal.v1.ExchangeResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-  installSnapshot: method<InstallSnapshotRequest, InstallSnapshotResponse>({
-    path: '/naru.internal.v1.Raft/InstallSnapshot',
-    request: 'naru.internal.v1.InstallSnapshotRequest',
-    response: 'naru.internal.v1.InstallSnapshotResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-} as const
-
-export const Replication = {
-  replicate: method<ReplicateRequest, ReplicateResponse>({
-    path: '/naru.internal.v1.Replication/Replicate',
-    request: 'naru.internal.v1.ReplicateRequest',
-    response: 'naru.internal.v1.ReplicateResponse',
     requestStream: true,
     responseStream: true,
   }),

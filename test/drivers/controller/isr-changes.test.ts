@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Controller } from '../../../src/wire/generated/services.ts'
+import { Controller } from '../../../src/wire/generated/internal-services.ts'
 import { SimTransport } from '../../harness/sim-transport.ts'
 import { NodeCluster, type NodeProcess } from './node-cluster.ts'
 

@@ -4,7 +4,7 @@ import { ProducerIds } from '../../../src/drivers/controller/producer-ids.ts'
 import { checkRegistration, type NodeRegistration } from '../../../src/metadata/node-registration.ts'
 import { removeNode } from '../../../src/metadata/node-removal.ts'
 import type { MessageStream } from '../../../src/ports/transport.ts'
-import { Controller } from '../../../src/wire/generated/services.ts'
+import { Controller } from '../../../src/wire/generated/internal-services.ts'
 import { SimTransport, serveSimulated } from '../../harness/sim-transport.ts'
 import { NodeCluster, type NodeProcess } from './node-cluster.ts'
 

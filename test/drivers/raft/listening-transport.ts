@@ -1,6 +1,6 @@
 import type { MessageStream, Transport } from '../../../src/ports/transport.ts'
+import { Raft } from '../../../src/wire/generated/internal-services.ts'
 import type { RaftHello, RaftMessage } from '../../../src/wire/generated/raft.ts'
-import { Raft } from '../../../src/wire/generated/services.ts'
 
 /** Shows every Raft message in the moment it leaves. */
 export function listeningTransport(

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { PeerDirectory } from '../../../src/drivers/raft/peer-directory.ts'
 import { PeersService } from '../../../src/drivers/raft/peers-service.ts'
 import type { MessageInit } from '../../../src/wire/codec.ts'
+import { Peers } from '../../../src/wire/generated/internal-services.ts'
 import type { Greeting, JoinRequest } from '../../../src/wire/generated/peers.ts'
-import { Peers } from '../../../src/wire/generated/services.ts'
 
 const OWN: Greeting = {
   protocolVersion: 1,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { fromWire, type StreamedMessage, toWire } from '../../../src/drivers/raft/raft-message-codec.ts'
-import { Raft } from '../../../src/wire/generated/services.ts'
+import { Raft } from '../../../src/wire/generated/internal-services.ts'
 
 const ends = { from: '1@a', to: '2@b' }
 const last = { index: 7, term: 3 }
