@@ -2,6 +2,7 @@ import type { NodeId } from '../base/brands.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MetadataQuorum } from '../drivers/controller/metadata-quorum.ts'
 import type { ProducerIds } from '../drivers/controller/producer-ids.ts'
+import type { GroupCoordinators } from '../drivers/groups/coordination.ts'
 import type { ReplicaSet } from '../drivers/replicas/replica-set.ts'
 import type { ControllerOptions } from '../metadata/controller-options.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -24,6 +25,8 @@ export interface ServiceOptions {
   /** What holds for topics that are made while this node is the controller. */
   readonly controllerOptions: ControllerOptions
   readonly replicas: ReplicaSet
+  /** Absent: this node coordinates no groups. */
+  readonly groups?: GroupCoordinators
   readonly producerIds: ProducerIds
   /** How often an unknown topic is answered with the name that was probably meant. */
   readonly suggestions: RateLimit
