@@ -1,7 +1,7 @@
 import type { NodeId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { MetadataImage } from './metadata-image.ts'
-import type { MetadataRecord } from './metadata-record.ts'
+import type { MetadataRecord, SettingOverrides } from './metadata-record.ts'
 import { isActive } from './node-image.ts'
 import { allPartitions, Placement } from './placement.ts'
 import { topicCollisionKey } from './topic-name.ts'
@@ -116,6 +116,17 @@ export class CreationPlan {
         throw problem(`none of the nodes [${replicas.slice(0, 20)}] can lead now: all are down or draining`)
     }
   }
+}
+
+export interface NewTopic {
+  readonly name: string
+  /** Default: `num.partitions`. */
+  readonly partitions?: number
+  /** Default: see `ControllerOptions`. */
+  readonly replicationFactor?: number
+  /** Instead of the two above: the nodes of each partition, from 0, preferred leader first. */
+  readonly assignments?: Assignments
+  readonly settings?: SettingOverrides
 }
 
 export interface WantedReplicas {

@@ -2,12 +2,12 @@ import type { NodeId, PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { MachineResult } from '../machine/state-machine.ts'
 import { CONTROLLER_LIMITS, type ControllerLimits, type ControllerOptions } from './controller-options.ts'
-import { type Assignments, CreationPlan } from './creation-plan.ts'
+import { type Assignments, CreationPlan, type NewTopic } from './creation-plan.ts'
+import { topicToMake } from './internal-topics.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord, PartitionRecord, SettingOverrides } from './metadata-record.ts'
 import { isActive } from './node-image.ts'
 import { requireUserTopic } from './topic-errors.ts'
-import { checkTopicName } from './topic-name.ts'
 import { checkTopicSettings, normalizeSetting, resolveTopicSettings } from './topic-settings.ts'
 import { partitionRecord } from './topics-image.ts'
 
@@ -97,9 +97,9 @@ export class TopicControl {
     }
   }
 
-  #create(topic: NewTopic, plan: CreationPlan, nextTopicId: () => Uuid): CreateTopicResult {
+  #create(asked: NewTopic, plan: CreationPlan, nextTopicId: () => Uuid): CreateTopicResult {
+    const topic = topicToMake(asked)
     const { name, assignments } = topic
-    checkTopicName(name)
     plan.checkIsFree(name)
     if (assignments !== undefined && (topic.partitions ?? topic.replicationFactor) !== undefined)
       throw new NaruError(
@@ -187,17 +187,6 @@ export class TopicControl {
         `the cluster has ${existing} partitions and takes at most ${partitionsPerClusterMax}, ${count} more were asked for (delete topics, or use fewer partitions)`,
       )
   }
-}
-
-export interface NewTopic {
-  readonly name: string
-  /** Default: `num.partitions`. */
-  readonly partitions?: number
-  /** Default: see `ControllerOptions`. */
-  readonly replicationFactor?: number
-  /** Instead of the two above: the nodes of each partition, from 0, preferred leader first. */
-  readonly assignments?: Assignments
-  readonly settings?: SettingOverrides
 }
 
 /** The error is a failure of this topic alone. `topicId` stands for nothing if the request only validated. */

@@ -4,6 +4,7 @@ import { DiskReserve } from '../log/disk-reserve.ts'
 import { LogDirectory } from '../log/log-directory.ts'
 import type { LogDirectoryLimits } from '../log/log-directory-options.ts'
 import type { NodeIdentity } from '../log/node-file.ts'
+import { GROUPS_TOPIC } from '../metadata/internal-topics.ts'
 import type { Clock } from '../ports/clock.ts'
 import { type Disk, makeDirectoryDurably } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
@@ -96,6 +97,7 @@ async function openLogs(
     clock,
     dataDirectory,
     limits: logLimits(settings),
+    isUrgent: topic => topic === GROUPS_TOPIC,
     isSpaceLow: () => reserve?.isLow ?? false,
     onError,
   })

@@ -1,5 +1,6 @@
 import { NaruError } from '../base/errors.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
+import { checkTopicName } from '../metadata/topic-name.ts'
 import { BATCH_BYTES_MAX } from '../records/batch-header.ts'
 import { validateClientBatch } from '../records/validate-batch.ts'
 import type { ProduceEntry } from '../wire/messages.ts'
@@ -77,6 +78,7 @@ export class ProduceTopics {
 
   /** Bad input changes nothing. */
   #checkForNewTopic({ topic, partition, batch }: WantedTopic): void {
+    checkTopicName(topic)
     const { partitionCount } = this.#creation
     if (partition !== undefined && (partition < 0 || partition >= partitionCount))
       throw unknownPartition({ topic, partition, partitionCount })

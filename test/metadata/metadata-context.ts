@@ -2,9 +2,9 @@ import { expect } from 'vitest'
 import type { MachineResult } from '../../src/machine/state-machine.ts'
 import { Controller, formCluster } from '../../src/metadata/controller.ts'
 import type { ControllerOptions } from '../../src/metadata/controller-options.ts'
+import type { NewTopic } from '../../src/metadata/creation-plan.ts'
 import { MetadataImage } from '../../src/metadata/metadata-image.ts'
 import type { MetadataRecord } from '../../src/metadata/metadata-record.ts'
-import type { NewTopic } from '../../src/metadata/topic-control.ts'
 
 export const WALL_MS = 1_700_000_000_000
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { CreateTopicResult, NewTopic } from '../../src/metadata/topic-control.ts'
+import type { NewTopic } from '../../src/metadata/creation-plan.ts'
+import type { CreateTopicResult } from '../../src/metadata/topic-control.ts'
 import { contents, errorOf, MetadataContext } from './metadata-context.ts'
 
 describe('creating topics', () => {
@@ -191,6 +192,56 @@ describe('creating topics', () => {
     context.create({ name: 'first', partitions: 4 })
     expect(reasons(2)).toEqual(['ok'])
     expect(reasons(1, 2)).toEqual(['ok', 'INVALID_PARTITION_COUNT'])
+  })
+})
+
+describe('the internal topic __groups', () => {
+  it('is made by its name alone, and always the same', () => {
+    const context = new MetadataContext({
+      nodesListed: 3,
+      topicDefaults: { 'write.caching': true },
+    }).addNodes(3)
+    context.create({ name: '__groups' })
+    const topic = context.image.topics.byName('__groups')
+    expect([topic?.partitionCount, topic?.replicationFactor]).toEqual([16, 3])
+    expect(topic?.settings).toMatchObject({
+      'write.caching': 'false',
+      'unclean.leader.election.enable': 'false',
+      'retention.ms': '-1',
+    })
+    const alone = new MetadataContext().addNodes(1)
+    alone.create({ name: '__groups' })
+    expect(alone.image.topics.byName('__groups')?.replicationFactor).toBe(1)
+  })
+
+  it.each<[string, Omit<NewTopic, 'name'>]>([
+    ['partitions', { partitions: 4 }],
+    ['replicas', { replicationFactor: 1 }],
+    ['an assignment', { assignments: [[1]] }],
+    ['settings', { settings: { 'write.caching': 'true' } }],
+  ])('is not made with %s of somebody else', (_what, wish) => {
+    const context = new MetadataContext().addNodes(1)
+    expect(errorOf(() => context.create({ name: '__groups', ...wish }))).toBe(
+      'INVALID_REQUEST: topic "__groups" is kept by Naru itself, which decides on its partitions, replicas and settings (it is made at the first use of a group)',
+    )
+  })
+
+  it('is neither widened, nor set, nor deleted; its replicas may be moved', () => {
+    const context = new MetadataContext().addNodes(2)
+    context.create({ name: '__groups' })
+    const { topics, settings, reassignments } = context.controller
+    const refused = 'INVALID_REQUEST: topic "__groups" is kept by Naru itself and cannot be changed'
+    expect(errorOf(() => topics.addPartitions({ name: '__groups', partitionCount: 32 }))).toBe(refused)
+    const [altered] = settings.alter({
+      changes: [{ name: '__groups', set: { 'write.caching': 'true' } }],
+    }).response
+    expect(altered?.ok === false && `${altered.error.reason}: ${altered.error.message}`).toBe(refused)
+    const [deleted] = topics.delete({ topics: [{ name: '__groups' }] }).response
+    expect(deleted?.ok === false && `${deleted.error.reason}: ${deleted.error.message}`).toBe(refused)
+    const [moved] = reassignments.reassign({
+      reassignments: [{ topic: '__groups', partition: 0, replicas: [2] }],
+    }).response
+    expect(moved?.ok).toBe(true)
   })
 })
 
