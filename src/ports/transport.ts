@@ -94,4 +94,9 @@ export interface CallContext {
   readonly peer: string
   /** Called when the caller went away, its deadline passed, or the node stops: who waits should wait no longer. */
   onCancel(callback: () => void): void
+  /**
+   * Asks the process at the other end of the caller's connection for a sign of life, below its code: `onAnswer` is
+   * called once when there is one, and never if there is none. Gathered: calls while one is under way share its answer.
+   */
+  ping(onAnswer: () => void): void
 }

@@ -14,6 +14,8 @@ export interface ConnectionLimits {
 export interface Connection {
   readonly address: string
   readonly requestBytes: ConnectionRequestBytes
+  /** See `CallContext`. */
+  ping(onAnswer: () => void): void
 }
 
 interface OpenConnection extends Connection {
@@ -54,6 +56,7 @@ export class Connections {
     if (this.#byRemote.size >= this.#limits.connectionsMax) return 'connectionsMax'
     if (ofAddress >= this.#limits.connectionsPerAddressMax) return 'connectionsPerAddressMax'
     this.#countByAddress.set(address, ofAddress + 1)
+    const pings = new Pings(() => this.#byRemote.get(remote)?.session)
     this.#byRemote.set(remote, {
       address,
       socket,
@@ -61,6 +64,7 @@ export class Connections {
       session: undefined,
       isEstablished: false,
       requestBytes: this.#requestBytes.ofConnection(this.#limits.requestBytesPerConnectionMax),
+      ping: onAnswer => pings.ask(onAnswer),
     })
     socket.once('close', () => this.#forget(remote, address))
     return undefined
@@ -117,6 +121,31 @@ export class Connections {
 
   destroyAll(): void {
     for (const { socket } of this.#byRemote.values()) socket.destroy()
+  }
+}
+
+/** The PINGs of one connection, one at a time: HTTP/2 stacks bound those that are under way. */
+class Pings {
+  readonly #session: () => ServerHttp2Session | undefined
+  #asking: (() => void)[] = []
+
+  constructor(session: () => ServerHttp2Session | undefined) {
+    this.#session = session
+  }
+
+  ask(onAnswer: () => void): void {
+    this.#asking.push(onAnswer)
+    if (this.#asking.length > 1) return
+    const session = this.#session()
+    const isSent =
+      session !== undefined && !session.destroyed && session.ping(error => this.#settle(error === null))
+    if (!isSent) this.#settle(false)
+  }
+
+  #settle(isAnswered: boolean): void {
+    const asking = this.#asking
+    this.#asking = []
+    if (isAnswered) for (const onAnswer of asking) onAnswer()
   }
 }
 

@@ -106,6 +106,7 @@ export class ServerCall {
           timeoutMs: deadlineTimeoutMs(this.#call.getDeadline()),
           peer: this.#options.connection.address,
           onCancel: callback => this.#onCancel(callback),
+          ping: onAnswer => this.#options.connection.ping(() => this.#isOver || onAnswer()),
         }
       },
       onReceiveMessage: message => this.#receive(message),

@@ -2,8 +2,8 @@ import type { NodeId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { MetadataQuorum } from '../drivers/controller/metadata-quorum.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Channel, MessageStream } from '../ports/transport.ts'
-import { Forward } from '../wire/generated/internal-services.ts'
+import type { Channel, MessageStream, MethodPath } from '../ports/transport.ts'
+import { Coordination, Forward } from '../wire/generated/internal-services.ts'
 import type { MessageInit } from '../wire/messages.ts'
 import type { Method } from '../wire/methods.ts'
 import { AppendLink, type RemoteAppend } from './append-link.ts'
@@ -56,24 +56,42 @@ export class LeaderForwarding {
     return this.#open(leaderId, Forward.read.path)
   }
 
+  /** Groups.Attend at that node, for a group that it coordinates itself. As `openRead`. */
+  openAttend(leaderId: NodeId): MessageStream {
+    return this.#open(leaderId, Coordination.attend.path)
+  }
+
   /** A call about partitions that the node leads. */
   async call<Request, Response>(
     leaderId: NodeId,
     method: Method<Request, Response>,
     call: { readonly request: MessageInit<Request>; readonly timeoutMs: number },
   ): Promise<Response> {
+    const request = method.request.encode(call.request)
+    return method.response.decode(await this.pass(leaderId, method, { ...call, request }))
+  }
+
+  /** The same with the bytes as a client sent them, and as it gets them. */
+  async pass(
+    leaderId: NodeId,
+    method: { readonly path: MethodPath },
+    call: { readonly request: Uint8Array; readonly timeoutMs: number },
+  ): Promise<Buffer> {
     const { clusterId, nodeId: fromNodeId } = this.#options.quorum
+    const { request } = call
     const timeoutMs = Math.max(1, Math.floor(call.timeoutMs))
-    const envelope = Forward.call.request.encode({
-      clusterId,
-      fromNodeId,
-      toNodeId: leaderId,
-      method: method.path,
-      request: method.request.encode(call.request),
-      timeoutMs,
-    })
-    const answer = await this.#channel(leaderId).unary(Forward.call.path, envelope, { timeoutMs })
-    return method.response.decode(Forward.call.response.decode(answer).response)
+    const envelope = { clusterId, fromNodeId, toNodeId: leaderId, method: method.path, request, timeoutMs }
+    return (await this.ask(leaderId, Forward.call, { request: envelope, timeoutMs })).response
+  }
+
+  /** A call of the peers' port, which says itself who is meant. */
+  async ask<Request, Response>(
+    nodeId: NodeId,
+    method: Method<Request, Response>,
+    { request, timeoutMs }: { readonly request: MessageInit<Request>; readonly timeoutMs: number },
+  ): Promise<Response> {
+    const bytes = method.request.encode(request)
+    return method.response.decode(await this.#channel(nodeId).unary(method.path, bytes, { timeoutMs }))
   }
 
   close(): void {

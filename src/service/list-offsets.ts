@@ -31,7 +31,7 @@ export async function listOffsets(
   if (count > PARTITIONS_MAX)
     throw invalidRequest(`partitions: ${count} in all, at most ${PARTITIONS_MAX}: split the request`)
   const asked = request.partitions.flatMap(entry => partitionsOf(node, entry))
-  const find = finder(node, memory, isEntry)
+  const find = positionFinder(node, memory, isEntry)
   const offsets = await Promise.all(
     asked.map(async ({ entry, partition }): Promise<ListedOffset> => {
       const place = { topic: entry.topic, partition }
@@ -59,13 +59,17 @@ function countOf(node: ServiceNode, { topic, partition }: ListOffsetsPartition):
   return partition === undefined ? (node.controller.image.topics.byName(topic)?.partitionCount ?? 1) : 1
 }
 
-type Found = Pick<ListedOffset, 'offset' | 'timestampMs' | 'leaderEpoch'>
+export type Found = Pick<ListedOffset, 'offset' | 'timestampMs' | 'leaderEpoch'>
 
-function finder(
+/** Looks for places in partitions, wherever their leaders are. */
+export function positionFinder(
   node: ServiceNode,
   memory: ReadMemory,
   isEntry: boolean,
-): (entry: ListOffsetsPartition, partition: PartitionId) => Promise<Found> {
+): (
+  entry: Pick<ListOffsetsPartition, 'topic' | 'topicId' | 'position'>,
+  partition: PartitionId,
+) => Promise<Found> {
   const elsewhere = new RemotePositions(node)
   return async (entry, partition) => {
     const { position } = entry

@@ -1,3 +1,5 @@
+import { NaruError } from '../base/errors.ts'
+import type { GroupCoordinators } from '../drivers/groups/coordination.ts'
 import type { MethodPath, ServiceHandlers } from '../ports/transport.ts'
 import { Controller } from '../wire/generated/internal-services.ts'
 import { Admin, Consumer } from '../wire/methods.ts'
@@ -9,7 +11,7 @@ import { deleteRecords } from './delete-records.ts'
 import { type ForwardedHandler, forwardService } from './forward-service.ts'
 import { Forwarder } from './forwarder.ts'
 import { FreshMetadata } from './fresh-metadata.ts'
-import { groupsService } from './groups-service.ts'
+import { type GroupsServices, groupsServices } from './groups/groups-service.ts'
 import { unary } from './handlers.ts'
 import { LeaderForwarding } from './leader-forwarding.ts'
 import { listOffsets } from './list-offsets.ts'
@@ -50,7 +52,13 @@ export function nodeServices(options: ServiceOptions): NodeServices {
   const controllerCalls = new ControllerCalls(forwarder)
   const freshMetadata = new FreshMetadata({ quorum, clock })
   const leaders = cluster && new LeaderForwarding({ quorum, clock, cluster })
-  const node: ServiceNode = { ...options, controllerCalls, freshMetadata, leaders }
+  const node: ServiceNode = {
+    ...options,
+    groups: options.groups ?? noCoordinators(),
+    controllerCalls,
+    freshMetadata,
+    leaders,
+  }
   const shared: Shared = {
     topics: new ProduceTopics(node),
     memory: new ReadMemory({ bytesMax: node.readBytesInFlightMax }),
@@ -60,18 +68,20 @@ export function nodeServices(options: ServiceOptions): NodeServices {
       waitingMax: DELETIONS_WAITING_MAX,
     }),
   }
+  const groups = groupsServices(node, shared.memory)
   return {
     handlers: new Map([
       ...producerService(node, shared.topics),
       ...consumerService(node, shared.memory),
       ...adminService(node, shared.deletions),
       ...metadataService(node),
-      ...groupsService(),
+      ...groups.handlers,
     ]),
     peerHandlers: new Map([
-      ...forwardService({ quorum, controllerCalls, leaderCalls: leaderCalls(node, shared) }),
+      ...forwardService({ quorum, controllerCalls, leaderCalls: leaderCalls(node, shared, groups) }),
       forwardedProduce(node, shared.topics),
       forwardedRead(node, shared.memory),
+      ...groups.peerHandlers,
       unary(Controller.describeReplicas, request => {
         countWithin(request.replicas.length, { name: 'replicas', max: REPLICAS_DESCRIBED_MAX })
         return { replicas: describeReplicas(node, request.replicas) }
@@ -85,9 +95,14 @@ export function nodeServices(options: ServiceOptions): NodeServices {
 }
 
 /** The calls of one request about partitions that this node leads, as other nodes hand them on. */
-function leaderCalls(node: ServiceNode, { memory, deletions }: Shared): Map<MethodPath, ForwardedHandler> {
+function leaderCalls(
+  node: ServiceNode,
+  { memory, deletions }: Shared,
+  groups: GroupsServices,
+): Map<MethodPath, ForwardedHandler> {
   const isEntry = false
   return new Map<MethodPath, ForwardedHandler>([
+    ...groups.forwarded,
     [
       Consumer.listOffsets.path,
       async bytes => {
@@ -103,4 +118,11 @@ function leaderCalls(node: ServiceNode, { memory, deletions }: Shared): Map<Meth
       },
     ],
   ])
+}
+
+function noCoordinators(): GroupCoordinators {
+  const refuse = () => {
+    throw new NaruError('NOT_IMPLEMENTED', 'this node coordinates no consumer groups')
+  }
+  return { partitionOf: refuse, of: refuse, led: () => [] }
 }

@@ -39,6 +39,7 @@ export interface ServiceOptions {
 
 /** The node as its services see it. */
 export interface ServiceNode extends ServiceOptions {
+  readonly groups: GroupCoordinators
   readonly freshMetadata: FreshMetadata
   readonly controllerCalls: ControllerCalls
   /** The way to partitions that other nodes lead; undefined: there are none. */

@@ -165,7 +165,13 @@ class InProcessChannel implements Channel {
   }
 
   #context(options: CallOptions, onCancel: (callback: () => void) => void): CallContext {
-    return { metadata: { ...options.metadata }, timeoutMs: options.timeoutMs, peer: IN_PROCESS, onCancel }
+    return {
+      metadata: { ...options.metadata },
+      timeoutMs: options.timeoutMs,
+      peer: IN_PROCESS,
+      onCancel,
+      ping: onAnswer => this.#options.clock.afterTurn(onAnswer),
+    }
   }
 
   #deadline(path: MethodPath, options: CallOptions, abort: (error: NaruError) => void): Timer | undefined {

@@ -109,7 +109,7 @@ export class SimBroker {
   ): Promise<Response> {
     const handler = this.broker.handlers.get(method.path)
     if (handler?.kind !== 'unary') throw new Error(`${method.path} is no unary method`)
-    const context = { metadata: {}, timeoutMs: undefined, peer: '127.0.0.1', onCancel() {} }
+    const context = { metadata: {}, timeoutMs: undefined, peer: '127.0.0.1', onCancel() {}, ping() {} }
     return method.response.decode(await handler.handle(method.request.encode(request), context))
   }
 

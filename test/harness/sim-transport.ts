@@ -143,8 +143,9 @@ class SimChannel implements Channel {
     })
     connection.onReceive.client = packet => {
       isUp = true
-      const { id, ...rest } = packet as Packet & { id: number }
-      this.#streams.get(id)?.receive(rest as Packet)
+      const { id, ...rest } = packet as (Packet | Ping) & { id: number }
+      if (rest.kind === 'ping') connection.sendToServer({ kind: 'ping', id } satisfies Ping & { id: number })
+      else this.#streams.get(id)?.receive(rest as Packet)
     }
     this.#connection = connection
     return connection
@@ -157,6 +158,11 @@ interface OpenPacket {
   readonly path: string
   readonly metadata: Readonly<Record<string, string>>
   readonly timeoutMs: number | undefined
+}
+
+/** Asked by the server, answered by the client's end of the connection. */
+interface Ping {
+  readonly kind: 'ping'
 }
 
 export interface SimServerOptions {
@@ -176,9 +182,12 @@ export function serveSimulated(options: SimServerOptions): void {
     incarnation,
     accept: connection => {
       const streams = new Map<number, SimStreamEnd>()
+      const pings = new SimPings(connection)
       connection.onReceive.server = packet => {
-        const { id, ...rest } = packet as (Packet | OpenPacket) & { id: number }
-        if (rest.kind === 'open') acceptStream(options, connection, streams, packet as OpenPacket)
+        const { id, ...rest } = packet as (Packet | Ping | OpenPacket) & { id: number }
+        if (rest.kind === 'ping') pings.onAnswer(id)
+        else if (rest.kind === 'open')
+          acceptStream(options, { connection, pings, streams }, packet as OpenPacket)
         else streams.get(id)?.receive(rest as Packet)
       }
       connection.accepted(() => {
@@ -189,10 +198,35 @@ export function serveSimulated(options: SimServerOptions): void {
   })
 }
 
+class SimPings {
+  readonly #connection: SimConnection
+  readonly #asking = new Map<number, () => void>()
+  #last = 0
+
+  constructor(connection: SimConnection) {
+    this.#connection = connection
+  }
+
+  ask(onAnswer: () => void): void {
+    this.#asking.set(++this.#last, onAnswer)
+    this.#connection.sendToClient({ kind: 'ping', id: this.#last })
+  }
+
+  onAnswer(id: number): void {
+    this.#asking.get(id)?.()
+    this.#asking.delete(id)
+  }
+}
+
+interface SimServerConnection {
+  readonly connection: SimConnection
+  readonly pings: SimPings
+  readonly streams: Map<number, SimStreamEnd>
+}
+
 function acceptStream(
   options: SimServerOptions,
-  connection: SimConnection,
-  streams: Map<number, SimStreamEnd>,
+  { connection, pings, streams }: SimServerConnection,
   { id, path, metadata, timeoutMs }: OpenPacket,
 ): void {
   const { handlers, incarnation, receiveMessageBytesMax = PEER_MESSAGE_BYTES_MAX } = options
@@ -214,6 +248,7 @@ function acceptStream(
     timeoutMs,
     peer: connection.client.host,
     onCancel: callback => void cancelled.push(callback),
+    ping: onAnswer => pings.ask(() => streams.has(id) && onAnswer()),
   }
   const handler = handlers.get(path)
   if (!handler) {

@@ -348,6 +348,26 @@ function limitTests(
 }
 
 function endTests(server: TestServer, channel: () => Channel): void {
+  it('answer pings of a server while the stream is open', async () => {
+    const arriving = new Promise<CallContext>(resolve => {
+      server.stream = (stream, context) => {
+        stream.setHandlers({ onMessage: () => {}, onEnd: () => stream.end() })
+        resolve(context)
+      }
+    })
+    const client = new Recorded(channel().stream(STREAM))
+    client.stream.write(Buffer.from('x'))
+    const context = await arriving
+    let answers = 0
+    for (let count = 1; count <= 30; count++) context.ping(() => answers++)
+    await until(() => answers === 30, 'every one is answered')
+    context.ping(() => answers++)
+    await until(() => answers === 31, 'and one later')
+    client.stream.end()
+    expect(await client.closed).toBeUndefined()
+    expect(answers).toBe(31)
+  })
+
   it('tell the client why the server ended the stream', async () => {
     const arriving = server.next()
     const client = new Recorded(channel().stream(STREAM))

@@ -158,7 +158,7 @@ function contextOf(
   { timeoutMs, metadata = {} }: CallOptions,
   onCancel: CallContext['onCancel'],
 ): CallContext {
-  return { metadata, timeoutMs, peer: 'loopback', onCancel }
+  return { metadata, timeoutMs, peer: 'loopback', onCancel, ping: onAnswer => onAnswer() }
 }
 
 function notServed(path: MethodPath): NaruError {

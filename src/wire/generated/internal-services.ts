@@ -13,7 +13,9 @@ import type {
   SessionRequest,
   SessionResponse,
 } from './controller.ts'
+import type { CoordinationAttendRequest, CoordinationListGroupsRequest } from './coordination.ts'
 import type { CallRequest, CallResponse } from './forward.ts'
+import type { AttendResponse, ListGroupsResponse } from './groups.ts'
 import type { GreetRequest, GreetResponse, JoinRequest, JoinResponse } from './peers.ts'
 import type { ProduceStreamRequest, ProduceStreamResponse } from './producer.ts'
 import type {
@@ -51,6 +53,21 @@ export const Controller = {
     path: '/naru.internal.v1.Controller/DescribeReplicas',
     request: 'naru.internal.v1.DescribeReplicasRequest',
     response: 'naru.internal.v1.DescribeReplicasResponse',
+  }),
+} as const
+
+export const Coordination = {
+  attend: method<CoordinationAttendRequest, AttendResponse>({
+    path: '/naru.internal.v1.Coordination/Attend',
+    request: 'naru.internal.v1.CoordinationAttendRequest',
+    response: 'naru.v1.AttendResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  listGroups: method<CoordinationListGroupsRequest, ListGroupsResponse>({
+    path: '/naru.internal.v1.Coordination/ListGroups',
+    request: 'naru.internal.v1.CoordinationListGroupsRequest',
+    response: 'naru.v1.ListGroupsResponse',
   }),
 } as const
 

@@ -45,6 +45,8 @@ message naru.internal.v1.CallResponse 1:response:bytes 2:metadataIndex:int64
 message naru.internal.v1.CaughtUp 1:appliedIndex:int64
 message naru.internal.v1.ClusterFounding 1:clusterId:string 2:author:int32 3:founders:naru.internal.v1.Founder*
 message naru.internal.v1.ClusterRecord 1:clusterId:string
+message naru.internal.v1.CoordinationAttendRequest 1:frame:bytes? 2:member:string 3:address:string
+message naru.internal.v1.CoordinationListGroupsRequest 1:clusterId:string 2:toNodeId:int32 3:partitions:int32* 4:request:naru.v1.ListGroupsRequest?
 message naru.internal.v1.DamageNoted
 message naru.internal.v1.DamagedReplica 1:topicId:string 2:partition:int32
 message naru.internal.v1.DescribeReplicasRequest 1:replicas:naru.internal.v1.ReplicaPlace*

@@ -137,33 +137,6 @@ export const ServerReflection = {
   }),
 } as const
 
-export const Consumer = {
-  fetch: method<FetchRequest, FetchResponse>({
-    path: '/naru.v1.Consumer/Fetch',
-    request: 'naru.v1.FetchRequest',
-    response: 'naru.v1.FetchResponse',
-  }),
-  read: method<ReadRequest, ReadResponse>({
-    path: '/naru.v1.Consumer/Read',
-    request: 'naru.v1.ReadRequest',
-    response: 'naru.v1.ReadResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-  subscribe: method<SubscribeRequest, SubscribeResponse>({
-    path: '/naru.v1.Consumer/Subscribe',
-    request: 'naru.v1.SubscribeRequest',
-    response: 'naru.v1.SubscribeResponse',
-    requestStream: true,
-    responseStream: true,
-  }),
-  listOffsets: method<ListOffsetsRequest, ListOffsetsResponse>({
-    path: '/naru.v1.Consumer/ListOffsets',
-    request: 'naru.v1.ListOffsetsRequest',
-    response: 'naru.v1.ListOffsetsResponse',
-  }),
-} as const
-
 export const Groups = {
   attend: method<AttendRequest, AttendResponse>({
     path: '/naru.v1.Groups/Attend',
@@ -201,6 +174,33 @@ export const Groups = {
     path: '/naru.v1.Groups/DeleteGroup',
     request: 'naru.v1.DeleteGroupRequest',
     response: 'naru.v1.DeleteGroupResponse',
+  }),
+} as const
+
+export const Consumer = {
+  fetch: method<FetchRequest, FetchResponse>({
+    path: '/naru.v1.Consumer/Fetch',
+    request: 'naru.v1.FetchRequest',
+    response: 'naru.v1.FetchResponse',
+  }),
+  read: method<ReadRequest, ReadResponse>({
+    path: '/naru.v1.Consumer/Read',
+    request: 'naru.v1.ReadRequest',
+    response: 'naru.v1.ReadResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  subscribe: method<SubscribeRequest, SubscribeResponse>({
+    path: '/naru.v1.Consumer/Subscribe',
+    request: 'naru.v1.SubscribeRequest',
+    response: 'naru.v1.SubscribeResponse',
+    requestStream: true,
+    responseStream: true,
+  }),
+  listOffsets: method<ListOffsetsRequest, ListOffsetsResponse>({
+    path: '/naru.v1.Consumer/ListOffsets',
+    request: 'naru.v1.ListOffsetsRequest',
+    response: 'naru.v1.ListOffsetsResponse',
   }),
 } as const
 

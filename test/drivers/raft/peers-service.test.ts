@@ -41,7 +41,7 @@ function service(overrides: Partial<ConstructorParameters<typeof PeersService>[0
   const call = (path: string, bytes: Buffer): Promise<Uint8Array> => {
     const handler = handlers.get(path)
     if (handler?.kind !== 'unary') throw new Error(`${path} is not there`)
-    const context = { metadata: {}, timeoutMs: undefined, peer: 'test', onCancel: () => {} }
+    const context = { metadata: {}, timeoutMs: undefined, peer: 'test', onCancel: () => {}, ping: () => {} }
     return handler.handle(bytes, context)
   }
   return {

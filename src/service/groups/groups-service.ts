@@ -1,0 +1,72 @@
+import { NaruError } from '../../base/errors.ts'
+import type { MethodPath } from '../../ports/transport.ts'
+import { Coordination } from '../../wire/generated/internal-services.ts'
+import { RECORD_REQUEST_BYTES_MAX } from '../../wire/limits.ts'
+import { Groups, type Method } from '../../wire/methods.ts'
+import type { ForwardedHandler } from '../forward-service.ts'
+import { type HandlerEntry, unary, unaryBytes } from '../handlers.ts'
+import type { ReadMemory } from '../read-memory.ts'
+import { invalidRequest } from '../request-checks.ts'
+import type { ServiceNode } from '../service-node.ts'
+import { attendHandler, forwardedAttend } from './attend-service.ts'
+import { groupCalls } from './group-calls.ts'
+import { GroupEntry } from './group-entry.ts'
+import { GroupsTopic } from './groups-topic.ts'
+import { listGroups, listGroupsHere } from './list-groups.ts'
+
+export interface GroupsServices {
+  /** naru.v1.Groups, for the clients' port. */
+  readonly handlers: readonly HandlerEntry[]
+  /** naru.internal.v1.Coordination, for the peers' port. */
+  readonly peerHandlers: readonly HandlerEntry[]
+  /** Calls of one group, as other nodes hand them on to this one, its coordinator's. */
+  readonly forwarded: ReadonlyMap<MethodPath, ForwardedHandler>
+}
+
+export function groupsServices(node: ServiceNode, memory: ReadMemory): GroupsServices {
+  const topic = new GroupsTopic(node)
+  const entry = new GroupEntry(node, topic)
+  const calls = groupCalls(node, memory)
+  const atCoordinator = <Request extends { readonly group: string }, Response>(
+    method: Method<Request, Response>,
+    kind: { readonly creates: boolean; readonly repeatable: boolean },
+  ): HandlerEntry =>
+    unaryBytes(method, (request, context) => {
+      const group = groupOf(method, request)
+      const serve = calls.get(method.path) as ForwardedHandler
+      return entry.call({ method, group, request, serve, ...kind }, context)
+    })
+  const writes = { creates: true, repeatable: false }
+  const reads = { creates: false, repeatable: true }
+  return {
+    handlers: [
+      attendHandler({ node, memory, topic }),
+      atCoordinator(Groups.commitOffsets, writes),
+      atCoordinator(Groups.fetchOffsets, reads),
+      unary(Groups.listGroups, request => listGroups(node, topic, request)),
+      atCoordinator(Groups.describeGroup, reads),
+      atCoordinator(Groups.resetOffsets, writes),
+      atCoordinator(Groups.deleteGroup, { creates: false, repeatable: false }),
+    ],
+    peerHandlers: [
+      forwardedAttend(node, memory),
+      unary(Coordination.listGroups, request => listGroupsHere(node, request)),
+    ],
+    forwarded: calls,
+  }
+}
+
+/** The node that the client called needs no more of a call than this; what is large is refused before it is decoded. */
+function groupOf<Request extends { readonly group: string }>(
+  { path, request: codec }: Method<Request, unknown>,
+  request: Buffer,
+): string {
+  if (request.length > RECORD_REQUEST_BYTES_MAX)
+    throw new NaruError(
+      'REQUEST_TOO_LARGE',
+      `${path}: ${request.length} bytes, at most ${RECORD_REQUEST_BYTES_MAX}: split it`,
+    )
+  const { group } = codec.decode(request)
+  if (group === '') throw invalidRequest('group is empty: name the group')
+  return group
+}
