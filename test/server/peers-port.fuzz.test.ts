@@ -1,6 +1,13 @@
 import { expect, it } from 'vitest'
 import { NaruError } from '../../src/base/errors.ts'
-import { Controller, Forward, Peers, Raft, Replication } from '../../src/wire/generated/internal-services.ts'
+import {
+  Controller,
+  Coordination,
+  Forward,
+  Peers,
+  Raft,
+  Replication,
+} from '../../src/wire/generated/internal-services.ts'
 import { Admin, type Method } from '../../src/wire/methods.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { SimBrokerCluster } from '../harness/sim-broker-cluster.ts'
@@ -9,7 +16,7 @@ import { SimTransport } from '../harness/sim-transport.ts'
 
 const CALLS = 5_000
 const prng = new SeededPrng('what no peer should send')
-const SERVED = [Raft, Peers, Controller, Forward, Replication].flatMap(
+const SERVED = [Raft, Peers, Controller, Forward, Replication, Coordination].flatMap(
   service => Object.values(service) as Method<unknown, unknown>[],
 )
 

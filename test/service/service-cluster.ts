@@ -1,5 +1,6 @@
 import { NaruError } from '../../src/base/errors.ts'
 import type { ProducerIds } from '../../src/drivers/controller/producer-ids.ts'
+import type { GroupCoordinators } from '../../src/drivers/groups/coordination.ts'
 import type { ReplicaContents } from '../../src/drivers/replicas/hosted-partition.ts'
 import type { ReplicaSet } from '../../src/drivers/replicas/replica-set.ts'
 import { Controller } from '../../src/metadata/controller.ts'
@@ -13,6 +14,7 @@ import type { Method } from '../../src/wire/method.ts'
 import { EventScheduler } from '../harness/event-scheduler.ts'
 import { failureOf } from '../harness/recorded-stream.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
+import type { SimClock } from '../harness/sim-clock.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
 import { SimNetwork } from '../harness/sim-network.ts'
 import { SimTransport, serveSimulated } from '../harness/sim-transport.ts'
@@ -37,6 +39,8 @@ export interface TestClusterOptions {
   /** What each node leads, instead of that. */
   readonly replicas?: (nodeId: number) => ReplicaSet
   readonly awaitServing?: ServiceCluster['awaitServing']
+  /** What each node coordinates. */
+  readonly groups?: (of: { nodeId: number; quorum: FakeQuorum; clock: SimClock }) => GroupCoordinators
   /** What a node's copy of a partition holds. */
   readonly contents?: (nodeId: number, partition: number) => ReplicaContents | undefined
   /** What happens to a call that reaches a node's peers' port; it goes on to the handler that is given. */
@@ -78,9 +82,11 @@ export class TestServiceCluster {
     })
     const { incarnation, clock } = machine
     const quorum = new FakeQuorum(nodeId, { log: this.log, clock })
+    const groups = this.#options.groups?.({ nodeId, quorum, clock })
     const services = nodeServices({
       nodeId,
       clock,
+      ...(groups && { groups }),
       prng: this.#prng.fork(`prng ${nodeId}`),
       logger: { debug() {}, info() {}, warn() {}, error() {} },
       controller: quorum,

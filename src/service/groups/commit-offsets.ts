@@ -5,7 +5,7 @@ import { BoundedFailures } from '../failures.ts'
 import { countWithin, invalidRequest } from '../request-checks.ts'
 import type { ServiceNode } from '../service-node.ts'
 import { doubtAbout, findTopic } from '../topic-lookup.ts'
-import type { GroupParts } from './group-calls.ts'
+import type { GroupParts } from './group-parts.ts'
 
 const OFFSETS_MAX = 10_000
 

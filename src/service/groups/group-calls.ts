@@ -15,6 +15,7 @@ import type { ReadMemory } from '../read-memory.ts'
 import { countWithin, integerWithin, invalidRequest } from '../request-checks.ts'
 import type { ServiceNode } from '../service-node.ts'
 import { commitOffsets } from './commit-offsets.ts'
+import type { GroupParts } from './group-parts.ts'
 import { boundedDescription, groupMember, groupOffset, groupState } from './group-views.ts'
 import { LeaderKnowledge } from './leader-knowledge.ts'
 import { resetOffsets } from './reset-offsets.ts'
@@ -25,13 +26,6 @@ const PAGE_OFFSETS_MAX = 10_000
 const PAGE_OFFSETS_DEFAULT = 1_000
 /** Of the offsets in one page, below what generated stubs accept: a page may be shorter than asked for. */
 const PAGE_BYTES_MAX = 3 * 1024 * 1024
-
-/** What the calls of one group share at its coordinator. */
-export interface GroupParts {
-  readonly node: ServiceNode
-  readonly memory: ReadMemory
-  readonly leaders: LeaderKnowledge
-}
 
 /** The calls of naru.v1.Groups as the node of the group's coordinator serves them, for whoever took them there. */
 export function groupCalls(node: ServiceNode, memory: ReadMemory): ReadonlyMap<MethodPath, ForwardedHandler> {

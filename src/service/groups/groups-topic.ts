@@ -1,13 +1,13 @@
 import type { PartitionId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import { unknownGroup } from '../../groups/group-errors.ts'
+import { GROUPS_TOPIC } from '../../metadata/internal-topics.ts'
 import type { TopicView } from '../../metadata/topic-image.ts'
 import { failureToError } from '../../wire/failure.ts'
 import { Admin } from '../../wire/methods.ts'
 import type { ServiceNode } from '../service-node.ts'
 import { settledWithin } from '../settled-within.ts'
 
-const GROUPS_TOPIC = '__groups'
 /** A creation goes on for those who ask again, longer than each of them may wait. */
 const CREATION_TIMEOUT_MS = 30_000
 

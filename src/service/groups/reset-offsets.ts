@@ -7,7 +7,7 @@ import { positionFinder } from '../list-offsets.ts'
 import { checkPosition } from '../positions.ts'
 import { countWithin, invalidRequest } from '../request-checks.ts'
 import type { ServiceNode } from '../service-node.ts'
-import type { GroupParts } from './group-calls.ts'
+import type { GroupParts } from './group-parts.ts'
 import { selectPartitions } from './selected-partitions.ts'
 
 const SELECTORS_MAX = 1_000
