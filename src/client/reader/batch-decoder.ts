@@ -43,36 +43,47 @@ export class BatchDecoder {
 
   /** The next part with records in it; undefined: all is decoded. */
   next(): RecordBatch | undefined {
-    const { cursor, bytes, nextOffset } = this.#received
     for (;;) {
       if (this.#batch === undefined) {
-        if (this.#at >= bytes.length) {
-          cursor.gaveOut(nextOffset)
-          return undefined
-        }
-        this.#open()
-        continue
+        const stored = this.#nextStored()
+        if (stored === undefined) return undefined
+        this.#batch = { ...stored, records: this.#decoding(() => new RecordCursor(stored.bytes)) }
       }
       const part = this.#part()
       if (part.records.length > 0) return part
     }
   }
 
-  #open(): void {
-    const { cursor, bytes } = this.#received
-    const at = this.#at
-    let sizeInBytes: number
-    try {
-      sizeInBytes = checkBatch(bytes, at).sizeInBytes
-    } catch (thrown) {
-      throw this.#corrupt(NaruError.from(thrown))
+  /** The next batch with all its bytes and none of its records; undefined: there is no more. */
+  nextWhole(): RecordBatch | undefined {
+    const { cursor, highWatermark } = this.#received
+    const stored = this.#nextStored()
+    if (stored === undefined) return undefined
+    const { topic, partition } = cursor
+    const { bytes, endOffset } = stored
+    cursor.gaveOut(endOffset)
+    return { topic, partition, records: [], nextOffset: endOffset, highWatermark, bytes }
+  }
+
+  /** Its CRC is checked, and it has records that this reader has not had. */
+  #nextStored(): StoredBatch | undefined {
+    const { cursor, bytes, nextOffset } = this.#received
+    while (this.#at < bytes.length) {
+      const at = this.#at
+      let sizeInBytes: number
+      try {
+        sizeInBytes = checkBatch(bytes, at).sizeInBytes
+      } catch (thrown) {
+        throw this.#corrupt(NaruError.from(thrown))
+      }
+      this.#at = at + sizeInBytes
+      const endOffset = lastOffsetAt(bytes, at) + 1
+      // Control batches hold no records of users.
+      if (isControlAt(bytes, at) || endOffset <= (cursor.nextOffset ?? 0)) continue
+      return { bytes: bytes.subarray(at, this.#at), endOffset }
     }
-    this.#at = at + sizeInBytes
-    const endOffset = lastOffsetAt(bytes, at) + 1
-    // Control batches hold no records of users.
-    if (isControlAt(bytes, at) || endOffset <= (cursor.nextOffset ?? 0)) return
-    const batch = bytes.subarray(at, this.#at)
-    this.#batch = { bytes: batch, records: this.#decoding(() => new RecordCursor(batch)), endOffset }
+    cursor.gaveOut(nextOffset)
+    return undefined
   }
 
   #part(): RecordBatch {
@@ -108,10 +119,13 @@ export class BatchDecoder {
   }
 }
 
-interface OpenBatch {
+interface StoredBatch {
   readonly bytes: Buffer
-  readonly records: RecordCursor
   readonly endOffset: Offset
+}
+
+interface OpenBatch extends StoredBatch {
+  readonly records: RecordCursor
 }
 
 /** True: the batch has no more for this reader. */

@@ -1,4 +1,4 @@
-import type { Offset, PartitionId } from '../../base/brands.ts'
+import type { Epoch, NodeId, Offset, PartitionId } from '../../base/brands.ts'
 import type { NaruError } from '../../base/errors.ts'
 import type { ReaderPartition } from './types.ts'
 
@@ -8,7 +8,10 @@ import type { ReaderPartition } from './types.ts'
  */
 export class PartitionCursor {
   readonly topic: string
+  readonly topicId: string
   readonly partition: PartitionId
+  /** As last known. */
+  leaderId: NodeId | undefined
   /** Undefined until the start is found. */
   fetchOffset: Offset | undefined
   /** Exclusive; undefined: never stops. */
@@ -17,6 +20,7 @@ export class PartitionCursor {
   isResolved = false
   highWatermark: Offset | undefined
   logStartOffset: Offset | undefined
+  leaderEpoch: Epoch | undefined
   /** Nothing more will be received. */
   isDone = false
   /** Since when only errors have come, by the monotonic clock. */
@@ -24,8 +28,9 @@ export class PartitionCursor {
   lastError: NaruError | undefined
   #nextOffset: Offset | undefined
 
-  constructor(of: { topic: string; partition: PartitionId }) {
+  constructor(of: { topic: string; topicId: string; partition: PartitionId }) {
     this.topic = of.topic
+    this.topicId = of.topicId
     this.partition = of.partition
   }
 
@@ -49,10 +54,11 @@ export class PartitionCursor {
   }
 
   /** The stream tells something of the partition: it is well. */
-  onProgress(of: { highWatermark: Offset; logStartOffset: Offset }): void {
+  onProgress(of: { highWatermark: Offset; logStartOffset: Offset; leaderEpoch: Epoch }): void {
     this.failingSinceMs = undefined
     this.highWatermark = of.highWatermark
     this.logStartOffset = of.logStartOffset
+    this.leaderEpoch = of.leaderEpoch
   }
 
   received(nextOffset: Offset): void {

@@ -4,6 +4,7 @@ import type { MessageStream } from '../../ports/transport.ts'
 import { failureToError } from '../../wire/failure.ts'
 import type {
   MessageInit,
+  PartitionEnd,
   PartitionRecords,
   ReadRequest,
   ReadResponse,
@@ -25,8 +26,6 @@ export interface ReadStreamOptions {
   readonly connection: Connection
   readonly nodeId: NodeId
   readonly route: Route
-  readonly topic: string
-  readonly topicId: string
   readonly creditBytesMax: number
   readonly onReceived: (received: ReceivedBatches) => void
   readonly onSkipped: (cursor: PartitionCursor, skipped: Skipped) => void
@@ -45,9 +44,9 @@ export class ReadStream {
   readonly #options: ReadStreamOptions
   readonly #stream: MessageStream
   readonly #watchdog: Watchdog
-  readonly #cursors = new Map<PartitionId, PartitionCursor>()
+  readonly #cursors = new Map<PlaceKey, PartitionCursor>()
   /** Removals that the node has not confirmed: until then what it says of the partition is old. */
-  readonly #removals = new Map<PartitionId, number>()
+  readonly #removals = new Map<PlaceKey, number>()
   /** Received and not consumed. */
   #heldBytes = 0
   /** Consumed and not given back yet. */
@@ -77,19 +76,19 @@ export class ReadStream {
   }
 
   has(cursor: PartitionCursor): boolean {
-    return this.#cursors.get(cursor.partition) === cursor
+    return this.#cursors.get(keyOf(cursor)) === cursor
   }
 
   /** Reads on from where the cursors are. */
   add(cursors: readonly PartitionCursor[]): void {
-    const { topic, topicId, creditBytesMax } = this.#options
-    for (const cursor of cursors) this.#cursors.set(cursor.partition, cursor)
+    const { creditBytesMax } = this.#options
+    for (const cursor of cursors) this.#cursors.set(keyOf(cursor), cursor)
     this.#write({
       ...(this.#isFirst && {
         options: { format: 'BATCHES' as const, maxFrameBytes: FRAME_BYTES_MAX },
         credit: { bytes: creditBytesMax },
       }),
-      add: cursors.map(({ partition, fetchOffset, stopOffset }) => ({
+      add: cursors.map(({ topic, topicId, partition, fetchOffset, stopOffset }) => ({
         topic,
         topicId,
         partition,
@@ -101,10 +100,11 @@ export class ReadStream {
   }
 
   remove(cursor: PartitionCursor): void {
-    const { partition } = cursor
-    this.#cursors.delete(partition)
-    this.#removals.set(partition, (this.#removals.get(partition) ?? 0) + 1)
-    this.#write({ remove: [{ topic: this.#options.topic, partition }] })
+    const { topic, partition } = cursor
+    const key = keyOf(cursor)
+    this.#cursors.delete(key)
+    this.#removals.set(key, (this.#removals.get(key) ?? 0) + 1)
+    this.#write({ remove: [{ topic, partition }] })
   }
 
   close(): void {
@@ -131,25 +131,26 @@ export class ReadStream {
 
   #onFrame(frame: ReadResponse): void {
     for (const skipped of frame.skipped) {
-      const cursor = this.#current(skipped.partition)
+      const cursor = this.#current(skipped)
       if (cursor) this.#options.onSkipped(cursor, skipped)
     }
     for (const records of frame.records) this.#onRecords(records)
-    for (const status of frame.statuses) this.#current(status.partition)?.onProgress(status)
-    for (const { partition, nextOffset } of frame.ended) this.#onEnded(partition, nextOffset)
-    for (const { partition, failure } of frame.failures) {
+    for (const status of frame.statuses) this.#current(status)?.onProgress(status)
+    for (const end of frame.ended) this.#onEnded(end)
+    for (const failed of frame.failures) {
+      const { failure } = failed
       // So is a removal answered that met a partition which had just failed there; that failure is of no account then.
-      if (failure?.reason === 'INVALID_REQUEST' && this.#confirmRemoval(partition)) continue
-      const cursor = this.#current(partition)
+      if (failure?.reason === 'INVALID_REQUEST' && this.#confirmRemoval(failed)) continue
+      const cursor = this.#current(failed)
       if (cursor === undefined || failure === undefined) continue
-      this.#cursors.delete(partition)
+      this.#cursors.delete(keyOf(cursor))
       this.#options.onFailed(cursor, failureToError(failure))
     }
     if (frame.metadataAgeMs !== undefined) this.#onHeartbeat(frame)
   }
 
   #onRecords(records: PartitionRecords): void {
-    const cursor = this.#current(records.partition)
+    const cursor = this.#current(records)
     this.#wasStuck = false
     cursor?.onProgress(records)
     const { batches, nextOffset, highWatermark } = records
@@ -176,11 +177,12 @@ export class ReadStream {
     cursor.received(nextOffset)
   }
 
-  #onEnded(partition: PartitionId, nextOffset: number): void {
-    if (this.#confirmRemoval(partition)) return
-    const cursor = this.#cursors.get(partition)
+  #onEnded(end: PartitionEnd): void {
+    if (this.#confirmRemoval(end)) return
+    const cursor = this.#cursors.get(keyOf(end))
     if (cursor === undefined) return
-    this.#cursors.delete(partition)
+    const { nextOffset } = end
+    this.#cursors.delete(keyOf(cursor))
     cursor.received(nextOffset)
     cursor.isDone = true
     this.#options.onReceived(passedOver(cursor, nextOffset))
@@ -188,10 +190,11 @@ export class ReadStream {
   }
 
   /** False: none is under way. */
-  #confirmRemoval(partition: PartitionId): boolean {
-    const removals = this.#removals.get(partition) ?? 0
-    if (removals > 1) this.#removals.set(partition, removals - 1)
-    else this.#removals.delete(partition)
+  #confirmRemoval(place: Place): boolean {
+    const key = keyOf(place)
+    const removals = this.#removals.get(key) ?? 0
+    if (removals > 1) this.#removals.set(key, removals - 1)
+    else this.#removals.delete(key)
     return removals > 0
   }
 
@@ -201,9 +204,9 @@ export class ReadStream {
    */
   #onHeartbeat({ statuses }: ReadResponse): void {
     if (this.#heldBytes > 0) return
-    const isStuck = statuses.some(({ nextOffset, highWatermark, partition }) => {
-      const stop = this.#cursors.get(partition)?.stopOffset ?? Number.POSITIVE_INFINITY
-      return nextOffset < Math.min(highWatermark, stop)
+    const isStuck = statuses.some(status => {
+      const stop = this.#cursors.get(keyOf(status))?.stopOffset ?? Number.POSITIVE_INFINITY
+      return status.nextOffset < Math.min(status.highWatermark, stop)
     })
     if (!isStuck) return
     const isStuckAgain = this.#wasStuck
@@ -223,8 +226,9 @@ export class ReadStream {
     this.#write({ credit: { bytes } })
   }
 
-  #current(partition: PartitionId): PartitionCursor | undefined {
-    return this.#removals.has(partition) ? undefined : this.#cursors.get(partition)
+  #current(place: Place): PartitionCursor | undefined {
+    const key = keyOf(place)
+    return this.#removals.has(key) ? undefined : this.#cursors.get(key)
   }
 
   #onClose(error: NaruError | undefined): void {
@@ -239,4 +243,16 @@ export class ReadStream {
     this.#cursors.clear()
     for (const cursor of cursors) onFailed(cursor, cause)
   }
+}
+
+interface Place {
+  readonly topic: string
+  readonly partition: PartitionId
+}
+
+/** Names of topics have no slash. */
+type PlaceKey = string
+
+function keyOf({ topic, partition }: Place): PlaceKey {
+  return `${topic}/${partition}`
 }

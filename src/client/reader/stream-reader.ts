@@ -1,8 +1,7 @@
 import type { NaruError } from '../../base/errors.ts'
-import type { Clock } from '../../ports/clock.ts'
 import type { Connection } from '../connection.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
-import { BatchDecoder, type ReceivedBatches } from './batch-decoder.ts'
+import { BatchQueue, END, iterate, Waiters } from './batch-queue.ts'
 import { PartitionReads } from './partition-reads.ts'
 import { readerSettings } from './reader-settings.ts'
 import type { ConsumedRecord, Reader, ReaderOptions, ReaderPartition, RecordBatch } from './types.ts'
@@ -14,49 +13,38 @@ export interface StreamReaderOptions {
   readonly onClose: () => void
 }
 
-/** A loop over buffered batches gives way to other work after that long. */
-const SLICE_MS_MAX = 20
-/** Drawn batches that the list may still hold on to. */
-const HEAD_MAX = 32
-
 /**
  * The reader that programs use. Received batches wait here, undecoded; a loop draws them one by one and only waits
  * when there is none. Nothing else reads ahead, so a slow loop stops the node through the credit.
  */
 export class StreamReader implements Reader {
-  readonly #clock: Clock
   readonly #reads: PartitionReads
+  readonly #queue: BatchQueue
   readonly #onClose: () => void
-  #received: ReceivedBatches[] = []
-  /** Of the first that was not drawn. */
-  #head = 0
-  #decoder: { readonly decoder: BatchDecoder; readonly received: ReceivedBatches } | undefined
   /** The batch that single records are drawn from. */
   #current: RecordBatch | undefined
   #recordAt = 0
   #error: NaruError | undefined
   #isClosed = false
-  /** Loops that wait, in order. */
-  #waiting: (() => void)[] = []
-  #sliceStartMs: number | undefined
+  readonly #waiters = new Waiters()
 
   constructor({ connection, metadata, options, onClose }: StreamReaderOptions) {
     const settings = readerSettings(options)
-    this.#clock = connection.clock
+    this.#queue = new BatchQueue(connection)
     this.#onClose = onClose
     this.#reads = new PartitionReads({
       connection,
       metadata,
       settings,
       onReceived: received => {
-        this.#received.push(received)
-        this.#wake()
+        this.#queue.push(received)
+        this.#waiters.wake()
       },
-      onChanged: () => this.#wake(),
+      onChanged: () => this.#waiters.wake(),
       onFailed: error => {
         this.#error ??= error
         this.#reads.close()
-        this.#wake()
+        this.#waiters.wake()
       },
     })
   }
@@ -102,10 +90,9 @@ export class StreamReader implements Reader {
     if (!this.#isClosed) {
       this.#isClosed = true
       this.#reads.close()
-      this.#forget()
-      this.#decoder = undefined
+      this.#queue.clear()
       this.#current = undefined
-      this.#wake()
+      this.#waiters.wake()
       this.#onClose()
     }
     return Promise.resolve()
@@ -129,57 +116,25 @@ export class StreamReader implements Reader {
 
   async #nextBatch(): Promise<IteratorResult<RecordBatch>> {
     for (;;) {
-      if (this.#isSliceOver()) await new Promise<void>(resolve => this.#clock.afterTurn(resolve))
-      const batch = this.#decodeNext()
+      if (this.#queue.isSliceOver) await this.#queue.giveWay()
+      const batch = this.#draw()
       if (batch !== undefined) return { value: batch, done: false }
       // What came before an error is given out before it is told.
       if (this.#error !== undefined) throw this.#error
       if (this.#isClosed || this.#reads.isDone) return END
-      await new Promise<void>(resolve => this.#waiting.push(resolve))
+      await this.#waiters.wait()
     }
   }
 
-  #decodeNext(): RecordBatch | undefined {
-    for (;;) {
-      if (this.#decoder === undefined) {
-        const received = this.#shift()
-        if (received === undefined) return undefined
-        this.#decoder = { decoder: new BatchDecoder(received), received }
-      }
-      const { decoder, received } = this.#decoder
-      const batch = this.#decodePart(decoder)
-      if (batch !== undefined) return batch
-      this.#decoder = undefined
-      received.onConsumed()
-    }
-  }
-
-  #decodePart(decoder: BatchDecoder): RecordBatch | undefined {
+  #draw(): RecordBatch | undefined {
     try {
-      return decoder.next()
+      return this.#queue.draw()?.batch
     } catch (thrown) {
       this.#error = thrown as NaruError
-      this.#forget()
+      this.#queue.clear()
       this.#reads.close()
       return undefined
     }
-  }
-
-  #shift(): ReceivedBatches | undefined {
-    const first = this.#received[this.#head]
-    if (first === undefined) return undefined
-    this.#head++
-    // What was drawn must not be kept alive by the list for long.
-    if (this.#head === this.#received.length || this.#head >= HEAD_MAX) {
-      this.#received = this.#received.slice(this.#head)
-      this.#head = 0
-    }
-    return first
-  }
-
-  #forget(): void {
-    this.#received = []
-    this.#head = 0
   }
 
   /** Records of the batch in hand that were not drawn one by one. */
@@ -188,36 +143,5 @@ export class StreamReader implements Reader {
     this.#current = undefined
     if (batch === undefined || this.#recordAt >= batch.records.length) return undefined
     return { ...batch, records: batch.records.slice(this.#recordAt) }
-  }
-
-  #isSliceOver(): boolean {
-    const nowMs = this.#clock.monotonicMs()
-    if (this.#sliceStartMs === undefined) {
-      this.#sliceStartMs = nowMs
-      this.#clock.afterTurn(() => {
-        this.#sliceStartMs = undefined
-      })
-      return false
-    }
-    return nowMs - this.#sliceStartMs > SLICE_MS_MAX
-  }
-
-  #wake(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const resolve of waiting) resolve()
-  }
-}
-
-const END: IteratorResult<never> = { value: undefined, done: true }
-
-/** Not a generator: those take several turns of the promise queue for each value. */
-function iterate<T>(next: () => Promise<IteratorResult<T>>): AsyncIterableIterator<T> {
-  return {
-    next,
-    return: () => Promise.resolve(END),
-    [Symbol.asyncIterator]() {
-      return this
-    },
   }
 }
