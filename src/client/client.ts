@@ -6,6 +6,8 @@ import { ClusterAdmin } from './admin/cluster-admin.ts'
 import type { Admin } from './admin/types.ts'
 import { ClusterNodes } from './cluster-nodes.ts'
 import { Connection, clientClosed } from './connection.ts'
+import { GroupConsumer } from './consumer/group-consumer.ts'
+import type { Consumer, ConsumerOptions } from './consumer/types.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { checkOptions, shown, wholeNumber } from './option-check.ts'
 import { StreamProducer } from './producer/stream-producer.ts'
@@ -97,6 +99,7 @@ class ClusterClient implements Client {
   readonly #admin: Admin
   readonly #producers = new Set<Producer>()
   readonly #readers = new Set<Reader>()
+  readonly #consumers = new Set<Consumer>()
   readonly #onClose: (() => void) | undefined
   #closing: Promise<void> | undefined
 
@@ -140,6 +143,18 @@ class ClusterClient implements Client {
     return reader
   }
 
+  consumer(options: ConsumerOptions): Consumer {
+    this.#requireOpen()
+    const consumer = new GroupConsumer({
+      connection: this.#connection,
+      metadata: this.#metadata,
+      options,
+      onClose: () => this.#consumers.delete(consumer),
+    })
+    this.#consumers.add(consumer)
+    return consumer
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -150,7 +165,7 @@ class ClusterClient implements Client {
   }
 
   async #close(): Promise<void> {
-    const ends = [...this.#producers, ...this.#readers].map(one => one.close())
+    const ends = [...this.#producers, ...this.#readers, ...this.#consumers].map(one => one.close())
     // All of them, before the first error is thrown: each still needs the connections.
     const results = await Promise.allSettled(ends)
     this.#metadata.close()

@@ -30,6 +30,15 @@ export type {
   TopicSetting,
 } from './admin/types.ts'
 export type {
+  AssignedPartition,
+  CloseOptions,
+  Consumer,
+  ConsumerOptions,
+  ConsumerPartition,
+  OffsetToCommit,
+  TopicPartition,
+} from './consumer/types.ts'
+export type {
   Acks,
   Delivered,
   DeliveryFailure,

@@ -1,15 +1,21 @@
 import type { Admin } from './admin/types.ts'
+import type { Consumer, ConsumerOptions } from './consumer/types.ts'
 import type { Producer, ProducerOptions } from './producer/types.ts'
 import type { Reader, ReaderOptions } from './reader/types.ts'
 
-/** A connection to a cluster. Its producers and readers share its channels and its view of the cluster. */
+/** A connection to a cluster. Its producers, readers and consumers share its channels and its view of the cluster. */
 export interface Client {
   /** Random id of the cluster, the same on all its nodes. */
   readonly clusterId: string
   admin(): Admin
   producer(options?: ProducerOptions): Producer
   reader(options: ReaderOptions): Reader
-  /** Closes producers (after what they have taken is stored or has failed) and readers, then the connections. */
+  /** Joins a group: its members share the partitions, and what they have done is remembered. */
+  consumer(options: ConsumerOptions): Consumer
+  /**
+   * Closes producers (after what they have taken is stored or has failed), readers and consumers (after what they have
+   * done is committed), then the connections.
+   */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }

@@ -10,15 +10,17 @@ const SILENCE_MS_MAX = 1_500
 export class Watchdog {
   readonly #clock: Clock
   readonly #onSilent: () => void
+  readonly #silenceMsMax: number
   #heardMs: number
   #timer: Timer | undefined
   #isStopped = false
 
-  constructor(options: { clock: Clock; onSilent: () => void }) {
+  constructor(options: { clock: Clock; onSilent: () => void; silenceMsMax?: number }) {
     this.#clock = options.clock
     this.#onSilent = options.onSilent
     this.#heardMs = this.#clock.monotonicMs()
-    this.#arm(SILENCE_MS_MAX)
+    this.#silenceMsMax = options.silenceMsMax ?? SILENCE_MS_MAX
+    this.#arm(this.#silenceMsMax)
   }
 
   heard(): void {
@@ -49,6 +51,6 @@ export class Watchdog {
   }
 
   #leftMs(): number {
-    return this.#heardMs + SILENCE_MS_MAX - this.#clock.monotonicMs()
+    return this.#heardMs + this.#silenceMsMax - this.#clock.monotonicMs()
   }
 }

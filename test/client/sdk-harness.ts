@@ -22,6 +22,8 @@ export type Fate = 'pass' | 'drop' | 'break' | Buffer
 export interface NetworkFaults {
   /** Nobody is there. */
   readonly deadAddresses?: ReadonlySet<string>
+  /** The client's machine is gone from the network: nothing that it sends arrives, nothing reaches it. */
+  isCut?: boolean
   /** Called for each message of each stream of the SDK; `answer` makes up one from the node. */
   toNode?: (path: MethodPath, message: Uint8Array, answer: (message: Buffer) => void) => Fate
   toClient?: (path: MethodPath, message: Buffer) => Fate
@@ -109,7 +111,7 @@ class FaultyTransport implements Transport {
     return {
       address,
       unary: (path: MethodPath, request: Uint8Array, callOptions?: CallOptions) =>
-        isDead ? Promise.reject(refused(address)) : channel.unary(path, request, callOptions),
+        isDead || faults.isCut ? Promise.reject(refused(address)) : channel.unary(path, request, callOptions),
       stream: (path: MethodPath, callOptions?: CallOptions) => {
         const stream = channel.stream(path, callOptions)
         if (isDead) stream.fail(refused(address))
@@ -123,7 +125,7 @@ class FaultyTransport implements Transport {
 function spoiled(path: MethodPath, stream: MessageStream, faults: NetworkFaults): MessageStream {
   let handlers: StreamHandlers | undefined
   const meet = (fate: Fate, message: Uint8Array, pass: (message: Uint8Array) => boolean): boolean => {
-    if (fate === 'drop') return true
+    if (fate === 'drop' || faults.isCut) return true
     if (fate !== 'break') return pass(fate === 'pass' ? message : fate)
     stream.fail(new NaruError('CONNECTION_FAILED', 'the connection broke', { outcome: 'unknown' }))
     return true
@@ -133,7 +135,9 @@ function spoiled(path: MethodPath, stream: MessageStream, faults: NetworkFaults)
       meet(faults.toNode?.(path, message, answer => handlers?.onMessage(answer)) ?? 'pass', message, bytes =>
         stream.write(bytes),
       ),
-    end: () => stream.end(),
+    end: () => {
+      if (!faults.isCut) stream.end()
+    },
     fail: error => stream.fail(error),
     pause: () => stream.pause(),
     resume: () => stream.resume(),

@@ -73,7 +73,6 @@ export class LeaderStreams {
     // It was well before: the pauses begin short again.
     if (cursor.failingSinceMs === undefined) this.#backoff.reset()
     cursor.failingSinceMs ??= connection.clock.monotonicMs()
-    cursor.lastError = error
     if (!events.mayGoOn(cursor, error)) {
       this.remove(cursor)
       return
@@ -167,8 +166,7 @@ export class LeaderStreams {
       if (leaderId === undefined) for (const cursor of cursors) this.failed(cursor, noLeader(cursor))
       else await this.#options.events.resolve(leaderId, cursors)
     } catch (thrown) {
-      for (const cursor of cursors.filter(one => !one.isResolved))
-        this.failed(cursor, NaruError.from(thrown))
+      for (const cursor of cursors.filter(one => !one.isResolved)) this.failed(cursor, NaruError.from(thrown))
     }
   }
 

@@ -1,5 +1,4 @@
 import type { Epoch, NodeId, Offset, PartitionId } from '../../base/brands.ts'
-import type { NaruError } from '../../base/errors.ts'
 import type { ReaderPartition } from './types.ts'
 
 /**
@@ -25,7 +24,6 @@ export class PartitionCursor {
   isDone = false
   /** Since when only errors have come, by the monotonic clock. */
   failingSinceMs: number | undefined
-  lastError: NaruError | undefined
   #nextOffset: Offset | undefined
 
   constructor(of: { topic: string; topicId: string; partition: PartitionId }) {

@@ -34,13 +34,16 @@ export function readerSettings(options: ReaderOptions): ReaderSettings {
       return chosen === undefined ? undefined : wireStop(chosen)
     },
     hasStop: options.stop !== undefined,
-    creditBytesMax: options.creditBytesMax ?? 8 * MIB,
+    creditBytesMax: options.creditBytesMax ?? CREDIT_BYTES_DEFAULT,
     retryTimeoutMs: options.retryTimeoutMs ?? 120_000,
     onSkipped: options.onSkipped,
   }
 }
 
 const MIB = 1024 * 1024
+export const CREDIT_BYTES_DEFAULT = 8 * MIB
+export const creditBytes = wholeNumber({ min: 64 * 1024, max: 1024 * MIB })
+export const START_WANTED = "'earliest', 'latest', { offset }, { timestampMs } or { lastN }"
 
 const READER_OPTIONS = {
   topic: topicName,
@@ -53,7 +56,7 @@ const READER_OPTIONS = {
     isStop,
     "'currentEnd', { offset }, { timestampMs }, or { partitions: { 0: ... } } of these",
   ),
-  creditBytesMax: wholeNumber({ min: 64 * 1024, max: 1024 * MIB }),
+  creditBytesMax: creditBytes,
   retryTimeoutMs: wholeNumber({ min: 1, max: 24 * 3_600_000 }),
   onSkipped: callback,
 }
@@ -75,7 +78,7 @@ function placeRule(isPlace: (value: unknown) => boolean, wanted: string): Option
   }
 }
 
-function isStart(value: unknown): boolean {
+export function isStart(value: unknown): boolean {
   return value === 'earliest' || value === 'latest' || holdsOne(value, ['earliest', 'latest'], START_NUMBERS)
 }
 
@@ -108,7 +111,7 @@ function perPartition<Place>(value: unknown): Map<PartitionId, Place> | undefine
   return map
 }
 
-function wireStart(place: StartPosition): MessageInit<Position> {
+export function wireStart(place: StartPosition): MessageInit<Position> {
   if (place === 'earliest' || place === 'latest') return { at: place === 'earliest' ? 'EARLIEST' : 'LATEST' }
   if ('offset' in place) return { offset: place.offset }
   if ('timestampMs' in place) return { timestampMs: place.timestampMs }

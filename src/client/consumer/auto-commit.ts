@@ -1,0 +1,72 @@
+import { NaruError } from '../../base/errors.ts'
+import type { Clock, Timer } from '../../ports/clock.ts'
+import type { CommitOutcome, OffsetOf } from './offset-commits.ts'
+import type { OwnedPartition } from './owned-partition.ts'
+
+export interface AutoCommitOptions {
+  readonly clock: Clock
+  readonly intervalMs: number
+  /** What is done with and not committed, of all partitions. */
+  readonly pending: () => readonly OffsetOf[]
+  readonly commit: (offsets: readonly OffsetOf[]) => Promise<CommitOutcome[]>
+  /** It is tried again. */
+  readonly onTrouble: (error: NaruError) => void
+}
+
+/** Gathers what is done with for a while, then commits it; one commit at a time. */
+export class AutoCommit {
+  readonly #options: AutoCommitOptions
+  #timer: Timer | undefined
+  #isClosed = false
+
+  constructor(options: AutoCommitOptions) {
+    this.#options = options
+  }
+
+  /** Something more is done with. */
+  due(): void {
+    if (this.#timer !== undefined || this.#isClosed) return
+    this.#timer = this.#options.clock.setTimer(this.#options.intervalMs, () => void this.#onTime())
+  }
+
+  /** Resolves when everything that is done with is committed; rejects with what may be tried again. */
+  async flush(): Promise<void> {
+    const offsets = this.#options.pending()
+    if (offsets.length === 0) return
+    const outcomes = await this.#options.commit(offsets)
+    const failed = outcomes.find(error => error !== undefined && error.reason !== 'PARTITION_NOT_OWNED')
+    if (failed !== undefined) throw failed
+  }
+
+  /**
+   * The same for partitions that are given back. What fails is tried again until it is done, or the partitions are gone.
+   */
+  async flushUntilDone(partitions: readonly OwnedPartition[], pauseMs: () => number): Promise<void> {
+    for (;;) {
+      try {
+        await this.flush()
+        return
+      } catch (thrown) {
+        this.#options.onTrouble(NaruError.from(thrown))
+      }
+      if (this.#isClosed || partitions.every(({ isGone }) => isGone)) return
+      await new Promise<void>(resolve => this.#options.clock.setTimer(pauseMs(), resolve))
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#timer?.cancel()
+  }
+
+  async #onTime(): Promise<void> {
+    try {
+      await this.flush()
+    } catch (thrown) {
+      if (this.#isClosed) return
+      this.#options.onTrouble(NaruError.from(thrown))
+    }
+    this.#timer = undefined
+    if (this.#options.pending().length > 0) this.due()
+  }
+}

@@ -1,0 +1,99 @@
+import type { Epoch, Offset, PartitionId } from '../../base/brands.ts'
+import type { NaruError } from '../../base/errors.ts'
+import { failureToError } from '../../wire/failure.ts'
+import { Groups } from '../../wire/methods.ts'
+import type { Connection } from '../connection.ts'
+import { Waiters } from '../reader/batch-queue.ts'
+import type { Membership } from './membership.ts'
+
+/** As many as one request may name. */
+const OFFSETS_PER_REQUEST_MAX = 10_000
+
+export interface OffsetOf {
+  readonly topic: string
+  readonly topicId: string
+  readonly partition: PartitionId
+  readonly nextOffset: Offset
+  readonly leaderEpoch?: Epoch | undefined
+  readonly metadata?: string
+}
+
+/** What became of each, in order. */
+export type CommitOutcome = NaruError | undefined
+
+/**
+ * Commits of one member, one request at a time, so that an earlier one never lands on a later one. While the member has no
+ * stream, or does not know yet what it still has, they wait: at its new epoch an old one would be refused.
+ */
+export class OffsetCommits {
+  readonly #connection: Connection
+  readonly #group: string
+  readonly #membership: Membership
+  readonly #isSettled: () => boolean
+  readonly #waiters = new Waiters()
+  #last: Promise<unknown> = Promise.resolve()
+  #end: NaruError | undefined
+
+  constructor(options: {
+    connection: Connection
+    group: string
+    membership: Membership
+    isSettled: () => boolean
+  }) {
+    this.#connection = options.connection
+    this.#group = options.group
+    this.#membership = options.membership
+    this.#isSettled = options.isSettled
+  }
+
+  commit(offsets: readonly OffsetOf[]): Promise<CommitOutcome[]> {
+    const committed = this.#last.then(() => this.#commit(offsets))
+    this.#last = committed.catch(() => {})
+    return committed
+  }
+
+  /** The member may have settled. */
+  wake(): void {
+    this.#waiters.wake()
+  }
+
+  /** Those that wait fail, and all to come. */
+  close(error: NaruError): void {
+    this.#end = error
+    this.#waiters.wake()
+  }
+
+  async #commit(offsets: readonly OffsetOf[]): Promise<CommitOutcome[]> {
+    const outcomes: CommitOutcome[] = []
+    for (let at = 0; at < offsets.length; at += OFFSETS_PER_REQUEST_MAX)
+      outcomes.push(...(await this.#commitSome(offsets.slice(at, at + OFFSETS_PER_REQUEST_MAX))))
+    return outcomes
+  }
+
+  async #commitSome(offsets: readonly OffsetOf[]): Promise<CommitOutcome[]> {
+    for (;;) {
+      await this.#untilSettled()
+      const { member, memberEpoch, joinCount } = this.#membership
+      const { results } = await this.#connection.call(
+        Groups.commitOffsets,
+        {
+          group: this.#group,
+          member,
+          memberEpoch,
+          offsets: offsets.map(offset => ({ ...offset, metadata: offset.metadata ?? '' })),
+        },
+        { repeatable: true },
+      )
+      const outcomes = results.map(({ failure }) => (failure ? failureToError(failure) : undefined))
+      // A stream that came meanwhile has raised the epochs of all that the member still has.
+      const isOutdated = joinCount !== this.#membership.joinCount
+      if (isOutdated && outcomes.some(error => error?.reason === 'PARTITION_NOT_OWNED')) continue
+      return outcomes
+    }
+  }
+
+  async #untilSettled(): Promise<void> {
+    while (this.#end === undefined && !this.#isSettled()) await this.#waiters.wait()
+    if (this.#end !== undefined) throw this.#end
+  }
+}

@@ -1,0 +1,84 @@
+import type { Epoch, Offset, PartitionId } from '../../base/brands.ts'
+import type { AssignedPartition } from '../../wire/messages.ts'
+import type { PartitionCursor } from '../reader/partition-cursor.ts'
+import type { ConsumerPartition } from './types.ts'
+
+/** How far somebody has got: an offset, and the epoch of the leader that the record before it came from. */
+export interface Place {
+  readonly nextOffset: Offset
+  readonly leaderEpoch: Epoch | undefined
+}
+
+/**
+ * A partition while it is this member's. What was received before `generation` rose must not be given out any more.
+ * Invariant: done <= given <= position, unless a seek or a commit by hand says otherwise.
+ */
+export class OwnedPartition {
+  readonly topic: string
+  readonly topicId: string
+  readonly partition: PartitionId
+  /** Undefined: it is not read now. */
+  cursor: PartitionCursor | undefined
+  generation = 0
+  /** Rises with each seek: what was given out before does not count as progress any more. */
+  seekCount = 0
+  /** Where reading goes on. */
+  position: Offset
+  /** Behind what was given out. */
+  given: Place
+  /** Behind what may be committed. */
+  done: Place
+  committed: Offset
+  isPaused = false
+  isRevoking = false
+  /** The newest stream of the member has named it. */
+  isConfirmed = true
+  /** It may be read: whoever had to be told of it was. */
+  isBegun = false
+  /** It is another member's, or may be. */
+  isGone = false
+
+  constructor({ topic, topicId, partition, nextOffset }: AssignedPartition) {
+    this.topic = topic
+    this.topicId = topicId
+    this.partition = partition
+    this.position = nextOffset
+    this.committed = nextOffset
+    this.given = this.done = { nextOffset, leaderEpoch: undefined }
+  }
+
+  get key(): string {
+    return ownedKey(this)
+  }
+
+  get mayBeRead(): boolean {
+    return this.isBegun && !this.isPaused && !this.isRevoking && !this.isGone
+  }
+
+  seek(offset: Offset): void {
+    this.seekCount++
+    this.position = offset
+    this.given = this.done = { nextOffset: offset, leaderEpoch: undefined }
+  }
+
+  describe(): ConsumerPartition {
+    const { topic, partition, isPaused, isRevoking, cursor } = this
+    const { nextOffset } = this.given
+    const highWatermark = cursor?.highWatermark
+    return {
+      topic,
+      partition,
+      nextOffset,
+      committedOffset: this.committed,
+      highWatermark,
+      lag: highWatermark === undefined ? undefined : Math.max(0, highWatermark - nextOffset),
+      isPaused,
+      isRevoking,
+    }
+  }
+}
+
+/** Names of topics have no slash. */
+export function ownedKey({ topic, partition }: { topic: string; partition: PartitionId }): string {
+  return `${topic}/${partition}`
+}
