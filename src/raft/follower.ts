@@ -181,14 +181,15 @@ export class Follower implements Role {
   }
 
   /** The leader tells no more than what this member acknowledged: not to have that means to have lost it. */
-  #onHeartbeat({ from, commitIndex, round }: Heartbeat): void {
-    const { self, term, attachment, log, outbox } = this.#state
+  #onHeartbeat({ from, commitIndex, round, proof }: Heartbeat): void {
+    const { self, term, attachment, log, outbox, freshness, askedMs } = this.#state
     if (commitIndex <= log.lastIndex) log.commitTo(commitIndex)
     else {
       const reason = `commits ${commitIndex}, which this log (to ${log.lastIndex}) has acknowledged and lost`
       outbox.tell({ type: 'message-ignored', from, kind: 'heartbeat', reason })
     }
-    outbox.send({ type: 'heartbeat-answer', from: self, to: from, term, round, attachment })
+    if (proof) freshness.note(proof, log.appliedIndex)
+    outbox.send({ type: 'heartbeat-answer', from: self, to: from, term, round, askedMs, attachment })
   }
 }
 

@@ -9,6 +9,7 @@
  *    committed (R12: the single-server change is unsafe without that).
  */
 import { NaruError } from '../base/errors.ts'
+import { FreshnessProofs } from './freshness.ts'
 import {
   changeMembership,
   encodeMembership,
@@ -34,6 +35,7 @@ export class Leader implements Role, LeaderRequests {
   readonly #state: NodeState
   readonly #transitions: Transitions
   readonly #reads: ReadIndex
+  readonly #proofs = new FreshnessProofs()
   #heartbeatDeadlineMs: number
   #uncommittedBytes = 0
   #transfer: { readonly to: MemberId; deadlineMs: number } | undefined
@@ -139,7 +141,8 @@ export class Leader implements Role, LeaderRequests {
         this.replicator.heard(message.from, message.attachment)
         this.replicator.onHeartbeatAnswer(message.from)
         this.#reads.answered(message.from, message.round)
-        this.#answerConfirmedReads()
+        this.#confirmRounds()
+        this.#ask(message.from, message.askedMs, this.#reads.round + 1)
         break
       case 'read-index-request':
         this.#read({ member: message.from, id: message.id })
@@ -263,7 +266,10 @@ export class Leader implements Role, LeaderRequests {
 
   #heartbeat(): void {
     this.#heartbeatDeadlineMs = this.#state.nowMs + this.#state.timing.heartbeatMs
-    this.replicator.broadcastHeartbeat(this.#reads.beginRound())
+    const round = this.#reads.beginRound()
+    this.#ask(this.#state.self, this.#state.askedMs, round)
+    this.replicator.broadcastHeartbeat(round, this.#proofs)
+    this.#confirmRounds()
   }
 
   #read(reader: Reader): void {
@@ -282,12 +288,19 @@ export class Leader implements Role, LeaderRequests {
   #beginRoundForReads(): void {
     if (!this.#reads.wantsRound) return
     this.#heartbeat()
-    this.#answerConfirmedReads()
   }
 
-  #answerConfirmedReads(): void {
-    const { self, term, membership, outbox } = this.#state
-    const confirmed = this.#reads.takeConfirmed(self, membership.voters)
+  #ask(member: MemberId, askedMs: number, round: number): void {
+    this.#proofs.asked(member, { askedMs, index: this.#state.log.lastIndex, round })
+  }
+
+  /** What a majority has answered proves that this node led: to who reads, and to who asks how fresh it is. */
+  #confirmRounds(): void {
+    const { self, term, membership, outbox, freshness, log } = this.#state
+    this.#proofs.confirmed(this.#reads.confirm(self, membership.voters))
+    const own = this.#proofs.of(self)
+    if (own) freshness.note(own, log.appliedIndex)
+    const confirmed = this.#reads.takeConfirmed()
     for (const { reader, index } of confirmed) {
       if (reader.member === undefined) outbox.answerRead({ ticket: reader.ticket, index })
       else

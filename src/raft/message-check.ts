@@ -28,8 +28,11 @@ export function findMessageFlaw(message: RaftMessage, self: MemberId): string | 
     }
     case 'heartbeat':
       if (!isIndex(message.commitIndex)) return `has commit index ${message.commitIndex}`
+      if (message.proof && !(isIndex(message.proof.index) && isIndex(message.proof.askedMs)))
+        return `proves index ${message.proof.index} as of ${message.proof.askedMs}`
       return isIndex(message.round) ? undefined : `has round ${message.round}`
     case 'heartbeat-answer':
+      if (!isIndex(message.askedMs)) return `was asked at ${message.askedMs}`
       return isIndex(message.round) ? undefined : `has round ${message.round}`
     case 'snapshot':
       return checkPosition(message.snapshot, message.term) ?? findFlaw(message.snapshot.membership)

@@ -5,6 +5,7 @@
  * `i` is the record at offset `i - 1` of the metadata log, so an index read as an end is an exclusive offset:
  * `commitIndex` is the high watermark and `lastIndex` the log end offset.
  */
+import type { FreshnessProof } from './freshness.ts'
 import type { MemberId, Membership } from './membership.ts'
 
 export type EntryKind = 'noop' | 'command' | 'config'
@@ -91,11 +92,15 @@ export interface Heartbeat extends Envelope {
   /** Never above what the receiver has acknowledged. */
   readonly commitIndex: number
   readonly round: number
+  /** The latest that the receiver can be given (`freshness.ts`). */
+  readonly proof: FreshnessProof | undefined
 }
 
 export interface HeartbeatAnswer extends Envelope {
   readonly type: 'heartbeat-answer'
   readonly round: number
+  /** When it was sent, by the sender's clock, in whole ms: what the leader's proof of freshness will quote. */
+  readonly askedMs: number
   readonly attachment: Uint8Array | undefined
 }
 

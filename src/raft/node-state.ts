@@ -7,6 +7,7 @@
  *  - the latest membership is that of the last `config` entry in the log, committed or not.
  */
 import { assert } from '../base/assert.ts'
+import { Freshness } from './freshness.ts'
 import type { MemberId, Membership } from './membership.ts'
 import { decodeMembership } from './membership.ts'
 import { MembershipHistory } from './membership-history.ts'
@@ -37,6 +38,7 @@ export class NodeState {
   readonly log: RaftLog
   readonly memberships: MembershipHistory
   readonly outbox = new Outbox()
+  readonly freshness = new Freshness()
   readonly #random: () => number
   #term: number
   #votedFor: MemberId | undefined
@@ -101,6 +103,11 @@ export class NodeState {
 
   get nowMs(): number {
     return this.#nowMs
+  }
+
+  /** In whole ms, rounded down: a question is never younger than it says. */
+  get askedMs(): number {
+    return Math.max(0, Math.floor(this.#nowMs))
   }
 
   set nowMs(nowMs: number) {

@@ -65,6 +65,15 @@ export class RaftNode {
     return makeStatus(this.#state, this.#role)
   }
 
+  /**
+   * Then, what is applied here was the newest that there was, for certain: this member asked, and a leader that a majority
+   * confirmed has answered since (`freshness.ts`). A sole voter that leads asks nobody. Undefined: never in this process.
+   */
+  freshMs(nowMs: number): number | undefined {
+    if (this.#role instanceof Leader && this.#state.isSoleVoter) return nowMs
+    return this.#state.freshness.freshMs
+  }
+
   get membership(): Membership {
     return this.#state.membership
   }
@@ -89,6 +98,7 @@ export class RaftNode {
         break
       case 'applied':
         state.log.appliedTo(input.index)
+        state.freshness.applied(input.index)
         break
       case 'read-index':
         this.#role.onReadIndex(input.ticket)

@@ -69,15 +69,25 @@ export class ReadIndex {
     return this.#round
   }
 
+  get round(): number {
+    return this.#round
+  }
+
   answered(member: MemberId, round: number): void {
     if (round > this.#round) return
     this.#answeredRounds.set(member, Math.max(round, this.#answeredRounds.get(member) ?? 0))
   }
 
-  takeConfirmed(self: MemberId, voters: readonly MemberId[]): ConfirmedRead[] {
+  /** The latest round that a majority has answered. */
+  confirm(self: MemberId, voters: readonly MemberId[]): number {
     const roundOf = (voter: MemberId) =>
       voter === self ? this.#round : (this.#answeredRounds.get(voter) ?? 0)
     this.#confirmedRound = Math.max(this.#confirmedRound, quorumValue(voters, roundOf))
+    return this.#confirmedRound
+  }
+
+  /** Reads whose round is confirmed. */
+  takeConfirmed(): ConfirmedRead[] {
     const end = this.#pending.findIndex(read => read.round > this.#confirmedRound)
     return this.#pending.splice(0, end === -1 ? this.#pending.length : end)
   }

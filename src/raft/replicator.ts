@@ -3,6 +3,7 @@
  * index and, where the log no longer goes back far enough, a snapshot to them.
  */
 import { assert } from '../base/assert.ts'
+import type { FreshnessProofs } from './freshness.ts'
 import type { MemberId } from './membership.ts'
 import type { AppendAnswer, LogEntry } from './messages.ts'
 import type { NodeState } from './node-state.ts'
@@ -111,11 +112,12 @@ export class Replicator {
     for (const member of this.#progress.keys()) this.sendTo(member)
   }
 
-  broadcastHeartbeat(round: number): void {
+  broadcastHeartbeat(round: number, proofs: FreshnessProofs): void {
     const { self, term, log, outbox } = this.#state
     for (const [member, progress] of this.#progress) {
       const commitIndex = Math.min(log.commitIndex, progress.matchIndex)
-      outbox.send({ type: 'heartbeat', from: self, to: member, term, commitIndex, round })
+      const proof = proofs.of(member)
+      outbox.send({ type: 'heartbeat', from: self, to: member, term, commitIndex, round, proof })
       progress.sentHeartbeat(commitIndex)
     }
   }

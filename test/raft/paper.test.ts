@@ -7,7 +7,7 @@ import { append, configEntry, entry, LoneNode } from '../harness/raft-lone-node.
 
 const OTHER_TERM_MESSAGES = [
   { type: 'append-answer', from: '2@a', result: { accepted: true, matchIndex: 0 }, attachment: undefined },
-  { type: 'heartbeat-answer', from: '2@a', round: 1, attachment: undefined },
+  { type: 'heartbeat-answer', from: '2@a', round: 1, askedMs: 0, attachment: undefined },
   { type: 'vote-answer', from: '2@a', granted: true },
   { type: 'newer-term', from: '2@a' },
 ] as const
@@ -63,7 +63,7 @@ describe('5.2 leader election', () => {
     const node = new LoneNode()
     for (let i = 0; i < 20; i++) {
       node.advance(500)
-      node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 0, round: i })
+      node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 0, round: i, proof: undefined })
     }
     expect(node.status).toMatchObject({ role: 'follower', leader: '2@a' })
   })
@@ -337,6 +337,7 @@ describe('thesis', () => {
       from: '2@a',
       term: 1,
       round: round?.round ?? 0,
+      askedMs: 0,
       attachment: undefined,
     })
     expect(output.readStates).toEqual([{ ticket: 5, index: 1 }])

@@ -22,7 +22,7 @@ describe('durability', () => {
   test('the write of a newer term vouches for what older writes left open', () => {
     const node = new LoneNode()
     node.receive(append('2@a', 1, { entries: [entry(1, 1), entry(2, 1)] }))
-    node.receive({ type: 'heartbeat', from: '2@a', term: 2, commitIndex: 2, round: 1 })
+    node.receive({ type: 'heartbeat', from: '2@a', term: 2, commitIndex: 2, round: 1, proof: undefined })
     expect(node.persisted().committed).toEqual([])
     expect(node.persisted().committed).toHaveLength(2)
   })
@@ -79,7 +79,7 @@ describe('input from the network', () => {
 
   test('that commits what this log has lost is refused, and said', () => {
     const node = new LoneNode()
-    const output = node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 7, round: 1 })
+    const output = node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 7, round: 1, proof: undefined })
     expect(eventsOf([output])).toContain('message-ignored')
     expect(node.status.commitIndex).toBe(0)
   })
@@ -136,7 +136,7 @@ describe('limits', () => {
     expect(sendNow).toMatchObject([{ type: 'read-index-request', to: '2@a', id: 'i/1' }])
     for (let i = 0; i < 9; i++) {
       node.advance(100)
-      node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 0, round: i })
+      node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 0, round: i, proof: undefined })
     }
     expect(abortedTickets(node.advance(100).flatMap(({ events }) => events))).toEqual([4])
     const late = node.receive({ type: 'read-index-answer', from: '2@a', term: 1, id: 'i/1', index: 3 })
@@ -239,7 +239,7 @@ describe('snapshots', () => {
     node.step({ type: 'compacted', index: 2 })
     for (let i = 0; i < 10; i++) {
       node.advance(100)
-      node.receive({ type: 'heartbeat-answer', from: '2@a', term: 1, round: i, attachment: undefined })
+      node.receive({ type: 'heartbeat-answer', from: '2@a', term: 1, round: i, askedMs: 0, attachment: undefined })
     }
     const refused = { accepted: false, previousIndex: 0, hint: { index: 0, term: 0 } } as const
     const answer = {
@@ -306,7 +306,7 @@ describe('liveness of members, for the controller', () => {
     node.lead()
     node.advance(100)
     const attachment = Buffer.from('applied 5')
-    node.receive({ type: 'heartbeat-answer', from: '2@a', term: 1, round: 1, attachment })
+    node.receive({ type: 'heartbeat-answer', from: '2@a', term: 1, round: 1, askedMs: 0, attachment })
     expect(node.status.members.find(({ member }) => member === '2@a')).toMatchObject({
       attachment,
       heardMs: node.nowMs,
@@ -318,7 +318,7 @@ describe('liveness of members, for the controller', () => {
     const attachment = Buffer.from('applied 5')
     node.step({ type: 'attach', attachment })
     expect(node.receive(append('2@a', 1)).sendAfterPersist).toMatchObject([{ attachment }])
-    const output = node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 0, round: 3 })
+    const output = node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 0, round: 3, proof: undefined })
     expect(output.sendNow).toMatchObject([{ type: 'heartbeat-answer', round: 3, attachment }])
   })
 })

@@ -59,11 +59,13 @@ test('a sole voter needs nobody', () => {
   const reads = new ReadIndex(10)
   reads.add({ ticket: 1 }, 5)
   reads.beginRound()
-  expect(reads.takeConfirmed('1@a', ['1@a'])).toHaveLength(1)
+  expect(reads.confirm('1@a', ['1@a'])).toBe(1)
+  expect(reads.takeConfirmed()).toHaveLength(1)
 })
 
 function confirmed(reads: ReadIndex) {
+  reads.confirm('1@a', VOTERS)
   return reads
-    .takeConfirmed('1@a', VOTERS)
+    .takeConfirmed()
     .map(({ reader, index }) => ['ticket' in reader ? reader.ticket : reader.id, index])
 }

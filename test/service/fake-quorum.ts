@@ -60,6 +60,7 @@ export class FakeQuorum implements MetadataQuorum {
   isHeld = false
   believes: { readonly leaderId: number | undefined; readonly term?: number } | undefined
   metadataAgeMs: number | undefined = 0
+  freshMs: number | undefined
   /** Called before a handler runs here. */
   onSubmit: () => void = () => {}
 

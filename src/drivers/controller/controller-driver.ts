@@ -113,8 +113,12 @@ export class ControllerDriver implements MetadataQuorum {
 
   get metadataAgeMs(): number | undefined {
     if (this.isLeading) return 0
-    const { leaderHeardMs } = this.#raft.status
-    return leaderHeardMs === undefined ? undefined : this.#clock.monotonicMs() - leaderHeardMs
+    const { freshMs } = this
+    return freshMs === undefined ? undefined : this.#clock.monotonicMs() - freshMs
+  }
+
+  get freshMs(): number | undefined {
+    return this.#raft.freshMs
   }
 
   get status(): RaftStatus {

@@ -29,8 +29,13 @@ export interface MetadataQuorum {
   readonly isLeading: boolean
   /** The node that leads, as far as this one knows. */
   readonly leaderId: NodeId | undefined
-  /** Since this node last heard from the leader (0 on the leader itself); undefined: never in this process. */
+  /** Since the image here was certainly the newest (0 on the leader itself); undefined: never in this process. */
   readonly metadataAgeMs: number | undefined
+  /**
+   * When this node, by its monotonic clock, asked what a confirmed leader has since answered, and the image holds all that
+   * was even proposed by then (`raft/freshness.ts`). The leader's own is proven by a majority.
+   */
+  readonly freshMs: number | undefined
   readonly status: RaftStatus
 
   /** Runs a handler against the newest state; resolves once its records are committed and applied here. */

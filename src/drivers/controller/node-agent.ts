@@ -139,13 +139,12 @@ export class NodeAgent {
   }
 
   /**
-   * When this process last heard from the controller, monotonic: what fences this node reaches it with the same messages
-   * (C12). Undefined: never. On the controller itself it is now.
+   * The lease of what this node leads (C12), monotonic: by then the image held all that the controller had decided, and
+   * the controller had this node's sign of life, so that it fences it a session later at the earliest. Counted from the
+   * sending: what arrives may have lain in a socket while this process stood still. Undefined: never.
    */
   get lastHeardControllerMs(): number | undefined {
-    const { quorum, clock } = this.#options
-    const ageMs = quorum.metadataAgeMs
-    return ageMs === undefined ? undefined : clock.monotonicMs() - ageMs
+    return this.#options.quorum.freshMs
   }
 
   async allocateProducerIds(): Promise<ProducerIdBlock> {

@@ -145,6 +145,11 @@ export class RaftDriver implements RaftStreamsListener {
     return this.#node.status
   }
 
+  /** As of when what is applied here was certainly the newest, monotonic (`RaftNode.freshMs`). */
+  get freshMs(): number | undefined {
+    return this.#node.freshMs(this.#options.clock.monotonicMs())
+  }
+
   /** What the owner has applied; inclusive. */
   get appliedIndex(): number {
     return this.#appliedIndex

@@ -1,7 +1,15 @@
 import { unreachable } from '../../base/assert.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { MemberId } from '../../raft/membership.ts'
-import type { Append, AppendAnswer, LogPosition, RaftMessage, SnapshotMessage } from '../../raft/messages.ts'
+import type {
+  Append,
+  AppendAnswer,
+  Heartbeat,
+  HeartbeatAnswer,
+  LogPosition,
+  RaftMessage,
+  SnapshotMessage,
+} from '../../raft/messages.ts'
 import type { MessageInit } from '../../wire/codec.ts'
 import type * as wire from '../../wire/generated/raft.ts'
 
@@ -31,9 +39,9 @@ export function toWire(message: StreamedMessage): MessageInit<wire.RaftMessage> 
     case 'append-answer':
       return { term, appendAnswer: appendAnswerToWire(message) }
     case 'heartbeat':
-      return { term, heartbeat: { commitIndex: message.commitIndex, round: message.round } }
+      return { term, heartbeat: heartbeatToWire(message) }
     case 'heartbeat-answer':
-      return { term, heartbeatAnswer: { round: message.round, attachment: message.attachment } }
+      return { term, heartbeatAnswer: heartbeatAnswerToWire(message) }
     case 'timeout-now':
       return { term, timeoutNow: {} }
     case 'read-index-request':
@@ -53,10 +61,10 @@ export function fromWire(message: wire.RaftMessage, ends: Ends): StreamedMessage
   if (message.append) return { type: 'append', ...envelope, ...appendFromWire(message.append) }
   if (message.appendAnswer)
     return { type: 'append-answer', ...envelope, ...appendAnswerFromWire(message.appendAnswer) }
-  if (message.heartbeat) return { type: 'heartbeat', ...envelope, ...message.heartbeat }
+  if (message.heartbeat) return { type: 'heartbeat', ...envelope, ...heartbeatFromWire(message.heartbeat) }
   if (message.heartbeatAnswer) {
-    const { round, attachment } = message.heartbeatAnswer
-    return { type: 'heartbeat-answer', ...envelope, round, attachment }
+    const { round, askedMs, attachment } = message.heartbeatAnswer
+    return { type: 'heartbeat-answer', ...envelope, round, askedMs, attachment }
   }
   if (message.readIndexRequest)
     return { type: 'read-index-request', ...envelope, ...message.readIndexRequest }
@@ -112,6 +120,21 @@ function appendAnswerFromWire(answer: wire.RaftAppendAnswer): Pick<AppendAnswer,
   if (!refused) throw incomplete('an append answer without its result')
   const { previousIndex, hint } = refused
   return { result: { accepted: false, previousIndex, hint: required(hint) }, attachment }
+}
+
+function heartbeatToWire({ commitIndex, round, proof }: Heartbeat): MessageInit<wire.RaftHeartbeat> {
+  return { commitIndex, round, freshAskedMs: proof?.askedMs, freshIndex: proof?.index }
+}
+
+function heartbeatFromWire(heartbeat: wire.RaftHeartbeat): Pick<Heartbeat, 'commitIndex' | 'round' | 'proof'> {
+  const { commitIndex, round, freshAskedMs: askedMs, freshIndex: index } = heartbeat
+  const proof = askedMs === undefined || index === undefined ? undefined : { askedMs, index }
+  return { commitIndex, round, proof }
+}
+
+function heartbeatAnswerToWire(message: HeartbeatAnswer): MessageInit<wire.RaftHeartbeatAnswer> {
+  const { round, askedMs, attachment } = message
+  return { round, askedMs, attachment }
 }
 
 export function required(position: wire.RaftPosition | undefined): LogPosition {

@@ -108,11 +108,14 @@ export interface RaftRefused {
 export interface RaftHeartbeat {
   readonly commitIndex: number
   readonly round: number
+  readonly freshAskedMs?: number
+  readonly freshIndex?: number
 }
 
 export interface RaftHeartbeatAnswer {
   readonly round: number
   readonly attachment?: Buffer
+  readonly askedMs: number
 }
 
 export type RaftTimeoutNow = { readonly [key: string]: never }

@@ -238,11 +238,12 @@ describe('the service Controller', () => {
 })
 
 describe('the clock of rule C12', () => {
-  it('tells how long ago the controller was heard', async () => {
+  it('tells how long ago the node asked what the controller has answered since', async () => {
     const { cluster, other } = await clusterWithOther(50)
     const ageMs = () => other.member.machine.clock.monotonicMs() - (other.agent.lastHeardControllerMs ?? 0)
     await cluster.runFor(1000)
-    expect(ageMs()).toBeLessThan(200)
+    // A question goes out and is answered with a heartbeat each, every 100 ms, and must be confirmed by another one.
+    expect(ageMs()).toBeLessThan(350)
     cluster.quorum.isolate(other.member)
     await cluster.runFor(3000)
     expect(ageMs()).toBeGreaterThan(2800)

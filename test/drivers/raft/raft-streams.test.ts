@@ -50,7 +50,7 @@ class Member {
 }
 
 function heartbeat(from: string, to: string, round: number): RaftMessage {
-  return { type: 'heartbeat', from, to, term: 1, commitIndex: 0, round }
+  return { type: 'heartbeat', from, to, term: 1, commitIndex: 0, round, proof: undefined }
 }
 
 describe('streams between members', () => {
