@@ -1,9 +1,9 @@
 /**
  * Leaders of partitions are killed, hung and stopped, again and again, under writers and readers whose history is held to
  * what a log promises; each time the longest gap between acknowledgements is measured. Nothing else should run. Writes
- * docs/reports/leaders.md, and the history to a file if anything is wrong with it.
+ * docs/reports/leaders.md (leaders-heavy.md), and the history to a file if anything is wrong with it.
  *
- *     npm run proof:leaders [-- --kills N --only kill,kill-controller,pause,stop,drain]
+ *     npm run proof:leaders [-- --kills N --only kill,kill-controller,pause,stop,drain --load light|heavy]
  */
 import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -33,13 +33,27 @@ const CLASSES: readonly FaultClass[] = [
   { title: 'SIGTERM, or drain and SIGTERM, of a leader', faults: ['stop', 'drain'], gapMsMax: 200 },
 ]
 
+const LOADS = {
+  light:
+    'The light load: two idempotent producers, one awaiting each record of 100 bytes, the other sending 2,000 a second with ' +
+    'five batches in flight, both through all partitions in turn; one reader follows.',
+  heavy:
+    'The heavy load, which fills the machine: two idempotent producers for each partition, one awaiting each record, the ' +
+    'other with five batches in flight, as fast as they can; a reader that follows and one that asks, by way of each node.',
+} as const
+
 type MeasuredEvent = LeaderEvent & { readonly stealPercent: number; readonly busyPercent: number }
 
 const { values: flags } = parseArgs({
-  options: { kills: { type: 'string', default: '20' }, only: { type: 'string' } },
+  options: {
+    kills: { type: 'string', default: '20' },
+    only: { type: 'string' },
+    load: { type: 'string', default: 'light' },
+  },
 })
 const kills = Number(flags.kills)
 const only = flags.only?.split(',')
+const load = flags.load === 'heavy' ? 'heavy' : 'light'
 const classes = CLASSES.map(one => ({
   ...one,
   faults: one.faults.filter(fault => only?.includes(fault) ?? true),
@@ -52,7 +66,7 @@ const admin = client.admin()
 await admin.createTopics([
   { name: TOPIC, partitions: PARTITIONS, replicationFactor: 3, settings: { 'min.insync.replicas': '2' } },
 ])
-await using workload = await LogWorkload.start(cluster, { topic: TOPIC, partitions: PARTITIONS })
+await using workload = await LogWorkload.start(cluster, { topic: TOPIC, partitions: PARTITIONS, load })
 
 const events: MeasuredEvent[] = []
 for (const { faults } of classes)
@@ -76,13 +90,12 @@ if (verdict.validity !== 'valid') {
   writeFileSync(file, workload.history.text())
   console.error(`the history is in ${file}`)
 }
-const text = writeReport('leaders', {
+const text = writeReport(load === 'light' ? 'leaders' : 'leaders-heavy', {
   title: 'Leaders killed, hung and stopped',
   story:
-    `Three nodes, a process each; a topic of ${PARTITIONS} partitions, replication factor 3, \`min.insync.replicas\` 2. Two ` +
-    'idempotent producers for each partition, one awaiting each record, the other with five batches in flight; a reader that ' +
-    'follows and one that asks, by way of each node. Each fault begins and ends with every replica in sync. ' +
-    'The gap is the longest time without an acknowledgement in any partition that the node led.',
+    `Three nodes, a process each; a topic of ${PARTITIONS} partitions, replication factor 3, \`min.insync.replicas\` 2. ` +
+    `${LOADS[load]} Each fault begins and ends with every replica in sync. The gap is the longest time between two ` +
+    'acknowledgements to a producer that awaits each record, of those whose partitions the node led.',
   lines: [
     ...classes.flatMap(classLines),
     '',

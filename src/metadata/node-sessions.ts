@@ -13,6 +13,14 @@ export interface SessionTiming {
 
 export const SESSION_TIMING: SessionTiming = { sessionTimeoutMs: 2000, disconnectGraceMs: 300, tickMs: 50 }
 
+/** The node whose leadership ended by the election of this one. */
+export interface DeposedLeader {
+  readonly nodeId: NodeId
+  readonly heardMs: number
+  /** The own connection to it closed then, and dialling it again failed. */
+  readonly closedMs?: number | undefined
+}
+
 /**
  * Which nodes live, as the controller judges them during one leadership. A session belongs to a node epoch, so that the
  * answers of a restarted process do not keep the one before it alive. It is kept alive by the node's Raft answers; the
@@ -22,7 +30,8 @@ export const SESSION_TIMING: SessionTiming = { sessionTimeoutMs: 2000, disconnec
  * A8: deadlines are judged by `judge`, which the owner calls after a turn that has read the sockets, following a `tick`.
  * What a tick comes late, this process stood still, and the others may have spoken meanwhile: it is added to all deadlines.
  * A new leadership begins with a full session for every node that is not fenced. Only the deposed leader's node counts
- * from when that leader was last heard, yet has the grace to show itself.
+ * from when that leader was last heard, yet has the grace to show itself; from the close, if this process itself saw its
+ * connection to that leader close and could not dial it again: then the grace ran while the election did.
  *
  * Pure. All times are of this process's monotonic clock.
  */
@@ -36,19 +45,26 @@ export class NodeSessions {
     readonly nowMs: number
     /** Those that are registered and not fenced. */
     readonly nodes: readonly NodeRef[]
-    readonly deposed?: { readonly nodeId: NodeId; readonly heardMs: number } | undefined
+    readonly deposed?: DeposedLeader | undefined
     readonly timing?: Partial<SessionTiming>
   }) {
     const { nowMs, nodes, deposed } = options
     this.#timing = { ...SESSION_TIMING, ...options.timing }
-    const { sessionTimeoutMs, disconnectGraceMs } = this.#timing
     this.#tickMs = nowMs
-    for (const { nodeId, nodeEpoch } of nodes) {
-      const isDeposed = nodeId === deposed?.nodeId
-      const earliestMs = nowMs + Math.min(0, disconnectGraceMs - sessionTimeoutMs)
-      const heardMs = isDeposed ? Math.min(nowMs, Math.max(deposed.heardMs, earliestMs)) : nowMs
-      this.#sessions.set(nodeId, newSession(nodeEpoch, heardMs))
-    }
+    for (const { nodeId, nodeEpoch } of nodes)
+      this.#sessions.set(
+        nodeId,
+        nodeId === deposed?.nodeId
+          ? this.#deposedSession(nodeEpoch, deposed, nowMs)
+          : newSession(nodeEpoch, nowMs),
+      )
+  }
+
+  #deposedSession(nodeEpoch: Epoch, { heardMs, closedMs }: DeposedLeader, nowMs: number): NodeSession {
+    const { sessionTimeoutMs, disconnectGraceMs } = this.#timing
+    const earliestMs = nowMs + Math.min(0, disconnectGraceMs - sessionTimeoutMs)
+    const countedMs = closedMs === undefined ? Math.max(heardMs, earliestMs) : heardMs
+    return { ...newSession(nodeEpoch, Math.min(nowMs, countedMs)), closedMs }
   }
 
   /** The node has registered over a stream that is open now. */

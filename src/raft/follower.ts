@@ -119,7 +119,7 @@ export class Follower implements Role {
     if (member !== this.#leader) return
     if (connection === 'lost') {
       this.#leaderIsLost = true
-      this.#state.leaderIsLost()
+      this.#state.leaderIsLost(member)
       this.#deadlineMs = Math.min(this.#deadlineMs, this.#state.drawElectionDeadline())
       this.#reads.abort('the connection to the leader closed')
     } else if (this.#leaderIsLost) {

@@ -29,6 +29,11 @@ import type { PersistMark, PersistRequest } from './raft-output.ts'
 /** How many waits in a row may be the short one: on a slow disk a vote can take longer than it. */
 const LOST_LEADER_WAITS_MAX = 3
 
+export interface LostLeader {
+  readonly member: MemberId
+  readonly lostMs: number
+}
+
 export class NodeState {
   readonly self: MemberId
   readonly incarnation: string
@@ -54,6 +59,7 @@ export class NodeState {
   attachment: Uint8Array | undefined
   /** When a leader was last heard, or a majority by this node as the leader; undefined: never in this process. */
   leaderHeardMs: number | undefined
+  #lostLeader: LostLeader | undefined
 
   constructor(options: RaftOptions, saved: SavedRaft, nowMs: number) {
     this.self = options.self
@@ -214,12 +220,23 @@ export class NodeState {
     return this.#readNumber
   }
 
-  leaderIsLost(): void {
+  /** The leader that was followed last, if its connection closed, could not be dialled again, and is not back. */
+  get lostLeader(): LostLeader | undefined {
+    return this.#lostLeader
+  }
+
+  leaderIsLost(member: MemberId): void {
     this.#lostLeaderWaits = LOST_LEADER_WAITS_MAX
+    this.#lostLeader = { member, lostMs: this.#nowMs }
   }
 
   leaderIsHeard(): void {
     this.#lostLeaderWaits = 0
+    this.#lostLeader = undefined
+  }
+
+  connectionRestored(member: MemberId): void {
+    if (this.#lostLeader?.member === member) this.#lostLeader = undefined
   }
 
   /** When to campaign if nothing is heard until then. */

@@ -127,6 +127,7 @@ export class RaftNode {
         this.#role.onConnection(input.member, 'lost')
         break
       case 'connection-restored':
+        state.connectionRestored(input.member)
         this.#role.onConnection(input.member, 'restored')
         break
       case 'attach':

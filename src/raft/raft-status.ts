@@ -2,7 +2,7 @@
 import { Leader } from './leader.ts'
 import type { MemberId, Membership } from './membership.ts'
 import type { LogPosition } from './messages.ts'
-import type { NodeState } from './node-state.ts'
+import type { LostLeader, NodeState } from './node-state.ts'
 import type { ProgressState } from './progress.ts'
 import type { RoleName } from './raft-output.ts'
 import type { Role } from './role.ts'
@@ -27,6 +27,8 @@ export interface RaftStatus {
   readonly transferTarget: MemberId | undefined
   /** When a leader was last heard; on one that led, when it last heard a majority. Undefined: never in this process. */
   readonly leaderHeardMs: number | undefined
+  /** The leader before, if this node saw its connection to it close, and has not got it back. */
+  readonly lostLeader: LostLeader | undefined
   /** On a leader: every other member. */
   readonly members: readonly MemberStatus[]
 }
@@ -64,6 +66,7 @@ export function makeStatus(state: NodeState, role: Role): RaftStatus {
     isReady: leader?.isReady ?? false,
     transferTarget: leader?.transferTarget,
     leaderHeardMs: state.leaderHeardMs,
+    lostLeader: state.lostLeader,
     members:
       leader === undefined ? [] : [...leader.replicator.members].map(member => memberStatus(leader, member)),
   }

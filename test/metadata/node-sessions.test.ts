@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { NodeSessions } from '../../src/metadata/node-sessions.ts'
+import { type DeposedLeader, NodeSessions } from '../../src/metadata/node-sessions.ts'
 
 const TICK_MS = 50
 const START_MS = 10_000
@@ -12,7 +12,7 @@ class Judge {
   readonly fenced: string[] = []
   readonly answering = new Map<number, number>()
 
-  constructor(options: { deposed?: { nodeId: number; heardMs: number }; nodes?: number[] } = {}) {
+  constructor(options: { deposed?: DeposedLeader; nodes?: number[] } = {}) {
     const { deposed, nodes = [1, 2, 3] } = options
     this.sessions = new NodeSessions({
       nowMs: START_MS,
@@ -167,6 +167,16 @@ describe('a new controller', () => {
     judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 1200 } })
     judge.answering.clear()
     expect(judge.runFor(1000).fenced).toEqual(['1@800'])
+  })
+
+  it("fences the deposed leader's node when the grace is over, counted from when its connection was lost", () => {
+    const seen = { nodeId: 1, heardMs: START_MS - 260, closedMs: START_MS - 200 }
+    judge = new Judge({ deposed: seen })
+    judge.answering.delete(1)
+    expect(judge.runFor(1000).fenced).toEqual(['1@100'])
+    judge = new Judge({ deposed: seen })
+    judge.sessions.open({ nodeId: 1, nodeEpoch: 1 }, START_MS + 20)
+    expect(judge.runFor(1000).fenced).toEqual([])
   })
 
   it("gives the deposed leader's node the grace to show itself, however long ago that was", () => {

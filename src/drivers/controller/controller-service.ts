@@ -1,6 +1,7 @@
 import type { MetadataIndex, NodeId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import { Controller } from '../../metadata/controller.ts'
+import type { DeposedLeader } from '../../metadata/node-sessions.ts'
 import type { Timer } from '../../ports/clock.ts'
 import type { MessageStream, MethodPath, ServiceHandler, ServiceHandlers } from '../../ports/transport.ts'
 import { nodeIdOf } from '../../raft/membership.ts'
@@ -71,15 +72,19 @@ export class ControllerService {
   }
 
   #onLeading(): void {
-    const { leaderHeardMs } = this.#options.quorum.status
-    const { nodeId } = this.#options.quorum
-    const deposed = this.#lastLeader
-    this.#lastLeader = nodeId
-    const isKnown = deposed !== undefined && deposed !== nodeId && leaderHeardMs !== undefined
-    this.#leadership = new NodeLeadership(
-      this.#options,
-      isKnown ? { nodeId: deposed, heardMs: leaderHeardMs } : undefined,
-    )
+    const deposed = this.#deposed()
+    this.#lastLeader = this.#options.quorum.nodeId
+    this.#leadership = new NodeLeadership(this.#options, deposed)
+  }
+
+  /** The node whose leadership ended by the election of this one. */
+  #deposed(): DeposedLeader | undefined {
+    const { quorum } = this.#options
+    const { leaderHeardMs, lostLeader } = quorum.status
+    const nodeId = this.#lastLeader
+    if (nodeId === undefined || nodeId === quorum.nodeId || leaderHeardMs === undefined) return undefined
+    const isLost = lostLeader !== undefined && nodeIdOf(lostLeader.member) === nodeId
+    return { nodeId, heardMs: leaderHeardMs, closedMs: isLost ? lostLeader.lostMs : undefined }
   }
 
   #onResigned(): void {

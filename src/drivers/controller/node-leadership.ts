@@ -8,7 +8,12 @@ import type { IsrChange, IsrChangeAnswer, PartitionRef } from '../../metadata/is
 import type { MetadataRecord } from '../../metadata/metadata-record.ts'
 import type { LedPartition, NodeRef } from '../../metadata/node-control.ts'
 import type { NodeRegistration } from '../../metadata/node-registration.ts'
-import { NodeSessions, SESSION_TIMING, type SessionTiming } from '../../metadata/node-sessions.ts'
+import {
+  type DeposedLeader,
+  NodeSessions,
+  SESSION_TIMING,
+  type SessionTiming,
+} from '../../metadata/node-sessions.ts'
 import type { PartitionPlace } from '../../metadata/reassignment-control.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { MetadataQuorum } from './metadata-quorum.ts'
@@ -49,7 +54,7 @@ export class NodeLeadership implements SessionHost {
 
   constructor(
     options: NodeLeadershipOptions,
-    deposed: { readonly nodeId: NodeId; readonly heardMs: number } | undefined,
+    deposed: DeposedLeader | undefined,
   ) {
     this.#options = options
     const { quorum, clock, logger, incarnation } = options

@@ -149,15 +149,16 @@ async function acknowledgedMore(
   })
 }
 
-/** Between two acknowledgements that lie, in part at least, in this time. */
+/** Between two acknowledgements, to a writer of any of these, that lie in part at least in this time. */
 function longestGap(
-  { acknowledgedAtMs }: LogWorkload,
+  { acknowledgedAtMs, awaiting }: LogWorkload,
   partitions: readonly number[],
   { fromMs, toMs }: { fromMs: number; toMs: number },
 ): number {
   let longest = 0
-  for (const partition of partitions) {
-    const times = acknowledgedAtMs[partition] ?? []
+  for (const own of awaiting) {
+    if (!own.some(partition => partitions.includes(partition))) continue
+    const times = own.flatMap(partition => acknowledgedAtMs[partition] ?? []).sort((a, b) => a - b)
     for (let at = times.length - 1; at > 0; at--) {
       const [before, after] = [times[at - 1] as number, times[at] as number]
       if (after < fromMs) break

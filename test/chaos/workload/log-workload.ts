@@ -2,7 +2,7 @@ import { type Client, connect } from '../../../src/server/client.ts'
 import type { NodeCluster } from '../../harness/node-cluster.ts'
 import { checkHistory, type Verdict } from '../checker/check-history.ts'
 import { HistoryRecorder } from './history-recorder.ts'
-import { type FailedSend, NumberedProducers } from './numbered-producers.ts'
+import { type FailedSend, type Load, NumberedProducers } from './numbered-producers.ts'
 import { AskingReader, drainPartition, FollowingReader } from './readers.ts'
 import { ThinClient } from './thin-client.ts'
 
@@ -10,6 +10,8 @@ export interface LogWorkloadOptions {
   /** It exists. */
   readonly topic: string
   readonly partitions: number
+  /** Default `heavy`. Under the light one, one reader follows and nobody asks. */
+  readonly load?: Load
 }
 
 interface Clients {
@@ -40,14 +42,17 @@ export class LogWorkload implements AsyncDisposable {
 
   static async start(cluster: NodeCluster, options: LogWorkloadOptions): Promise<LogWorkload> {
     const history = new HistoryRecorder()
-    const shared = { ...options, history }
+    const { load = 'heavy' } = options
+    const shared = { ...options, history, load }
     const nodes = [...cluster.nodes].map(([nodeId, { address }]) => ({ nodeId, address }))
+    const readersMax = load === 'light' ? 1 : nodes.length
     const client = await connect(cluster.addresses)
     const followers = await Promise.all(
-      nodes.map(({ nodeId, address }) => FollowingReader.start(address, { ...shared, nodeId })),
+      nodes.slice(0, readersMax).map(({ nodeId, address }) => FollowingReader.start(address, { ...shared, nodeId })),
     )
     const thinClients = nodes.map(node => new ThinClient(node, options.topic))
-    const askers = thinClients.map(one => new AskingReader({ ...shared, client: one }))
+    const asking = load === 'light' ? [] : thinClients
+    const askers = asking.map(one => new AskingReader({ ...shared, client: one }))
     const producers = new NumberedProducers({ ...shared, client })
     return new LogWorkload(options, { history, client, producers, followers, askers, thinClients })
   }
@@ -59,6 +64,11 @@ export class LogWorkload implements AsyncDisposable {
   /** Acknowledgements to the writer that awaits each, by partition, in ms of performance.now(). */
   get acknowledgedAtMs(): readonly (readonly number[])[] {
     return this.#clients.producers.acknowledgedAtMs
+  }
+
+  /** The partitions of each writer that awaits each acknowledgement. */
+  get awaiting(): readonly (readonly number[])[] {
+    return this.#clients.producers.awaiting
   }
 
   /** Sends whose promise was rejected. */

@@ -8,28 +8,40 @@ export interface FailedSend {
   readonly error: NaruError
 }
 
+/**
+ * - `heavy`: two writers for each partition, as fast as they can.
+ * - `light`: two writers in all, for measurements that must not be of a machine at its limit.
+ */
+export type Load = 'heavy' | 'light'
+
 export interface NumberedProducersOptions {
   readonly client: Client
   readonly history: HistoryRecorder
   readonly topic: string
   readonly partitions: number
+  readonly load: Load
 }
 
 /** Between an acknowledgement and the next send of those that wait for each. */
 const SINGLE_PAUSE_MS = 4
 const BURST_RECORDS = 60
 const BURST_PAUSE_MS = 40
+/** 2,000 records a second. */
+const LIGHT_BURST_PAUSE_MS = 30
 /** So small that a burst is more batches than the five that may be in flight. */
 const BATCH_BYTES_MAX = 1_024
 const VALUE_BYTES = 100
 
 /**
- * Two idempotent writers for each partition: one awaits each record, the other sends bursts of several batches, so that
- * five frames are in flight. Every value is written once; what fails is not sent again.
+ * Idempotent writers in pairs: one awaits each record, the other sends bursts of several batches, so that five frames are
+ * in flight. Each pair has a partition of its own, or, under the light load, the only one goes through all in turn. Every
+ * value is written once; what fails is not sent again.
  */
 export class NumberedProducers {
   /** Of those that await each record, by partition, in ms of performance.now(). */
   readonly acknowledgedAtMs: readonly number[][]
+  /** The partitions of each of those. */
+  readonly awaiting: readonly (readonly number[])[]
   readonly failures: FailedSend[] = []
   readonly #options: NumberedProducersOptions
   readonly #producers: Producer[]
@@ -43,11 +55,9 @@ export class NumberedProducers {
     this.#producers = [single, bursts]
     const partitions = Array.from({ length: options.partitions }, (_, partition) => partition)
     this.acknowledgedAtMs = partitions.map(() => [])
+    this.awaiting = options.load === 'light' ? [partitions] : partitions.map(partition => [partition])
     this.#running = Promise.all(
-      partitions.flatMap(partition => [
-        this.#sendSingly(single, partition),
-        this.#sendBursts(bursts, partition),
-      ]),
+      this.awaiting.flatMap(own => [this.#sendSingly(single, own), this.#sendBursts(bursts, own)]),
     )
   }
 
@@ -58,21 +68,24 @@ export class NumberedProducers {
     await Promise.all(this.#producers.map(one => one.close()))
   }
 
-  async #sendSingly(producer: Producer, partition: number): Promise<void> {
+  async #sendSingly(producer: Producer, partitions: readonly number[]): Promise<void> {
     for (let number = 0; !this.#isStopped; number++) {
-      if (await this.#send(producer, partition, { process: `single-${partition}`, number }))
+      const partition = partitions[number % partitions.length] as number
+      if (await this.#send(producer, partition, { process: `single-${partitions[0]}`, number }))
         this.acknowledgedAtMs[partition]?.push(performance.now())
       await pause(SINGLE_PAUSE_MS)
     }
   }
 
-  async #sendBursts(producer: Producer, partition: number): Promise<void> {
+  async #sendBursts(producer: Producer, partitions: readonly number[]): Promise<void> {
+    const pauseMs = this.#options.load === 'light' ? LIGHT_BURST_PAUSE_MS : BURST_PAUSE_MS
     for (let number = 0; !this.#isStopped; number += BURST_RECORDS) {
+      const partition = partitions[(number / BURST_RECORDS) % partitions.length] as number
       const burst = Array.from({ length: BURST_RECORDS }, (_, at) =>
-        this.#send(producer, partition, { process: `burst-${partition}`, number: number + at }),
+        this.#send(producer, partition, { process: `burst-${partitions[0]}`, number: number + at }),
       )
       await Promise.all(burst)
-      await pause(BURST_PAUSE_MS)
+      await pause(pauseMs)
     }
   }
 

@@ -248,6 +248,22 @@ describe('the clock of rule C12', () => {
     await cluster.runFor(3000)
     expect(ageMs()).toBeGreaterThan(2800)
   })
+
+  it('takes nothing that lay in the sockets while the process stood still for a sign of life', async () => {
+    const { cluster, other } = await clusterWithOther(51)
+    const ageMs = () => other.member.machine.clock.monotonicMs() - (other.agent.lastHeardControllerMs ?? 0)
+    await cluster.runFor(1000)
+    other.incarnation.pause()
+    await cluster.until(() => cluster.image()?.nodes.get(other.nodeId)?.isFenced === true)
+    const fencedEnd = cluster.image()?.appliedEndIndex ?? Number.POSITIVE_INFINITY
+    await cluster.runFor(5000)
+    other.incarnation.resume()
+    const ages: number[] = []
+    await cluster.until(() => ages.push(ageMs()) > 1 && ageMs() < 2000)
+    expect(Math.max(...ages)).toBeGreaterThan(5000)
+    // By then it knows what became of it.
+    expect(other.member.driver?.image.appliedEndIndex).toBeGreaterThanOrEqual(fencedEnd)
+  })
 })
 
 async function next(ids: ProducerIds | undefined): Promise<number> {
