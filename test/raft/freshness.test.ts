@@ -45,7 +45,8 @@ test('a leader proves nothing, not even to itself, that a majority has not confi
   node.lead()
   const { term, last } = node.status
   const result = { accepted: true, matchIndex: last.index } as const
-  for (const from of ['2@a', '3@a']) node.receive({ type: 'append-answer', from, term, result, attachment: undefined })
+  for (const from of ['2@a', '3@a'])
+    node.receive({ type: 'append-answer', from, term, result, attachment: undefined })
   node.step({ type: 'applied', index: last.index })
   const proofsAfter = () =>
     node

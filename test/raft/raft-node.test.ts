@@ -79,7 +79,14 @@ describe('input from the network', () => {
 
   test('that commits what this log has lost is refused, and said', () => {
     const node = new LoneNode()
-    const output = node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 7, round: 1, proof: undefined })
+    const output = node.receive({
+      type: 'heartbeat',
+      from: '2@a',
+      term: 1,
+      commitIndex: 7,
+      round: 1,
+      proof: undefined,
+    })
     expect(eventsOf([output])).toContain('message-ignored')
     expect(node.status.commitIndex).toBe(0)
   })
@@ -239,7 +246,14 @@ describe('snapshots', () => {
     node.step({ type: 'compacted', index: 2 })
     for (let i = 0; i < 10; i++) {
       node.advance(100)
-      node.receive({ type: 'heartbeat-answer', from: '2@a', term: 1, round: i, askedMs: 0, attachment: undefined })
+      node.receive({
+        type: 'heartbeat-answer',
+        from: '2@a',
+        term: 1,
+        round: i,
+        askedMs: 0,
+        attachment: undefined,
+      })
     }
     const refused = { accepted: false, previousIndex: 0, hint: { index: 0, term: 0 } } as const
     const answer = {
@@ -318,7 +332,14 @@ describe('liveness of members, for the controller', () => {
     const attachment = Buffer.from('applied 5')
     node.step({ type: 'attach', attachment })
     expect(node.receive(append('2@a', 1)).sendAfterPersist).toMatchObject([{ attachment }])
-    const output = node.receive({ type: 'heartbeat', from: '2@a', term: 1, commitIndex: 0, round: 3, proof: undefined })
+    const output = node.receive({
+      type: 'heartbeat',
+      from: '2@a',
+      term: 1,
+      commitIndex: 0,
+      round: 3,
+      proof: undefined,
+    })
     expect(output.sendNow).toMatchObject([{ type: 'heartbeat-answer', round: 3, attachment }])
   })
 })

@@ -52,10 +52,7 @@ export class NodeLeadership implements SessionHost {
   #unheard: { readonly stream: SessionStream; readonly settle: (error?: NaruError) => void }[] = []
   #isOver = false
 
-  constructor(
-    options: NodeLeadershipOptions,
-    deposed: DeposedLeader | undefined,
-  ) {
+  constructor(options: NodeLeadershipOptions, deposed: DeposedLeader | undefined) {
     this.#options = options
     const { quorum, clock, logger, incarnation } = options
     this.#contacts = new NodeContacts(options)

@@ -126,7 +126,9 @@ function heartbeatToWire({ commitIndex, round, proof }: Heartbeat): MessageInit<
   return { commitIndex, round, freshAskedMs: proof?.askedMs, freshIndex: proof?.index }
 }
 
-function heartbeatFromWire(heartbeat: wire.RaftHeartbeat): Pick<Heartbeat, 'commitIndex' | 'round' | 'proof'> {
+function heartbeatFromWire(
+  heartbeat: wire.RaftHeartbeat,
+): Pick<Heartbeat, 'commitIndex' | 'round' | 'proof'> {
   const { commitIndex, round, freshAskedMs: askedMs, freshIndex: index } = heartbeat
   const proof = askedMs === undefined || index === undefined ? undefined : { askedMs, index }
   return { commitIndex, round, proof }

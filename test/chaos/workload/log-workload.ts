@@ -48,7 +48,9 @@ export class LogWorkload implements AsyncDisposable {
     const readersMax = load === 'light' ? 1 : nodes.length
     const client = await connect(cluster.addresses)
     const followers = await Promise.all(
-      nodes.slice(0, readersMax).map(({ nodeId, address }) => FollowingReader.start(address, { ...shared, nodeId })),
+      nodes
+        .slice(0, readersMax)
+        .map(({ nodeId, address }) => FollowingReader.start(address, { ...shared, nodeId })),
     )
     const thinClients = nodes.map(node => new ThinClient(node, options.topic))
     const asking = load === 'light' ? [] : thinClients
