@@ -89,7 +89,10 @@ export class ClusterNodes {
     return () => this.#silenceListeners.delete(listener)
   }
 
-  update(endpoints: readonly NodeEndpoint[], removed: readonly NodeId[] = []): void {
+  update(
+    endpoints: readonly Pick<NodeEndpoint, 'nodeId' | 'address'>[],
+    removed: readonly NodeId[] = [],
+  ): void {
     for (const nodeId of removed) this.#addresses.delete(nodeId)
     for (const { nodeId, address } of endpoints) if (address !== '') this.#addresses.set(nodeId, address)
     const known = new Set([...this.#bootstrap, ...this.#addresses.values(), this.#entry])

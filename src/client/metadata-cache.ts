@@ -1,4 +1,4 @@
-import type { MetadataIndex } from '../base/brands.ts'
+import type { MetadataIndex, NodeId, PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { MetadataGetResponse, MetadataWatchResponse, TopicMetadata } from '../wire/messages.ts'
 import { Metadata } from '../wire/methods.ts'
@@ -73,6 +73,28 @@ export class MetadataCache {
     return fetched
   }
 
+  /**
+   * What a refusal says of who leads now. True if it is news: no metadata need be asked for, and listeners were told. A
+   * topic that is not known, or is another one by now, learns nothing by it.
+   */
+  learn(topic: string, partition: PartitionId, error: NaruError): boolean {
+    const hint = leaderHint(error)
+    const known = this.#topics.get(topic)
+    const before = known?.metadata.partitions[partition]
+    if (hint === undefined || known === undefined || before === undefined) return false
+    if (before.leaderEpoch >= hint.leaderEpoch) return false
+    if (hint.address !== undefined)
+      this.#connection.nodes.update([{ nodeId: hint.leaderId, address: hint.address }])
+    const partitions = known.metadata.partitions.with(partition, {
+      ...before,
+      leaderId: hint.leaderId,
+      leaderEpoch: hint.leaderEpoch,
+    })
+    this.#topics.set(topic, { ...known, metadata: { ...known.metadata, partitions } })
+    this.#tell(new Set([topic]))
+    return true
+  }
+
   close(): void {
     this.#watch.close()
     this.#listeners.clear()
@@ -130,9 +152,10 @@ export class MetadataCache {
   #set(metadata: TopicMetadata, index: MetadataIndex, changed: Set<string>): void {
     const known = this.#topics.get(metadata.topic)
     if (known && known.index > index) return
-    this.#topics.set(metadata.topic, { metadata, index })
+    const newest = known ? withNewestLeaders(metadata, known.metadata) : metadata
+    this.#topics.set(metadata.topic, { metadata: newest, index })
     // Who waits for a change must not be told of an answer that says the same again.
-    if (!known || !isSame(known.metadata, metadata)) changed.add(metadata.topic)
+    if (!known || !isSame(known.metadata, newest)) changed.add(metadata.topic)
   }
 
   #remove(name: string, index: MetadataIndex, changed: Set<string>): void {
@@ -155,6 +178,34 @@ function requireAnswer({ topics, unknownTopics }: MetadataGetResponse, name: str
     `whether topic "${name}" exists cannot be told now: the node that was asked does not know it, and does not reach the metadata quorum (try again; naru cluster quorum shows which voters are missing)`,
     { details: { topic: name } },
   )
+}
+
+/** A leader may know of its successor before the node that tells of the topic does. */
+function withNewestLeaders(metadata: TopicMetadata, known: TopicMetadata): TopicMetadata {
+  if (metadata.topicId !== known.topicId) return metadata
+  const isBehind = metadata.partitions.some(
+    ({ leaderEpoch }, index) => leaderEpoch < (known.partitions[index]?.leaderEpoch ?? 0),
+  )
+  if (!isBehind) return metadata
+  const partitions = metadata.partitions.map((told, index) => {
+    const before = known.partitions[index]
+    return before !== undefined && told.leaderEpoch < before.leaderEpoch ? before : told
+  })
+  return { ...metadata, partitions }
+}
+
+interface LeaderHint {
+  readonly leaderId: NodeId
+  readonly leaderEpoch: number
+  readonly address: string | undefined
+}
+
+function leaderHint({ reason, details }: NaruError): LeaderHint | undefined {
+  if (reason !== 'NOT_LEADER') return undefined
+  const leaderId = Number(details['leader_id'] ?? Number.NaN)
+  const leaderEpoch = Number(details['leader_epoch'] ?? Number.NaN)
+  if (!Number.isSafeInteger(leaderId) || !Number.isSafeInteger(leaderEpoch)) return undefined
+  return { leaderId, leaderEpoch, address: details['leader_address'] }
 }
 
 function isSame(a: TopicMetadata, b: TopicMetadata): boolean {

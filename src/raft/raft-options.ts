@@ -65,7 +65,7 @@ export interface HardState {
 export const DEFAULT_TIMING: RaftTiming = {
   heartbeatMs: 100,
   electionTimeoutMs: { min: 1000, max: 2000 },
-  lostLeaderTimeoutMs: { min: 50, max: 250 },
+  lostLeaderTimeoutMs: { min: 200, max: 400 },
   snapshotTimeoutMs: 30_000,
 }
 

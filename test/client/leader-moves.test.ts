@@ -31,6 +31,9 @@ class TwoNodes {
   /** Otherwise they know no topic, and do not reach the quorum to ask. */
   areSure = true
   topicId = 'first'
+  /** Of the leader that refusals name; undefined: they name it without. */
+  namedEpoch: number | undefined
+  refusals = 0
   #index = 1
 
   start(): void {
@@ -51,6 +54,12 @@ class TwoNodes {
   /** The metadata catch up with what is so. */
   catchUp(): void {
     this.told = { leaderId: this.leaderId, leaderEpoch: this.told.leaderEpoch + 1, topicId: this.topicId }
+    this.#index++
+    this.#tell({ topics: [this.#topic()] })
+  }
+
+  /** A node that has not heard of the new leader tells its picture. */
+  tellAgain(): void {
     this.#index++
     this.#tell({ topics: [this.#topic()] })
   }
@@ -174,8 +183,10 @@ class TwoNodes {
         details: { topic: 'logs', topic_id: this.topicId },
       })
     if (nodeId === this.leaderId) return undefined
+    this.refusals++
+    const epoch = this.namedEpoch === undefined ? {} : { leader_epoch: String(this.namedEpoch) }
     return new NaruError('NOT_LEADER', `node ${this.leaderId} leads it`, {
-      details: { leader_id: String(this.leaderId) },
+      details: { leader_id: String(this.leaderId), ...epoch },
     })
   }
 }
@@ -229,6 +240,30 @@ describe('a partition whose leader moves', () => {
     await run(send('late'))
     expect(nodes.got.map(({ nodeId }) => nodeId)).toEqual([2])
     expect(nodes.scheduler.nowMs).toBeLessThan(1_200)
+  })
+
+  it('gets its records at once where a refusal names the new one, whatever older metadata say', async () => {
+    nodes.leaderId = 2
+    nodes.namedEpoch = 1
+    const producer = client.producer()
+    const sendNext = (value: string) => run(producer.send({ topic: 'logs', partition: 0, value }))
+    await sendNext('first')
+    expect(nodes.scheduler.nowMs).toBeLessThan(100)
+    nodes.tellAgain()
+    await run(client.admin().describeTopics(['logs']).catch(() => {}))
+    await sendNext('second')
+    expect(nodes.got.map(({ nodeId }) => nodeId)).toEqual([2, 2])
+    expect(nodes.refusals).toBe(1)
+  })
+
+  it('is read from the one that a refusal names', async () => {
+    nodes.leaderId = 2
+    nodes.namedEpoch = 1
+    const records = await run(
+      readAll(client.reader({ topic: 'logs', start: 'earliest', stop: 'currentEnd' })),
+    )
+    expect(records.map(({ value }) => String(value))).toEqual(['kept'])
+    expect(nodes.asked).toEqual(['list 1', 'list 2', 'read 2'])
   })
 
   it('is written at a node that was down as soon as that leads again', async () => {

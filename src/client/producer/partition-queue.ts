@@ -33,8 +33,8 @@ export interface PartitionQueueHost {
   onFailed(queue: PartitionQueue, batch: ProducerBatch, error: NaruError): void
   /** Asks for an identity; `useIdentity` or `failIdentity` follows. `fresh`: never used before. */
   requestIdentity(queue: PartitionQueue, fresh: boolean): void
-  /** What was known of the leader seems to be wrong. */
-  refreshLeader(queue: PartitionQueue): void
+  /** What was known of the leader is wrong. True: the refusal has named another one. */
+  refreshLeader(queue: PartitionQueue, refusal: NaruError): boolean
 }
 
 /** Sequences wrap from 2^31 - 1 to 0. */
@@ -174,8 +174,8 @@ export class PartitionQueue {
     } else if (mustFail(error, batch, this.#host.settings.idempotent)) {
       this.#fail(batch, error)
     } else {
-      if (isAboutLeader(error)) this.#host.refreshLeader(this)
-      this.#retry(Math.max(this.#backoff.nextMs(), error.retryAfterMs ?? 0))
+      const isNamed = isAboutLeader(error) && this.#host.refreshLeader(this, error)
+      this.#retry(isNamed ? undefined : Math.max(this.#backoff.nextMs(), error.retryAfterMs ?? 0))
     }
     this.#wakeAfterAnswer()
   }
@@ -198,6 +198,7 @@ export class PartitionQueue {
   /** There is a new leader: no reason to wait any longer. */
   hurry(): void {
     this.#retryAtMs = 0
+    this.#backoff.reset()
     this.#host.wake(this)
   }
 

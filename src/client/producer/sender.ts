@@ -1,4 +1,5 @@
 import type { NodeId } from '../../base/brands.ts'
+import type { NaruError } from '../../base/errors.ts'
 import type { Timer } from '../../ports/clock.ts'
 import type { Connection } from '../connection.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
@@ -99,7 +100,7 @@ export class Sender {
       if (queue.isIdle) continue
       const leader = this.#leaderOf(queue)
       if (leader === undefined) {
-        this.refresh(queue.topic)
+        this.#refresh(queue.topic)
         queue.pause()
         continue
       }
@@ -114,7 +115,14 @@ export class Sender {
     for (const stream of touched) stream.pump()
   }
 
-  refresh(topic: string): void {
+  /** True: the refusal names it. */
+  lookForLeader({ topic, partition }: PartitionQueue, refusal: NaruError): boolean {
+    if (this.#metadata.learn(topic, partition, refusal)) return true
+    this.#refresh(topic)
+    return false
+  }
+
+  #refresh(topic: string): void {
     // Whoever waits for it is woken by the change, or tries again after its pause.
     this.#metadata.fetch(topic).catch(() => {})
   }
@@ -167,6 +175,6 @@ export class Sender {
       topics.add(queue.topic)
       queue.pause()
     }
-    for (const topic of topics) this.refresh(topic)
+    for (const topic of topics) this.#refresh(topic)
   }
 }

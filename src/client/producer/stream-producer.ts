@@ -176,7 +176,7 @@ export class StreamProducer implements Producer {
       },
       onFailed: (queue, batch, error) => this.#onBatchFailed(queue, batch, error),
       requestIdentity: (queue, fresh) => void identities.give(queue, fresh),
-      refreshLeader: queue => this.#sender.refresh(queue.topic),
+      refreshLeader: (queue, refusal) => this.#sender.lookForLeader(queue, refusal),
     }
   }
 

@@ -78,8 +78,9 @@ export class LeaderStreams {
       return
     }
     this.#waiting.add(cursor)
-    metadata.fetch(cursor.topic).catch(() => {})
-    this.#assignSoon(this.#backoff.nextMs())
+    const isNamed = metadata.learn(cursor.topic, cursor.partition, error)
+    if (!isNamed) metadata.fetch(cursor.topic).catch(() => {})
+    this.#assignSoon(isNamed ? 0 : this.#backoff.nextMs())
   }
 
   close(): void {

@@ -262,7 +262,16 @@ export class HostedPartition implements ReplicatedPartition {
   }
 
   #notLed(): NaruError {
-    return new NaruError('NOT_LEADER', `${this.#name} is not led by this node any more`)
+    const { leader, leaderEpoch } = this.#state
+    const { topic, partition } = this.#options
+    const place = { topic, partition: String(partition) }
+    if (leader === null || leader === this.#options.replicator.self.nodeId)
+      return new NaruError('NOT_LEADER', `${this.#name} is not led by this node any more`, { details: place })
+    return new NaruError(
+      'NOT_LEADER',
+      `${this.#name} is not led by this node any more, node ${leader} leads it`,
+      { details: { ...place, leader_id: String(leader), leader_epoch: String(leaderEpoch) } },
+    )
   }
 
   get #nowMs(): number {

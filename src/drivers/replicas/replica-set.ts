@@ -184,7 +184,7 @@ export class ReplicaSet {
     }
   }
 
-  #ledElsewhere({ leader }: PartitionState, of: { name: string; details: ErrorDetails }): NaruError {
+  #ledElsewhere({ leader, leaderEpoch }: PartitionState, of: { name: string; details: ErrorDetails }): NaruError {
     const { name, details } = of
     if (leader === null)
       return new NaruError(
@@ -194,7 +194,12 @@ export class ReplicaSet {
       )
     const address = this.#image?.nodes.get(leader)?.clientAddress
     return new NaruError('NOT_LEADER', `${name} is led by node ${leader}${address ? ` (${address})` : ''}`, {
-      details: { ...details, leader_id: String(leader), ...(address && { leader_address: address }) },
+      details: {
+        ...details,
+        leader_id: String(leader),
+        leader_epoch: String(leaderEpoch),
+        ...(address && { leader_address: address }),
+      },
     })
   }
 
