@@ -250,7 +250,12 @@ describe('a partition whose leader moves', () => {
     await sendNext('first')
     expect(nodes.scheduler.nowMs).toBeLessThan(100)
     nodes.tellAgain()
-    await run(client.admin().describeTopics(['logs']).catch(() => {}))
+    await run(
+      client
+        .admin()
+        .describeTopics(['logs'])
+        .catch(() => {}),
+    )
     await sendNext('second')
     expect(nodes.got.map(({ nodeId }) => nodeId)).toEqual([2, 2])
     expect(nodes.refusals).toBe(1)

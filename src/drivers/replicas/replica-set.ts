@@ -184,7 +184,10 @@ export class ReplicaSet {
     }
   }
 
-  #ledElsewhere({ leader, leaderEpoch }: PartitionState, of: { name: string; details: ErrorDetails }): NaruError {
+  #ledElsewhere(
+    { leader, leaderEpoch }: PartitionState,
+    of: { name: string; details: ErrorDetails },
+  ): NaruError {
     const { name, details } = of
     if (leader === null)
       return new NaruError(
