@@ -26,3 +26,10 @@ export function delay(clock: Clock, delayMs: number): Promise<void> {
     clock.setTimer(delayMs, resolve)
   })
 }
+
+/** Resolves after this turn of the event loop: others get theirs in the middle of long work. */
+export function turn(clock: Clock): Promise<void> {
+  return new Promise(resolve => {
+    clock.afterTurn(resolve)
+  })
+}

@@ -8,12 +8,15 @@ import type { Prng } from '../ports/prng.ts'
 import type { Transport } from '../ports/transport.ts'
 import type { Settings } from './settings.ts'
 
+/** Opens or makes a key-value store; `anew`: what is there goes first, damaged or not. */
+export type OpenStore = (directory: string, options: { readonly anew: boolean }) => Promise<KeyValueStore>
+
 export interface BrokerPorts {
   readonly disk: Disk
   readonly clock: Clock
   readonly prng: Prng
   readonly transport: Transport
-  readonly openStore: (directory: string) => Promise<KeyValueStore>
+  readonly openStore: OpenStore
 }
 
 export interface BrokerOptions extends BrokerPorts {

@@ -5,6 +5,8 @@ import { ControllerService } from '../drivers/controller/controller-service.ts'
 import { NodeAgent } from '../drivers/controller/node-agent.ts'
 import { PeerReach } from '../drivers/controller/peer-reach.ts'
 import { ProducerIds } from '../drivers/controller/producer-ids.ts'
+import { Coordinators } from '../drivers/groups/coordinators.ts'
+import { GroupViews } from '../drivers/groups/group-views.ts'
 import type { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import { ReplicaSet } from '../drivers/replicas/replica-set.ts'
 import type { NodeIdentity } from '../log/node-file.ts'
@@ -56,7 +58,9 @@ export interface ClusterPartOptions extends BrokerOptions {
  */
 export class ClusterPart {
   readonly #options: ClusterPartOptions
+  readonly #views: GroupViews
   readonly #replicas: ReplicaSet
+  readonly #groups: Coordinators
   readonly #controller: ControllerService
   readonly #agent: NodeAgent
   readonly #watch: DiskWatch
@@ -79,7 +83,14 @@ export class ClusterPart {
     })
     const addressOfNode = (nodeId: NodeId) => peers.addressOfNode(nodeId)
     this.#reach = new PeerReach({ ...options, quorum, addressOfNode })
+    this.#views = this.#makeViews()
     this.#replicas = this.#makeReplicas()
+    this.#groups = new Coordinators({
+      ...options,
+      views: this.#views,
+      requireLeader: (topic, partition) => this.#replicas.requireLeader(topic, partition),
+      settings: {},
+    })
     this.#controller = new ControllerService({
       ...options,
       controllerOptions: controllerOptions(settings),
@@ -131,11 +142,18 @@ export class ClusterPart {
       cluster: this.#access,
       controllerOptions: controllerOptions(settings),
       replicas: this.#replicas,
+      groups: this.#groups,
       producerIds: new ProducerIds({ allocate: () => this.#agent.allocateProducerIds() }),
       suggestions: new RateLimit(clock, { max: SUGGESTIONS_MAX, windowMs: 100 }),
       autoCreateTopics: settings['auto.create.topics.enable'],
       produceBytesInFlightMax: settings['request.bytes.in.flight.max'],
     })
+  }
+
+  #makeViews(): GroupViews {
+    const { storage, logger } = this.#options
+    const onError = ({ reason, message }: NaruError) => logger.error({ reason }, message)
+    return new GroupViews({ ...this.#options, store: storage.store, onError })
   }
 
   #makeReplicas(): ReplicaSet {
@@ -148,6 +166,8 @@ export class ClusterPart {
       reserve,
       settingDefaults: topicDefaults(settings),
       onEvent: event => faults.onLogEvent(event),
+      viewOf: this.#views.viewOf,
+      onLeading: leader => this.#groups.onLeading(leader),
       onError: error => logger.error({ reason: error.reason }, error.message),
       replication: {
         clusterId: identity.clusterId,
@@ -189,7 +209,9 @@ export class ClusterPart {
     this.#isClosed = true
     this.#access.close()
     this.#services.close()
+    this.#groups.close(because)
     await this.#replicas.close(because)
+    await this.#views.close()
     await this.#leave()
     this.#controller.close()
     this.#watch.close()

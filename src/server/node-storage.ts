@@ -1,4 +1,5 @@
 import type { NodeId } from '../base/brands.ts'
+import { NaruError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { DiskReserve } from '../log/disk-reserve.ts'
 import { LogDirectory } from '../log/log-directory.ts'
@@ -9,6 +10,7 @@ import type { Clock } from '../ports/clock.ts'
 import { type Disk, makeDirectoryDurably } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
 import type { Prng } from '../ports/prng.ts'
+import type { OpenStore } from './broker-options.ts'
 import { type DataPaths, dataPaths, identifyDataDirectory } from './data-directory.ts'
 import type { Settings } from './settings.ts'
 
@@ -18,7 +20,7 @@ export interface NodeStorageOptions {
   readonly disk: Disk
   readonly clock: Clock
   readonly prng: Prng
-  readonly openStore: (directory: string) => Promise<KeyValueStore>
+  readonly openStore: OpenStore
 }
 
 interface NodeStorageParts {
@@ -43,7 +45,8 @@ export class NodeStorage {
   readonly identity: NodeIdentity | undefined
   readonly directory: LogDirectory
   readonly reserve: DiskReserve
-  readonly #store: KeyValueStore
+  /** The view of groups. Its lock keeps other processes out of the directory. */
+  readonly store: KeyValueStore
 
   private constructor(nodeId: NodeId, parts: NodeStorageParts) {
     this.nodeId = nodeId
@@ -52,7 +55,7 @@ export class NodeStorage {
     this.identity = parts.identity
     this.directory = parts.directory
     this.reserve = parts.reserve
-    this.#store = parts.store
+    this.store = parts.store
   }
 
   /** Opens or makes the directory. Refuses one that is used, another node's or damaged. */
@@ -63,7 +66,7 @@ export class NodeStorage {
     const paths = dataPaths(dataDirectory)
     await makeDirectoryDurably(disk, dataDirectory)
     const found = await identifyDataDirectory(disk, dataDirectory, { nodeId, prng })
-    const store = await options.openStore(paths.state)
+    const store = await openStore(options, paths.state)
     try {
       const logs = await openLogs(options)
       return new NodeStorage(nodeId, { ...found, ...logs, paths, store })
@@ -79,8 +82,20 @@ export class NodeStorage {
     try {
       await this.directory.close(options)
     } finally {
-      await this.#store.close()
+      await this.store.close()
     }
+  }
+}
+
+/** All that is in it follows from the logs (D2): one that does not open is made anew. */
+async function openStore(options: NodeStorageOptions, directory: string): Promise<KeyValueStore> {
+  try {
+    return await options.openStore(directory, { anew: false })
+  } catch (thrown) {
+    if (!(thrown instanceof NaruError) || thrown.reason !== 'DATA_DIRECTORY_DAMAGED') throw thrown
+    const { reason, message } = thrown
+    options.logger.error({ reason, directory }, `${message}: it is made anew from the logs`)
+    return options.openStore(directory, { anew: true })
   }
 }
 

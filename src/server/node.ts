@@ -52,7 +52,7 @@ export class Node {
       disk: new NodeDisk(),
       prng: new SystemPrng(),
       transport: new GrpcTransport(),
-      openStore: directory => LevelStore.open(directory),
+      openStore: openLevelStore,
     })
     this.#health = new NodeHealth(this.#broker)
     const { handlers, peerHandlers } = this.#broker
@@ -171,4 +171,9 @@ function serviceNames(paths: Iterable<string>): string[] {
 
 function joinAddress(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+async function openLevelStore(directory: string, { anew }: { readonly anew: boolean }): Promise<LevelStore> {
+  if (anew) await LevelStore.destroy(directory)
+  return LevelStore.open(directory)
 }

@@ -1,5 +1,3 @@
-import { NaruError } from '../base/errors.ts'
-import type { GroupCoordinators } from '../drivers/groups/coordination.ts'
 import type { MethodPath, ServiceHandlers } from '../ports/transport.ts'
 import { Controller } from '../wire/generated/internal-services.ts'
 import { Admin, Consumer } from '../wire/methods.ts'
@@ -54,7 +52,6 @@ export function nodeServices(options: ServiceOptions): NodeServices {
   const leaders = cluster && new LeaderForwarding({ quorum, clock, cluster })
   const node: ServiceNode = {
     ...options,
-    groups: options.groups ?? noCoordinators(),
     controllerCalls,
     freshMetadata,
     leaders,
@@ -118,11 +115,4 @@ function leaderCalls(
       },
     ],
   ])
-}
-
-function noCoordinators(): GroupCoordinators {
-  const refuse = () => {
-    throw new NaruError('NOT_IMPLEMENTED', 'this node coordinates no consumer groups')
-  }
-  return { partitionOf: refuse, of: refuse, led: () => [] }
 }

@@ -25,8 +25,7 @@ export interface ServiceOptions {
   /** What holds for topics that are made while this node is the controller. */
   readonly controllerOptions: ControllerOptions
   readonly replicas: ReplicaSet
-  /** Absent: this node coordinates no groups. */
-  readonly groups?: GroupCoordinators
+  readonly groups: GroupCoordinators
   readonly producerIds: ProducerIds
   /** How often an unknown topic is answered with the name that was probably meant. */
   readonly suggestions: RateLimit
@@ -39,7 +38,6 @@ export interface ServiceOptions {
 
 /** The node as its services see it. */
 export interface ServiceNode extends ServiceOptions {
-  readonly groups: GroupCoordinators
   readonly freshMetadata: FreshMetadata
   readonly controllerCalls: ControllerCalls
   /** The way to partitions that other nodes lead; undefined: there are none. */

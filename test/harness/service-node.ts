@@ -74,7 +74,7 @@ export class ServiceNodeHarness {
       clock,
       prng,
       transport: new SimTransport(network, incarnation, machine.name),
-      openStore: async () => machine.openState(),
+      openStore: async (_, how) => machine.openState(how),
       logger: {
         debug() {},
         info() {},

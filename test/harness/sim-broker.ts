@@ -67,7 +67,7 @@ export class SimBroker {
       clock,
       prng,
       transport: new SimTransport(ownNetwork, incarnation, name),
-      openStore: async () => machine.openState(),
+      openStore: async (_, how) => machine.openState(how),
       onFailed: error => options.onFailed?.(error),
       ...(options.raftLimits && { raftLimits: options.raftLimits }),
     })

@@ -52,7 +52,8 @@ export class SimMachine {
     return this.#running().clock
   }
 
-  openState(): KeyValueStore {
+  openState({ anew = false } = {}): KeyValueStore {
+    if (anew) this.state.destroy()
     return this.state.open(this.incarnation)
   }
 

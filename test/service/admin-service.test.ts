@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Admin, Consumer, Groups, Producer } from '../../src/wire/methods.ts'
+import { Admin, Consumer, Producer } from '../../src/wire/methods.ts'
 import { ServiceNodeHarness } from '../harness/service-node.ts'
 
 let node: ServiceNodeHarness
@@ -230,9 +230,5 @@ describe('the cluster', () => {
   it('says what this release lacks', async () => {
     const users = await node.refusal(Admin.listUsers, {})
     expect(users.message).toBe('/naru.v1.Admin/ListUsers: this release of Naru has no users and access rules')
-    const group = await node.refusal(Groups.describeGroup, { group: 'g' })
-    expect(group.reason).toBe('NOT_IMPLEMENTED')
-    const stream = node.stream(Groups.attend)
-    expect((await stream.untilClosed())?.reason).toBe('NOT_IMPLEMENTED')
   })
 })

@@ -32,6 +32,15 @@ export interface TestNode {
   readonly channel: Channel
 }
 
+/** Of nodes that coordinate nothing. */
+const NO_GROUPS: GroupCoordinators = {
+  partitionOf: () => undefined,
+  of: () => {
+    throw new NaruError('LEADER_NOT_AVAILABLE', 'no groups here')
+  },
+  led: () => [],
+}
+
 export interface TestClusterOptions {
   readonly autoCreateTopics?: boolean
   /** All partitions are led by every node, or none by any. */
@@ -86,7 +95,7 @@ export class TestServiceCluster {
     const services = nodeServices({
       nodeId,
       clock,
-      ...(groups && { groups }),
+      groups: groups ?? NO_GROUPS,
       prng: this.#prng.fork(`prng ${nodeId}`),
       logger: { debug() {}, info() {}, warn() {}, error() {} },
       controller: quorum,

@@ -11,6 +11,7 @@ import type { Clock, Timer } from '../../ports/clock.ts'
 import type { Follow } from '../../replication/follow.ts'
 import type { KnownHighWatermark } from '../../replication/follower-state.ts'
 import { ParkedFollows } from '../../replication/parked-follows.ts'
+import type { DerivedView } from './derived-view.ts'
 import { PartitionFollower } from './partition-follower.ts'
 import { PartitionLeader } from './partition-leader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
@@ -28,6 +29,9 @@ export interface HostedPartitionOptions {
   readonly directory: LogDirectory
   readonly clock: Clock
   readonly reserve: DiskReserve
+  /** Kept beside the log; undefined: nothing is. */
+  readonly view: DerivedView | undefined
+  readonly onLeading: (leader: PartitionLeader) => void
   readonly onEvent: (event: LogEvent) => void
   readonly onError: (error: NaruError) => void
 }
@@ -164,6 +168,7 @@ export class HostedPartition implements ReplicatedPartition {
         onEvent: event => this.#onEvent(event),
       })
       this.#log = log
+      await this.#options.view?.onOpened({ topicId, partition, log, isInStep: () => this.#isInStep })
       if (this.#closing) return
       this.#known = { offset: log.highWatermark, leaderEpoch: log.latestEpoch ?? 0 }
       if (log.failure) this.#end(log.failure)
@@ -236,6 +241,7 @@ export class HostedPartition implements ReplicatedPartition {
       context,
     })
     this.#refusal = undefined
+    this.#options.onLeading(this.#leader)
   }
 
   #follow(log: PartitionLog): void {
@@ -251,6 +257,7 @@ export class HostedPartition implements ReplicatedPartition {
       isWriteCaching: () => this.#settings.log.writeCaching,
       isFull: () => this.#options.reserve.isLow,
       context,
+      beforeReset: async () => this.#options.view?.forget(),
       onCut: () => this.#onFollowerCut(),
     })
     this.#follower.begin()
@@ -272,6 +279,11 @@ export class HostedPartition implements ReplicatedPartition {
       `${this.#name} is not led by this node any more, node ${leader} leads it`,
       { details: { ...place, leader_id: String(leader), leader_epoch: String(leaderEpoch) } },
     )
+  }
+
+  /** See `ViewedPartition`. */
+  get #isInStep(): boolean {
+    return this.#leader !== undefined || this.#follower?.isFollowing === true
   }
 
   get #nowMs(): number {
@@ -322,6 +334,7 @@ export class HostedPartition implements ReplicatedPartition {
       await new Promise<void>(resolve => {
         this.#onCut = resolve
       })
+    this.#options.view?.onClosed()
     if (this.#log) await this.#options.directory.closePartition(this.#log)
   }
 }

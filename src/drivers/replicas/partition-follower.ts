@@ -22,6 +22,8 @@ export interface PartitionFollowerOptions {
   /** The disk is below its reserve, which is not for records (B6). */
   readonly isFull: () => boolean
   readonly context: FollowerContext
+  /** Before the log is emptied: what was made from it goes first. */
+  readonly beforeReset: () => Promise<void>
   /** The log may be given to another role again. */
   readonly onCut: () => void
 }
@@ -207,7 +209,7 @@ export class PartitionFollower implements FollowingPartition {
         void this.#cut(() => log.truncateTo(effect.offset))
         break
       case 'resetTo':
-        void this.#cut(() => log.resetTo(effect.offset))
+        void this.#cut(() => this.#reset(effect.offset))
         break
       case 'quarantine':
         log.quarantine({ offset: effect.offset, what: effect.cause })
@@ -227,6 +229,11 @@ export class PartitionFollower implements FollowingPartition {
     if (!this.#isStopped && !this.#log.failure && this.#state.phase === 'cutting')
       this.#do(this.#state.onCut(this.#storedEndOffset, this.#nowMs))
     this.#options.onCut()
+  }
+
+  async #reset(offset: Offset): Promise<void> {
+    await this.#options.beforeReset()
+    await this.#log.resetTo(offset)
   }
 
   async #moveLogStart(offset: Offset): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Epoch, NodeId, Offset, PartitionId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
+import type { AppendResult } from '../../log/log-appender.ts'
 import type { LogSlice } from '../../log/log-tail.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
 import type { Clock } from '../../ports/clock.ts'
@@ -14,6 +15,13 @@ import type { IsrProposal, ProposalAnswer } from '../../replication/in-sync-repl
 import { type LeaderEffect, LeaderState } from '../../replication/leader-state.ts'
 import type { PartitionMetadata } from '../../replication/partition-metadata.ts'
 import { LeaderHandover } from './leader-handover.ts'
+import {
+  beingHandedOver,
+  committedEndUnknown,
+  leaderUnheard,
+  notEnoughReplicas,
+  outcomeUnknown,
+} from './leader-refusals.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
 import { PartitionSender } from './partition-sender.ts'
 import type { PartitionSettings } from './partition-settings.ts'
@@ -115,6 +123,21 @@ export class PartitionLeader {
     return this.#log.logStartOffset
   }
 
+  /** What is there, committed or not. */
+  get logEndOffset(): Offset {
+    return this.#log.logEndOffset
+  }
+
+  /** The high watermark has reached the start of this epoch: what earlier leaders have answered lies below it. */
+  get isHighWatermarkCurrent(): boolean {
+    return this.#state.isHighWatermarkCurrent
+  }
+
+  /** Why nothing may be answered now that another leader would answer differently; undefined: nothing speaks against it. */
+  get doubt(): NaruError | undefined {
+    return this.#context.isUnheard() ? leaderUnheard(this) : undefined
+  }
+
   get settings(): PartitionSettings {
     return this.#settings
   }
@@ -146,7 +169,7 @@ export class PartitionLeader {
    */
   async committedEnd(): Promise<Offset> {
     this.#refuseIfEnded()
-    if (this.#context.isUnheard()) throw this.#unheard()
+    if (this.#context.isUnheard()) throw leaderUnheard(this)
     if (!this.#state.isHighWatermarkCurrent) await this.#whenCurrent()
     this.#refuseIfEnded()
     return this.#log.highWatermark
@@ -165,23 +188,34 @@ export class PartitionLeader {
     this.#refuseIfHandingOver()
     this.#refuseIfNotSafe(options.acks)
     this.#check(batch)
-    const wallMs = this.#clock.wallMs()
-    const { logEndOffset } = this.#log
-    const result = this.#log.appendAsLeader(batch, { leaderEpoch: this.leaderEpoch, wallMs })
+    const result = this.#append(batch)
     const { baseOffset, lastOffset, maxTimestamp } = result
     // That of a repeated batch is the time of its first append.
     const logAppendTimeMs = this.#settings.timestampType === 'LogAppendTime' ? maxTimestamp : undefined
     const outcome: ProduceOutcome = { kind: 'stored', baseOffset, lastOffset, logAppendTimeMs }
     const endOffset = lastOffset + 1
-    if (result.kind === 'appended') {
-      this.#state.onAppend(logEndOffset, this.#context.time.nowMs)
-      for (const { sender, lane } of this.#senders.values()) lane.onReady(sender)
-    }
     // A repeated batch waits like the first: it may not be committed yet (C7).
     if (options.acks === 'NONE' || endOffset <= this.#log.highWatermark) options.done(outcome)
     else if (options.acks === 'ALL') this.#waiters.add(endOffset, { outcome, done: options.done })
     else if (endOffset <= this.#storedEndOffset) options.done(outcome)
     else this.#storedWaiters.add(endOffset, { outcome, done: options.done })
+  }
+
+  /**
+   * Appends a batch that this node made for a topic of its own, from the reserve of the disk if need be (B6). Returns
+   * where it ends; `follow` tells when that is committed. Throws a NaruError if nothing was appended.
+   */
+  appendOwn(batch: Buffer): Offset {
+    this.#refuseIfEnded()
+    this.#refuseIfHandingOver()
+    this.#refuseIfNotSafe('ALL')
+    return this.#append(batch).lastOffset + 1
+  }
+
+  /** As `read`, of what is not committed too: for who goes on from where the leaders before have stopped. */
+  async readAll(options: { from: Offset; maxBytes: number }): Promise<LogSlice> {
+    this.#refuseIfEnded()
+    return this.#log.read({ ...options, upTo: this.#log.logEndOffset })
   }
 
   /** A follower of this epoch asks; the answer goes over its lane, and then the records. */
@@ -301,14 +335,7 @@ export class PartitionLeader {
   end(error: NaruError): void {
     if (this.#ended !== undefined) return
     this.#ended = error
-    const unknown = new NaruError(
-      'UNKNOWN_OUTCOME',
-      `"${this.topic}" partition ${this.partition} stopped being served before the records were known to be stored: ${error.message}`,
-      {
-        cause: error,
-        details: { topic: this.topic, partition: String(this.partition), because: error.reason },
-      },
-    )
+    const unknown = outcomeUnknown(this, error)
     for (const nodeId of [...this.#senders.keys()]) this.#endSender(nodeId)
     this.#waiters.drain(parked => parked.done({ kind: 'failed', error: unknown }))
     this.#storedWaiters.drain(parked => parked.done({ kind: 'failed', error: unknown }))
@@ -337,6 +364,17 @@ export class PartitionLeader {
       )
     if (this.#reserve.isLow) throw this.#reserve.error()
     if (timestampType === 'LogAppendTime') stampLogAppendTime(batch, 0, wallMs)
+  }
+
+  #append(batch: Buffer): AppendResult {
+    const wallMs = this.#clock.wallMs()
+    const { logEndOffset } = this.#log
+    const result = this.#log.appendAsLeader(batch, { leaderEpoch: this.leaderEpoch, wallMs })
+    if (result.kind === 'appended') {
+      this.#state.onAppend(logEndOffset, this.#context.time.nowMs)
+      for (const { sender, lane } of this.#senders.values()) lane.onReady(sender)
+    }
+    return result
   }
 
   #apply(effects: readonly LeaderEffect[]): void {
@@ -390,50 +428,25 @@ export class PartitionLeader {
       const stop = this.follow(settle)
       const timer = this.#clock.setTimer(CURRENT_WAIT_MS, () => {
         stop()
-        reject(
-          new NaruError(
-            'LEADER_NOT_AVAILABLE',
-            `"${this.topic}" partition ${this.partition}: its new leader does not know yet where the committed records end, ` +
-              `because replicas that are in sync (nodes ${this.#state.isr.join(', ')}) have not answered: try again`,
-            { details: { topic: this.topic, partition: String(this.partition) } },
-          ),
-        )
+        reject(committedEndUnknown(this, this.#state.isr))
       })
     })
-  }
-
-  #unheard(): NaruError {
-    return new NaruError(
-      'LEADER_NOT_AVAILABLE',
-      `"${this.topic}" partition ${this.partition}: this node has not heard from the controller and may not lead any more; ` +
-        'acks=all is safe, and still taken',
-      { details: { topic: this.topic, partition: String(this.partition) } },
-    )
   }
 
   #refuseIfNotSafe(acks: Acks): void {
     const refusal = this.#state.refusalOf(acks, { isUnheard: this.#context.isUnheard() })
     if (refusal === undefined) return
-    const details = { topic: this.topic, partition: String(this.partition) }
-    const name = `"${this.topic}" partition ${this.partition}`
-    if (refusal === 'UNHEARD') throw this.#unheard()
-    throw new NaruError(
-      'NOT_ENOUGH_REPLICAS',
-      `${name}: ${this.#state.isr.length} replicas are in sync (nodes ${this.#state.isr.join(', ')}), ` +
-        `min.insync.replicas is ${this.#settings.minInsyncReplicas}: nothing was written; try again when more are back`,
-      { details, retryAfterMs: 200 },
-    )
+    if (refusal === 'UNHEARD') throw leaderUnheard(this)
+    throw notEnoughReplicas(this, {
+      isr: this.#state.isr,
+      minInsyncReplicas: this.#settings.minInsyncReplicas,
+    })
   }
 
   /** From those who do not wait for room. */
   #refuseIfHandingOver(): void {
     const { successor } = this.#handover
-    if (successor === undefined) return
-    throw new NaruError(
-      'LEADER_NOT_AVAILABLE',
-      `"${this.topic}" partition ${this.partition} is being handed over to node ${successor}: nothing was written; try again`,
-      { details: { topic: this.topic, partition: String(this.partition) }, retryAfterMs: 100 },
-    )
+    if (successor !== undefined) throw beingHandedOver(this, successor)
   }
 
   #refuseIfEnded(): void {

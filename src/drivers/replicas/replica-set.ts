@@ -13,6 +13,7 @@ import type { TopicSettings } from '../../metadata/topic-settings.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { MessageStream, ServiceHandlers } from '../../ports/transport.ts'
 import { Replication } from '../../wire/generated/internal-services.ts'
+import type { ViewOf } from './derived-view.ts'
 import { HostedPartition, type ReplicaContents } from './hosted-partition.ts'
 import type { PartitionLeader } from './partition-leader.ts'
 import { partitionSettings } from './partition-settings.ts'
@@ -30,6 +31,10 @@ export interface ReplicaSetOptions {
   /** This node's defaults for topics that do not set a setting. */
   readonly settingDefaults: Partial<TopicSettings>
   readonly replication: ReplicationOptions
+  /** What is kept beside the logs of some topics. */
+  readonly viewOf?: ViewOf
+  /** This node leads a partition from now on, until the leader says that it has ended. */
+  readonly onLeading?: (leader: PartitionLeader) => void
 }
 
 /**
@@ -176,9 +181,11 @@ export class ReplicaSet {
         const identity = { topic: topic.name, topicId: topic.id, partition }
         const replicator = this.#replicator
         assert(replicator, 'partitions are hosted by a node that is registered')
+        const { viewOf, onLeading = () => {} } = this.#options
+        const beside = { view: viewOf?.(identity), onLeading }
         partitions.set(
           partition,
-          new HostedPartition({ ...this.#options, ...identity, settings, state, replicator }),
+          new HostedPartition({ ...this.#options, ...identity, ...beside, settings, state, replicator }),
         )
       }
     }
@@ -244,7 +251,17 @@ export class ReplicaSet {
 
   async #removeOne({ topic, partition, hosted, because }: Removal): Promise<void> {
     await hosted.close(because)
+    await this.#forgetView({ topic: topic.name, partition })
     await this.#deleteDirectory({ topic: topic.name, topicId: topic.id, partition })
+  }
+
+  /** Where that fails, the view finds an empty log the next time, and goes then. */
+  async #forgetView(of: Parameters<ViewOf>[0]): Promise<void> {
+    try {
+      await this.#options.viewOf?.(of)?.forget()
+    } catch (thrown) {
+      this.#options.onError(NaruError.from(thrown))
+    }
   }
 
   async #deleteDirectory(of: UnopenedPartition): Promise<void> {
