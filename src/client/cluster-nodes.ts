@@ -31,13 +31,21 @@ export class ClusterNodes {
   readonly #addresses = new Map<NodeId, string>()
   readonly #channels = new Map<string, Channel>()
   readonly #unreachableUntilMs = new Map<string, number>()
+  readonly #isEntryOnly: boolean
   readonly #silenceListeners = new Set<(address: string) => void>()
   #entry: string
 
-  constructor(options: { transport: Transport; clock: Clock; bootstrap: readonly string[] }) {
+  /** `isEntryOnly`: everything goes through the entry, which forwards (a node's own client has no other). */
+  constructor(options: {
+    transport: Transport
+    clock: Clock
+    bootstrap: readonly string[]
+    isEntryOnly?: boolean
+  }) {
     this.#transport = options.transport
     this.#clock = options.clock
     this.#bootstrap = options.bootstrap
+    this.#isEntryOnly = options.isEntryOnly ?? false
     this.#entry = options.bootstrap[0] as string
   }
 
@@ -51,14 +59,14 @@ export class ClusterNodes {
 
   /** A call to that address failed in a way that another node may not fail in. */
   avoidEntry(address: string): void {
-    if (address !== this.#entry) return
+    if (address !== this.#entry || this.#isEntryOnly) return
     const candidates = [...new Set([...this.#bootstrap, ...this.#addresses.values()])]
     this.#entry = candidates[(candidates.indexOf(address) + 1) % candidates.length] as string
   }
 
   /** To that node itself, or to another one that passes the call on. */
   route(nodeId: NodeId): Route {
-    const address = this.#addresses.get(nodeId)
+    const address = this.#isEntryOnly ? undefined : this.#addresses.get(nodeId)
     const untilMs = address === undefined ? undefined : this.#unreachableUntilMs.get(address)
     if (address === undefined || (untilMs !== undefined && this.#clock.monotonicMs() < untilMs))
       return { channel: this.entry(), metadata: INDIRECT, isDirect: false }

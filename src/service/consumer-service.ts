@@ -1,16 +1,18 @@
 import { Forward } from '../wire/generated/internal-services.ts'
 import { Consumer } from '../wire/methods.ts'
 import { FetchCall } from './fetch-call.ts'
-import { type HandlerEntry, notImplemented, refuse, telling, unary } from './handlers.ts'
+import { type HandlerEntry, refuse, telling, unary } from './handlers.ts'
 import { isDirect } from './leader-attempts.ts'
 import { wrongNode } from './leader-forwarding.ts'
 import { listOffsets } from './list-offsets.ts'
 import type { ReadMemory } from './read-memory.ts'
 import { ReadSession } from './read-session.ts'
 import type { ServiceNode } from './service-node.ts'
+import type { OwnClient } from './subscribe/own-client.ts'
+import { SubscribeSession } from './subscribe/subscribe-session.ts'
 
 /** naru.v1.Consumer */
-export function consumerService(node: ServiceNode, memory: ReadMemory): HandlerEntry[] {
+export function consumerService(node: ServiceNode, memory: ReadMemory, client: OwnClient): HandlerEntry[] {
   return [
     unary(Consumer.fetch, (request, context) => new FetchCall(node, memory, { request, context }).run()),
     telling(Consumer.read, stream => {
@@ -19,7 +21,9 @@ export function consumerService(node: ServiceNode, memory: ReadMemory): HandlerE
     unary(Consumer.listOffsets, (request, { metadata }) =>
       listOffsets(node, memory, { request, isEntry: !isDirect(metadata) }),
     ),
-    ...notImplemented('consumer groups', [Consumer.subscribe]),
+    telling(Consumer.subscribe, stream => {
+      new SubscribeSession(node, { memory, client, stream })
+    }),
   ]
 }
 

@@ -1,4 +1,4 @@
-import type { MethodPath, ServiceHandlers } from '../ports/transport.ts'
+import type { MethodPath, ServiceHandler, ServiceHandlers } from '../ports/transport.ts'
 import { Controller } from '../wire/generated/internal-services.ts'
 import { Admin, Consumer } from '../wire/methods.ts'
 import { adminService } from './admin-service.ts'
@@ -20,6 +20,7 @@ import { forwardedProduce, producerService } from './producer-service.ts'
 import { ReadMemory } from './read-memory.ts'
 import { countWithin } from './request-checks.ts'
 import type { ServiceNode, ServiceOptions } from './service-node.ts'
+import { OwnClient } from './subscribe/own-client.ts'
 
 /** Deletions of records that run at a time; each rewrites a checkpoint. */
 const DELETIONS_MAX = 16
@@ -66,14 +67,18 @@ export function nodeServices(options: ServiceOptions): NodeServices {
     }),
   }
   const groups = groupsServices(node, shared.memory)
+  const handlers = new Map<MethodPath, ServiceHandler>()
+  const ownClient = new OwnClient({ ...options, handlers })
+  for (const [path, handler] of [
+    ...producerService(node, shared.topics),
+    ...consumerService(node, shared.memory, ownClient),
+    ...adminService(node, shared.deletions),
+    ...metadataService(node),
+    ...groups.handlers,
+  ])
+    handlers.set(path, handler)
   return {
-    handlers: new Map([
-      ...producerService(node, shared.topics),
-      ...consumerService(node, shared.memory),
-      ...adminService(node, shared.deletions),
-      ...metadataService(node),
-      ...groups.handlers,
-    ]),
+    handlers,
     peerHandlers: new Map([
       ...forwardService({ quorum, controllerCalls, leaderCalls: leaderCalls(node, shared, groups) }),
       forwardedProduce(node, shared.topics),
@@ -85,6 +90,7 @@ export function nodeServices(options: ServiceOptions): NodeServices {
       }),
     ]),
     close: () => {
+      ownClient.close()
       forwarder.close()
       leaders?.close()
     },

@@ -1,6 +1,7 @@
 import { NaruError } from '../../src/base/errors.ts'
 import { connectClient } from '../../src/client/client.ts'
 import type { Client, ClientOptions, ConsumedRecord, Reader } from '../../src/client/index.ts'
+import { InProcessTransport } from '../../src/ports/in-process-transport.ts'
 import type {
   CallOptions,
   Channel,
@@ -10,7 +11,6 @@ import type {
   StreamHandlers,
   Transport,
 } from '../../src/ports/transport.ts'
-import { InProcessTransport } from '../harness/in-process-transport.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { ServiceNodeHarness, type ServiceNodeOptions } from '../harness/service-node.ts'
 

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
+import { InProcessTransport } from '../../src/ports/in-process-transport.ts'
 import { SystemClock } from '../../src/ports/system-clock.ts'
 import type { ServiceHandlers } from '../../src/ports/transport.ts'
 import { healthHandlers } from '../../src/rpc/health-service.ts'
 import { HttpServer, statusRoutes } from '../../src/rpc/http-server.ts'
 import { reflectionHandlers } from '../../src/rpc/reflection-service.ts'
 import { Health, ServerReflection } from '../../src/wire/methods.ts'
-import { InProcessTransport } from '../harness/in-process-transport.ts'
 import { failureOf, until } from '../harness/recorded-stream.ts'
 
 const closing: Array<() => unknown> = []

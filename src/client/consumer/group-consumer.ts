@@ -309,23 +309,14 @@ export class GroupConsumer implements Consumer {
     }
   }
 
-  /** Done with and not committed. Where nothing is in hand, what was passed over (a cleaner left gaps) is done as well. */
   #pending(): OffsetOf[] {
-    const pending: OffsetOf[] = []
-    for (const owned of this.#reader.partitions) {
-      const { done, given, committed } = owned
-      const isIdle = done === given && this.#current?.owned !== owned && !owned.isRevoking
-      const passed = isIdle ? (owned.cursor?.nextOffset ?? 0) : 0
-      const nextOffset = Math.max(done.nextOffset, passed)
-      if (nextOffset !== committed) pending.push(offsetAt(owned, { ...done, nextOffset }))
-    }
-    return pending
+    return this.#reader.partitions.flatMap(owned => owned.pending(this.#current?.owned === owned) ?? [])
   }
 
   #givenOffsets(): OffsetOf[] {
     return this.#reader.partitions
       .filter(({ given, committed }) => given.nextOffset !== committed)
-      .map(owned => offsetAt(owned, owned.given))
+      .map(owned => owned.at(owned.given))
   }
 
   #offsetOf(offset: OffsetToCommit): OffsetOf {
@@ -359,10 +350,6 @@ export class GroupConsumer implements Consumer {
 
 function placeOf({ topic, partition }: OwnedPartition): TopicPartition {
   return { topic, partition }
-}
-
-function offsetAt({ topic, topicId, partition }: OwnedPartition, place: Place): OffsetOf {
-  return { topic, topicId, partition, ...place }
 }
 
 function oneLoop(): TypeError {

@@ -21,6 +21,8 @@ export interface DrawnRecords {
   /** Of the partition when they were drawn: once it is another, they must not be given out any more. */
   readonly generation: number
   readonly batch: RecordBatch
+  /** What the batch holds before that is not for this member. */
+  readonly from: Offset
   /** Behind all of them. */
   readonly end: Place
 }
@@ -145,12 +147,12 @@ export class GroupReader {
     for (;;) {
       const drawn = this.#drawAny()
       if (drawn === undefined) return undefined
-      const { cursor, batch } = drawn
+      const { cursor, batch, from } = drawn
       const owned = this.#byCursor.get(cursor)
       if (owned === undefined) continue
       owned.position = batch.nextOffset
       const end = { nextOffset: batch.nextOffset, leaderEpoch: leaderEpochAt(batch.bytes, 0) }
-      return { owned, generation: owned.generation, batch, end }
+      return { owned, generation: owned.generation, batch, from, end }
     }
   }
 
@@ -211,6 +213,13 @@ export class GroupReader {
   async leave(): Promise<void> {
     this.stopReading()
     await this.membership.leave()
+    this.#commits.close(new NaruError('CLOSED', 'the consumer was closed'))
+  }
+
+  /** The member is expected back: its partitions stay its own for a while. */
+  abandon(): void {
+    this.stopReading()
+    this.membership.abandon()
     this.#commits.close(new NaruError('CLOSED', 'the consumer was closed'))
   }
 

@@ -108,6 +108,15 @@ export class Membership {
     if (this.#isJoined) this.#stream?.release(partitions, this.#memberEpoch)
   }
 
+  /** Without a word, as a connection breaks. */
+  abandon(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#retry?.cancel()
+    this.#sessionTimer?.cancel()
+    this.#stream?.fail(new NaruError('CANCELLED', 'the member has gone'))
+  }
+
   /** At once, if a stream is there to say so on; else by silence. */
   leave(): Promise<void> {
     if (this.#isOver) return Promise.resolve()

@@ -1,6 +1,7 @@
 import type { Epoch, Offset, PartitionId } from '../../base/brands.ts'
 import type { AssignedPartition } from '../../wire/messages.ts'
 import type { PartitionCursor } from '../reader/partition-cursor.ts'
+import type { OffsetOf } from './offset-commits.ts'
 import type { ConsumerPartition } from './types.ts'
 
 /** How far somebody has got: an offset, and the epoch of the leader that the record before it came from. */
@@ -53,6 +54,22 @@ export class OwnedPartition {
 
   get mayBeRead(): boolean {
     return this.isBegun && !this.isPaused && !this.isRevoking && !this.isGone
+  }
+
+  /**
+   * Where the group may go on by now, if that is not committed. Where nothing is in hand (`hasRest`: nor about to be
+   * given out), what was passed over is done as well: a cleaner leaves gaps, retention removes what was never read.
+   */
+  pending(hasRest: boolean): (OffsetOf & Place) | undefined {
+    const isIdle = this.done === this.given && !hasRest && !this.isRevoking
+    const passed = isIdle ? (this.cursor?.nextOffset ?? 0) : 0
+    const nextOffset = Math.max(this.done.nextOffset, passed)
+    return nextOffset === this.committed ? undefined : this.at({ ...this.done, nextOffset })
+  }
+
+  at(place: Place): OffsetOf & Place {
+    const { topic, topicId, partition } = this
+    return { topic, topicId, partition, ...place }
   }
 
   seek(offset: Offset): void {

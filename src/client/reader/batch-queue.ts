@@ -1,3 +1,4 @@
+import type { Offset } from '../../base/brands.ts'
 import type { Clock } from '../../ports/clock.ts'
 import { BatchDecoder, type ReceivedBatches } from './batch-decoder.ts'
 import type { PartitionCursor } from './partition-cursor.ts'
@@ -12,6 +13,8 @@ const HEAD_MAX = 32
 export interface DrawnBatch {
   readonly cursor: PartitionCursor
   readonly batch: RecordBatch
+  /** What the batch holds before that was given out, or is gone. */
+  readonly from: Offset
 }
 
 /**
@@ -46,8 +49,9 @@ export class BatchQueue {
         this.#open = { decoder: new BatchDecoder(received), received }
       }
       const { decoder, received } = this.#open
+      const from = received.cursor.nextOffset ?? 0
       const batch = this.#isWhole ? decoder.nextWhole() : decoder.next()
-      if (batch !== undefined) return { cursor: received.cursor, batch }
+      if (batch !== undefined) return { cursor: received.cursor, batch, from }
       this.#open = undefined
       received.onConsumed()
     }

@@ -1,6 +1,6 @@
+import { InProcessTransport } from '../../src/ports/in-process-transport.ts'
 import { SystemClock } from '../../src/ports/system-clock.ts'
 import { transportSuite } from '../suites/transport.suite.ts'
-import { InProcessTransport } from './in-process-transport.ts'
 
 transportSuite('the in-process transport', async (handlers, { receiveMessageBytesMax }) => {
   const clock = new SystemClock()

@@ -1,8 +1,8 @@
-import { assert } from '../../src/base/assert.ts'
-import { NaruError } from '../../src/base/errors.ts'
-import type { Clock } from '../../src/ports/clock.ts'
-import type { MessageStream, StreamHandlers } from '../../src/ports/transport.ts'
+import { assert } from '../base/assert.ts'
+import { NaruError } from '../base/errors.ts'
+import type { Clock } from './clock.ts'
 import { InProcessPipe } from './in-process-pipe.ts'
+import type { MessageStream, StreamHandlers } from './transport.ts'
 
 export interface InProcessStreamOptions {
   readonly clock: Clock

@@ -1,5 +1,6 @@
-import { NaruError } from '../../src/base/errors.ts'
-import type { Clock, Timer } from '../../src/ports/clock.ts'
+import { NaruError } from '../base/errors.ts'
+import type { Clock, Timer } from './clock.ts'
+import { InProcessStream } from './in-process-stream.ts'
 import type {
   CallContext,
   CallOptions,
@@ -10,8 +11,7 @@ import type {
   ServiceHandler,
   ServiceHandlers,
   Transport,
-} from '../../src/ports/transport.ts'
-import { InProcessStream } from './in-process-stream.ts'
+} from './transport.ts'
 
 export interface InProcessTransportOptions {
   readonly handlers: ServiceHandlers
