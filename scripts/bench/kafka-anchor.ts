@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { atExit, runProgram } from './child-processes.ts'
+import { anchorShell, anchorsHome } from './anchor-shell.ts'
+import { atExit } from './child-processes.ts'
 
 export type KafkaMode = 'default' | 'batched'
 
@@ -115,15 +115,7 @@ export class KafkaAnchor {
   }
 
   async #shell(script: string, args: readonly string[] = []): Promise<string> {
-    const lines = `. "$ANCHORS_DIRECTORY/kafka/lib.sh"\n${script}`
-    return runProgram('bash', ['-c', lines, 'bash', ...args], {
-      env: {
-        ...process.env,
-        ANCHORS_HOME: anchorsHome(),
-        ANCHORS_DIRECTORY: this.#directory,
-        RESULTS: this.#resultsDirectory,
-      },
-    })
+    return anchorShell({ directory: this.#directory, resultsDirectory: this.#resultsDirectory }, script, args)
   }
 }
 
@@ -144,8 +136,4 @@ export function javaVersion(): string {
 
 function rateKey({ recordBytes, mode }: KafkaLoad): string {
   return `${recordBytes} ${mode}`
-}
-
-function anchorsHome(): string {
-  return process.env['ANCHORS_HOME'] ?? join(homedir(), '.anchors')
 }

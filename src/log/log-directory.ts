@@ -131,15 +131,11 @@ export class LogDirectory {
     return this.#resources
   }
 
-  /** Partitions that the checkpoints name and whose directories are gone: records are lost (rule A1). */
-  get missingPartitions(): { topic: string; partition: PartitionId }[] {
-    const missing: { topic: string; partition: PartitionId }[] = []
-    for (const name of this.#checkpoints.names) {
-      const known = this.#checkpoints.get(name)
-      const isThere = this.#logs.has(name) || this.#unopened.has(name) || this.#closedClean.has(name)
-      if (known && !isThere) missing.push({ topic: known.topic, partition: known.partition })
-    }
-    return missing
+  /** The checkpoints name it, and its directory is gone: records are lost (rule A1). */
+  isMissing(topic: string, partition: PartitionId): boolean {
+    const name = partitionDirectoryName(topic, partition)
+    const isThere = this.#logs.has(name) || this.#unopened.has(name) || this.#closedClean.has(name)
+    return this.#checkpoints.get(name) !== undefined && !isThere
   }
 
   /** How long the longest write or sync has been under way; above 2 s the node should give its leaderships away (B6). */

@@ -52,10 +52,6 @@ export class PartitionCheckpoints {
     }
   }
 
-  get names(): IterableIterator<string> {
-    return this.#entries.keys()
-  }
-
   get(name: string): PartitionOffsets | undefined {
     return this.#entries.get(name)
   }

@@ -75,6 +75,8 @@ export class HostedPartition implements ReplicatedPartition {
   #opening: Promise<void>
   #retry: Timer | undefined
   #onCut: (() => void) | undefined
+  /** Waits until nobody counts on what was lost here. */
+  #onLossKnown: (() => void) | undefined
 
   constructor(options: HostedPartitionOptions) {
     this.#options = options
@@ -112,6 +114,7 @@ export class HostedPartition implements ReplicatedPartition {
     const isConfigured = isSameConfig(settings.log, this.#settings.log)
     this.#state = state
     this.#settings = settings
+    if (!this.#isCountedOn) this.#onLossKnown?.()
     if (!this.#log || this.#closing) return
     this.#takeRole(this.#log)
     if (!isConfigured) void this.#configure(this.#log)
@@ -155,11 +158,16 @@ export class HostedPartition implements ReplicatedPartition {
 
   async #open(): Promise<void> {
     const { directory, topic, topicId, partition } = this.#options
+    // Where this is the only replica, nobody has the records, and the operator may still put the directory back.
+    const afterLoss = this.#state.replicas.length > 1 && directory.isMissing(topic, partition)
     try {
+      if (afterLoss) await this.#whenLossIsKnown()
+      if (this.#closing) return
       const log = await directory.openPartition({
         topic,
         topicId,
         partition,
+        afterLoss,
         config: this.#settings.log,
         onProgress: () => {
           this.#leader?.onLogProgress()
@@ -179,6 +187,35 @@ export class HostedPartition implements ReplicatedPartition {
     } catch (thrown) {
       this.#onOpenError(NaruError.from(thrown))
     }
+  }
+
+  /**
+   * A1: as long as the metadata count on this replica, an empty log in its place could be elected, and everyone would
+   * truncate to it. The node is not unfenced before its partitions are open, so nothing is elected here meanwhile.
+   */
+  async #whenLossIsKnown(): Promise<void> {
+    const { topic, topicId, partition, replicator, onError } = this.#options
+    const lost = new NaruError(
+      'CORRUPT_DATA',
+      `the directory of ${this.#name} is gone, though the checkpoints name it: what it held is lost here, and is fetched ` +
+        'from the other replicas',
+      { details: { topic, partition: String(partition) } },
+    )
+    this.#end(lost)
+    onError(lost)
+    if (!this.#isCountedOn) return
+    replicator.reportDamage({ topicId, partition })
+    await new Promise<void>(resolve => {
+      this.#onLossKnown = resolve
+    })
+    this.#onLossKnown = undefined
+  }
+
+  /** By the metadata of now: what this replica acknowledged may make it the leader. */
+  get #isCountedOn(): boolean {
+    const { isr, elr, leader } = this.#state
+    const { nodeId } = this.#options.replicator.self
+    return isr.includes(nodeId) || elr.includes(nodeId) || leader === nodeId
   }
 
   /** Until it is done the log works by the settings before; want of room passes. */
@@ -327,6 +364,7 @@ export class HostedPartition implements ReplicatedPartition {
 
   async #close(because: NaruError): Promise<void> {
     this.#retry?.cancel()
+    this.#onLossKnown?.()
     await this.#opening
     const follower = this.#follower
     this.#end(because)

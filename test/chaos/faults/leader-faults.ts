@@ -31,7 +31,7 @@ export interface Struck {
   readonly workload: LogWorkload
 }
 
-/** Acknowledged in each partition before each fault, so that it meets a cluster at work. */
+/** Acknowledged to each writer before each fault, so that it meets a cluster at work. */
 const ACKNOWLEDGED_MIN = 20
 const PAUSE_MS = 10_000
 const HEALED_TIMEOUT_MS = 60_000
@@ -135,16 +135,17 @@ async function ledByOthers(
   })
 }
 
-/** In each of these partitions; a send that is answered now may have been begun before, so two are waited for. */
+/** To each writer that awaits acknowledgements from any of these partitions. */
 async function acknowledgedMore(
-  { acknowledgedAtMs }: LogWorkload,
+  { acknowledgedAtMs, awaiting }: LogWorkload,
   partitions: readonly number[] = acknowledgedAtMs.map((_, partition) => partition),
 ): Promise<void> {
-  const before = partitions.map(one => acknowledgedAtMs[one]?.length ?? 0)
+  const concerned = awaiting.filter(own => own.some(partition => partitions.includes(partition)))
+  const counts = () =>
+    concerned.map(own => own.reduce((sum, one) => sum + (acknowledgedAtMs[one]?.length ?? 0), 0))
+  const before = counts()
   await until(async () => {
-    const isMore = partitions.every(
-      (one, at) => (acknowledgedAtMs[one]?.length ?? 0) >= (before[at] ?? 0) + ACKNOWLEDGED_MIN,
-    )
+    const isMore = counts().every((count, at) => count >= (before[at] ?? 0) + ACKNOWLEDGED_MIN)
     return isMore ? true : undefined
   })
 }

@@ -149,8 +149,9 @@ export class ReplicaCluster {
           },
         })
         this.#apply(node)
-        await replicas.open(node.image, { nodeEpoch })
+        const opened = replicas.open(node.image, { nodeEpoch })
         node.replicas = replicas
+        await opened
       })(),
     )
     const handlers = node.replicas?.handlers ?? new Map()

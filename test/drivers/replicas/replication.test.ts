@@ -311,6 +311,42 @@ test('a leader whose log is damaged says so until the controller hears it; anoth
   expect(await cluster.values(1)).toEqual(['a', 'b', 'c'])
 })
 
+describe('a partition directory that is gone (A1)', () => {
+  async function restartWithout(cluster: ReplicaCluster, nodeId: number): Promise<void> {
+    const node = cluster.node(nodeId)
+    cluster.kill(node)
+    cluster.controller.fence(nodeId)
+    await cluster.run(node.machine.disk.removeDirectory('data/topics/logs-0'))
+    await cluster.boot(node)
+  }
+
+  test('comes back as an empty follower, once nobody counts on what it held', async () => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a', 'b'])
+    await restartWithout(cluster, 1)
+    expect(cluster.node(1).errors).toMatchObject([{ reason: 'CORRUPT_DATA' }])
+    await untilLedBy(cluster, 2)
+    await produceAll(cluster, 2, ['c'])
+    await cluster.until(() => cluster.controller.partition().isr.length === 3)
+    expect(await cluster.values(1)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('is never elected, though it was the last in sync', async () => {
+    const cluster = await startTopic({ settings: { 'min.insync.replicas': '1' } })
+    await produceAll(cluster, 1, ['a'])
+    for (const nodeId of [2, 3]) {
+      cluster.kill(cluster.node(nodeId))
+      cluster.controller.fence(nodeId)
+    }
+    await cluster.until(isrIs(cluster, [1]))
+    await produceAll(cluster, 1, ['b'])
+    await restartWithout(cluster, 1)
+    const { leader, isr, elr } = cluster.controller.partition()
+    expect({ leader, isr, elr }).toEqual({ leader: null, isr: [], elr: [] })
+    expect(cluster.log(1).logEndOffset).toBe(0)
+  })
+})
+
 test('a process that is not the registered one any more does not lead, though its node does', async () => {
   const cluster = await startTopic({ replicas: [1], settings: {} })
   const { nodeId, directoryId } = cluster.node(1)
