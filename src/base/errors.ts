@@ -51,6 +51,12 @@ export const ERROR_CODES = {
     'none',
     "Correct the producer's clock, or leave the timestamp out.",
   ),
+  INVALID_RECORD: row(
+    'INVALID_ARGUMENT',
+    false,
+    'none',
+    'Give each record of a compacted topic a key (cleanup.policy).',
+  ),
   RECORD_TOO_LARGE: row(
     'INVALID_ARGUMENT',
     false,

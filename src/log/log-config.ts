@@ -17,6 +17,12 @@ export interface LogConfig {
    * legal after the policy changes, while in a log that was never compacted a gap is corruption.
    */
   readonly compacted: boolean
+  /** How long a tombstone stays, from the first cleaning that finds it the newest of its key (`delete.retention.ms`). */
+  readonly deleteRetentionMs: number
+  /** Share of the bytes that may be cleaned which must be new before a cleaning begins (`min.cleanable.dirty.ratio`). */
+  readonly minCleanableDirtyRatio: number
+  /** A segment whose newest record is younger is not cleaned (`min.compaction.lag.ms`). */
+  readonly minCompactionLagMs: number
 }
 
 export const DEFAULT_LOG_CONFIG: LogConfig = {
@@ -27,6 +33,9 @@ export const DEFAULT_LOG_CONFIG: LogConfig = {
   indexIntervalBytes: 4096,
   writeCaching: false,
   compacted: false,
+  deleteRetentionMs: 24 * 3600 * 1000,
+  minCleanableDirtyRatio: 0.5,
+  minCompactionLagMs: 0,
 }
 
 /**

@@ -4,6 +4,7 @@ import { NaruError } from '../base/errors.ts'
 import type { Clock } from '../ports/clock.ts'
 import { type Disk, DiskError } from '../ports/disk.ts'
 import type { CheckpointFile } from './checkpoint-file.ts'
+import { CompactionState } from './compaction-state.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { type LeaderEpochEntry, leaderEpochCheckpoint } from './leader-epoch-checkpoint.ts'
 import type { LogConfig } from './log-config.ts'
@@ -30,6 +31,13 @@ export type LogEvent =
       readonly log: string
       readonly file: string
       readonly scannedBytes: number
+    }
+  | {
+      readonly kind: 'cleaned'
+      readonly log: string
+      readonly endOffset: Offset
+      readonly bytesBefore: number
+      readonly bytesAfter: number
     }
   | {
       readonly kind: 'segmentsRemoved'
@@ -72,6 +80,7 @@ export class LogCore {
   readonly context: SegmentContext
   readonly lock = new SerialQueue()
   readonly gaps: OffsetGaps
+  readonly compaction: CompactionState
   readonly checkpoint: () => Promise<void>
   config: LogConfig
   /** What the opening found; until then, and in a log that is in quarantine from its start, a segment of nothing. */
@@ -89,6 +98,10 @@ export class LogCore {
   generation = 0
   /** Truncations and resets that have not resolved: nothing is appended, and no sync completion counts. */
   cutting = 0
+  /** Counted up by each truncation and reset: what was read of the segments before may be gone, or other records. */
+  cuts = 0
+  /** Counted up where the cleaner puts one segment in the place of others: positions mean nothing any more. */
+  replacements = 0
   failure: NaruError | undefined
   closed = false
   /** Writes and syncs under way (with write caching one of each at a time), the oldest first. */
@@ -113,6 +126,7 @@ export class LogCore {
     this.epochFile = leaderEpochCheckpoint(options.disk, options.context.directory)
     this.tail = new LogTail({ budget: options.tailBudget, writtenEndOffset: 0 })
     this.gaps = new OffsetGaps({ disk: options.disk, directory: options.context.directory })
+    this.compaction = new CompactionState({ disk: options.disk, directory: options.context.directory })
     this.#onProgress = options.onProgress
     this.#onEvent = options.onEvent
   }

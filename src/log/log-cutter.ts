@@ -144,6 +144,7 @@ export class LogCutter {
 
   async #cut<Result>(work: () => Promise<Result>): Promise<Result> {
     this.#core.cutting++
+    this.#core.cuts++
     try {
       return await work()
     } finally {

@@ -38,6 +38,12 @@ export interface LogDirectoryLimits {
   readonly producerIdExpirationMs: number
   readonly scrubBytesPerSecond: number
   readonly scrubRestMs: number
+  /** How often the cleaner looks for compacted logs that are dirty enough. */
+  readonly cleanerIntervalMs: number
+  /** Bytes that the cleaner reads and writes. */
+  readonly cleanerBytesPerSecond: number
+  /** Memory for the keys of the log that is being cleaned: 24 bytes for each, so 1.2 million in one pass. */
+  readonly cleanerKeyMapBytesMax: number
   /** Deleted partitions stay this long under their new name. */
   readonly deletedKeepMs: number
 }
@@ -55,6 +61,9 @@ export const LOG_DIRECTORY_LIMITS: LogDirectoryLimits = {
   producerIdExpirationMs: 24 * 3600 * 1000,
   scrubBytesPerSecond: 4 * 1024 * 1024,
   scrubRestMs: 60_000,
+  cleanerIntervalMs: 15_000,
+  cleanerBytesPerSecond: 32 * 1024 * 1024,
+  cleanerKeyMapBytesMax: 32 * 1024 * 1024,
   deletedKeepMs: 3600 * 1000,
 }
 

@@ -5,6 +5,7 @@ import { type Disk, DiskError } from '../ports/disk.ts'
 import { takeCleanShutdown, writeCleanShutdown } from './clean-shutdown-file.ts'
 import { DeletedPartitions } from './deleted-partitions.ts'
 import { IndexCache } from './index-cache.ts'
+import { LogCleaner } from './log-cleaner.ts'
 import {
   LOG_DIRECTORY_LIMITS,
   type LogDirectoryLimits,
@@ -12,7 +13,7 @@ import {
   type PartitionOpenOptions,
   type UnopenedPartition,
 } from './log-directory-options.ts'
-import { offlineLog, shortage } from './log-failures.ts'
+import { lostPartition, namelessPartition, offlineLog, shortage } from './log-failures.ts'
 import {
   DELETED_SUFFIX,
   parseOffsetFileName,
@@ -42,6 +43,7 @@ export class LogDirectory {
   readonly #checkpoints: PartitionCheckpoints
   readonly #deleted: DeletedPartitions
   readonly #scrubber: LogScrubber
+  readonly #cleaner: LogCleaner
   readonly #logs = new Map<string, PartitionLog>()
   readonly #queues = new Map<string, SerialQueue>()
   /** Directories found at the start and not opened since: as the last life left them. */
@@ -86,6 +88,13 @@ export class LogDirectory {
       logs: () => this.#logs.values(),
       bytesPerSecond,
       restMs,
+      onError,
+    })
+    this.#cleaner = new LogCleaner({
+      clock,
+      logs: () => this.#logs.values(),
+      keyMapBytesMax: this.#limits.cleanerKeyMapBytesMax,
+      bytesPerSecond: this.#limits.cleanerBytesPerSecond,
       onError,
     })
   }
@@ -236,6 +245,11 @@ export class LogDirectory {
     return this.#scrubber.pass()
   }
 
+  /** Compacts each log that is dirty enough now, as the timer does. */
+  clean(): Promise<void> {
+    return this.#cleaner.pass()
+  }
+
   /**
    * Leaves the clean-stop mark if all went well: with `nodeEpoch`, the registration of this life, or, without one, the
    * mark that was found, since a life that opened nothing took nothing away. Idempotent.
@@ -245,8 +259,10 @@ export class LogDirectory {
     this.#closed = true
     this.#scrubber.stop()
     for (const timer of this.#timers) timer.cancel()
+    const cleaned = this.#cleaner.stop()
     // What is being opened closes itself when it sees that it came too late.
     await Promise.all([...this.#queues.values()].map(queue => queue.run(async () => {})))
+    await cleaned
     await Promise.all([...this.#logs.values()].map(log => this.closePartition(log)))
     await this.#resources.files.close()
     // Without room for the last files the next start recovers as after a crash, from the checkpoints before.
@@ -349,7 +365,7 @@ export class LogDirectory {
       const topicId = await readPartitionMetadata(disk, directory)
       if (topicId === options.topicId) return
       // The file comes before the checkpoints name the partition: there are records beside it that are somebody's.
-      if (topicId === undefined && this.#checkpoints.get(name)) throw nameless(name, directory)
+      if (topicId === undefined && this.#checkpoints.get(name)) throw namelessPartition(name, directory)
       // The name belongs to another topic now. Without the file: a crash came before anything was stored.
       await this.#discard(name, `${topicId ?? 'unfinished'}-${options.partition}`)
     } else if (this.#checkpoints.get(name)) {
@@ -413,6 +429,7 @@ export class LogDirectory {
   #start(): void {
     this.#every(this.#limits.checkpointIntervalMs, () => this.checkpoint())
     this.#every(this.#limits.retentionIntervalMs, () => this.applyRetention())
+    this.#every(this.#limits.cleanerIntervalMs, () => this.clean())
     this.#scrubber.start()
   }
 
@@ -462,22 +479,4 @@ async function removeSegmentFiles(disk: Disk, directory: string): Promise<void> 
   if (!(await disk.stat(directory))) return
   for (const { name } of await disk.list(directory))
     if (parseOffsetFileName(name)) await disk.remove(`${directory}/${name}`)
-}
-
-function nameless(name: string, directory: string): NaruError {
-  return new NaruError(
-    'CORRUPT_DATA',
-    `${directory}/partition.metadata is gone, though the checkpoints name the partition ${name}: whose records lie there ` +
-      'is not known. Restore the file from a backup and restart the node, or delete the topic (docs/operating.md)',
-    { details: { log: name, file: directory } },
-  )
-}
-
-function lostPartition(name: string, directory: string): NaruError {
-  return new NaruError(
-    'CORRUPT_DATA',
-    `the directory ${directory} of the partition ${name} is gone, though the checkpoints name it: its records are lost ` +
-      'here. Put it back and restart the node, or delete the topic (docs/operating.md)',
-    { details: { log: name, file: directory } },
-  )
 }

@@ -47,3 +47,21 @@ export async function readable<Result>(name: string, read: () => Promise<Result>
     })
   }
 }
+
+export function namelessPartition(name: string, directory: string): NaruError {
+  return new NaruError(
+    'CORRUPT_DATA',
+    `${directory}/partition.metadata is gone, though the checkpoints name the partition ${name}: whose records lie there ` +
+      'is not known. Restore the file from a backup and restart the node, or delete the topic (docs/operating.md)',
+    { details: { log: name, file: directory } },
+  )
+}
+
+export function lostPartition(name: string, directory: string): NaruError {
+  return new NaruError(
+    'CORRUPT_DATA',
+    `the directory ${directory} of the partition ${name} is gone, though the checkpoints name it: its records are lost ` +
+      'here. Put it back and restart the node, or delete the topic (docs/operating.md)',
+    { details: { log: name, file: directory } },
+  )
+}

@@ -11,7 +11,13 @@ export const PRODUCER_SNAPSHOT_SUFFIX = '.snapshot'
 /** A directory on its way out carries this, so that it is never opened again (rule A10). */
 export const DELETED_SUFFIX = '.deleted'
 
+/** What a cleaner is writing: worth nothing before it is whole. */
+export const CLEANED_SUFFIX = '.cleaned'
+/** Whole, and the truth from now on: it stands for all segments that begin in its range, and takes the name of the first. */
+export const SWAP_SUFFIX = '.swap'
+
 const DIGITS = 20
+const CLEANED_FILE = /^(\d{20})-(\d{20})\.(cleaned|swap)$/
 const OFFSET_FILE = /^(\d{20})(\.[a-z]+)$/
 
 export type OffsetFileSuffix =
@@ -30,6 +36,29 @@ export function parseOffsetFileName(name: string): { offset: Offset; suffix: str
   if (!match) return undefined
   const offset = Number(match[1])
   return Number.isSafeInteger(offset) ? { offset, suffix: match[2] ?? '' } : undefined
+}
+
+/** Offsets [base, end) of a cleaned segment on its way, by its name. */
+export function cleanedFileName(
+  range: OffsetRange,
+  suffix: typeof CLEANED_SUFFIX | typeof SWAP_SUFFIX,
+): string {
+  const [base, end] = [range.baseOffset, range.endOffset].map(offset => String(offset).padStart(DIGITS, '0'))
+  return `${base}-${end}${suffix}`
+}
+
+export interface OffsetRange {
+  readonly baseOffset: Offset
+  /** Exclusive. */
+  readonly endOffset: Offset
+}
+
+export function parseCleanedFileName(name: string): (OffsetRange & { isWhole: boolean }) | undefined {
+  const match = CLEANED_FILE.exec(name)
+  if (!match) return undefined
+  const [baseOffset, endOffset] = [Number(match[1]), Number(match[2])]
+  if (!Number.isSafeInteger(baseOffset) || !Number.isSafeInteger(endOffset)) return undefined
+  return { baseOffset, endOffset, isWhole: `.${match[3]}` === SWAP_SUFFIX }
 }
 
 /** `orders-3`: topic names may hold '-', so the partition is what follows the last one. */

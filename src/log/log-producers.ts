@@ -6,8 +6,12 @@ import type { LogCore } from './log-core.ts'
  * Makes the producer state of the log's batches below `endOffset`: the newest snapshot that can be read, then the
  * batches behind it. Returns how many bytes of log that took; none after a clean stop.
  */
-export async function replayProducers(core: LogCore, endOffset: Offset): Promise<number> {
-  const from = Math.max(await core.producers.loadNewestSnapshot(endOffset), core.logStartOffset)
+export async function replayProducers(
+  core: LogCore,
+  endOffset: Offset,
+  producers = core.producers,
+): Promise<number> {
+  const from = Math.max(await producers.loadNewestSnapshot(endOffset), core.logStartOffset)
   let scannedBytes = 0
   for (const segment of [...core.segments.all]) {
     const limit = core.segments.limitOf(segment) ?? endOffset
@@ -18,13 +22,13 @@ export async function replayProducers(core: LogCore, endOffset: Offset): Promise
       fromPosition,
       onBatch: batch => {
         if (batch.baseOffset >= endOffset) return false
-        if (batch.lastOffset >= from) core.producers.note(batch.buffer, batch.at)
+        if (batch.lastOffset >= from) producers.note(batch.buffer, batch.at)
         return true
       },
     })
     if (result.defect) throw new DamagedLog(result.defect)
     scannedBytes += result.endPosition - fromPosition
   }
-  core.producers.dropBelow(core.logStartOffset)
+  producers.dropBelow(core.logStartOffset)
   return scannedBytes
 }

@@ -5,7 +5,7 @@ import { baseOffsetAt, LOG_OVERHEAD, lastOffsetAt } from '../records/batch-heade
 import { batchDefectAt, batchSizeAt } from './batch-check.ts'
 import type { LogCore } from './log-core.ts'
 import { emptySlice, type LogSlice, type ReadRange } from './log-tail.ts'
-import type { Segment } from './segment.ts'
+import { type Segment, SegmentReplaced } from './segment.ts'
 import type { Defect } from './segment-scan.ts'
 
 /** Readers whose place is remembered; beyond that the index is asked, which costs a few microseconds. */
@@ -37,9 +37,14 @@ export class LogReader {
     for (let indexTrusted = true; ; ) {
       const inMemory = this.readTail(range)
       if (inMemory) return inMemory
-      const { generation, logStartOffset } = core
-      const outcome = await this.#readFile(range)
+      const { generation, logStartOffset, replacements } = core
+      const outcome = await replacedOr(() => this.#readFile(range))
       core.ensureServing()
+      // Also what looks right may have been read at a place that is another one's now.
+      if (outcome === undefined || replacements !== core.replacements) {
+        this.#cursors.clear()
+        continue
+      }
       if ('buffers' in outcome) return outcome
       // What looked damaged may have been read while the log was cut: look again.
       if (generation !== core.generation || logStartOffset !== core.logStartOffset) continue
@@ -217,6 +222,16 @@ export class LogReader {
       `${segment.path} cannot be read now (${error.message}): the process is short of descriptors or rights`,
       { cause: error },
     )
+  }
+}
+
+/** Undefined: the cleaner has put another segment in the place of the one that was read. */
+async function replacedOr<Result>(read: () => Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await read()
+  } catch (thrown) {
+    if (thrown instanceof SegmentReplaced) return undefined
+    throw thrown
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Offset } from '../base/brands.ts'
 import { leaderEpochAt } from '../records/batch-header.ts'
+import { finishReplacing } from './cleaned-segment.ts'
 import { DamagedLog } from './damaged-log.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { SYNC_GROUP_BYTES_MAX } from './log-config.ts'
@@ -48,6 +49,8 @@ export interface RecoveryOptions {
 export async function recoverLog(core: LogCore, options: RecoveryOptions): Promise<OpenReport> {
   await core.gaps.load()
   if (core.config.compacted) await core.gaps.allow()
+  await core.compaction.load()
+  await finishReplacing(core)
   const list = await loadSegments(core, options)
   core.segments = new Segments(list)
   const report: OpenReport = {

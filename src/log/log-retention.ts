@@ -17,7 +17,8 @@ export async function startAfterRetention(
     const tooLarge =
       core.config.retentionBytes !== undefined && sizeBytes - segment.sizeBytes >= core.config.retentionBytes
     if (!tooLarge && !(await isTooOld(core, segment, wallMs))) break
-    if (core.failure || core.closed) break
+    // Replaced meanwhile by one that may hold newer records, too: the next time tells.
+    if (core.failure || core.closed || !core.segments.all.includes(segment)) break
     const end = core.segments.limitOf(segment)
     if (end === undefined) {
       // By size the last segment always stays: without it the log is empty, which is below any limit.

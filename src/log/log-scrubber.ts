@@ -1,7 +1,8 @@
 import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import { type Clock, delay, type Timer } from '../ports/clock.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
 import { DiskError } from '../ports/disk.ts'
+import { Pacer } from './pacer.ts'
 
 /** What the scrubber needs of a log. */
 export interface Scrubbed {
@@ -34,14 +35,15 @@ export interface LogScrubberOptions {
  */
 export class LogScrubber {
   readonly #options: LogScrubberOptions
+  readonly #pacer: Pacer
   #place: { name: string; from: Offset } = { name: '', from: 0 }
   #timer: Timer | undefined
   #stopped = false
-  #dueMs = 0
   #passing: Promise<void> | undefined
 
   constructor(options: LogScrubberOptions) {
     this.#options = options
+    this.#pacer = new Pacer(options)
   }
 
   /** The first pass begins soon: damage may have come while no process was there to look. */
@@ -75,7 +77,7 @@ export class LogScrubber {
     // The log that the place is in may be gone: the one behind it is read from its start.
     const from = log.name === this.#place.name ? this.#place.from : 0
     try {
-      return await log.scrubSegment(from, sizeBytes => this.#throttle(sizeBytes))
+      return await log.scrubSegment(from, sizeBytes => this.#pacer.pace(sizeBytes))
     } catch (thrown) {
       if (!(thrown instanceof NaruError || thrown instanceof DiskError)) throw thrown
       this.#options.onError(thrown)
@@ -97,14 +99,5 @@ export class LogScrubber {
       if (log.name >= this.#place.name && (!next || log.name < next.name)) next = log
     }
     return next
-  }
-
-  /** Spreads the reads evenly: each chunk makes the next one wait for its share of the second. */
-  async #throttle(sizeBytes: number): Promise<void> {
-    const { clock, bytesPerSecond } = this.#options
-    const nowMs = clock.monotonicMs()
-    const waitMs = Math.max(0, this.#dueMs - nowMs)
-    this.#dueMs = nowMs + waitMs + (sizeBytes * 1000) / bytesPerSecond
-    if (waitMs > 0) await delay(clock, waitMs)
   }
 }

@@ -98,7 +98,9 @@ export class LogTail {
   read(range: ReadRange): LogSlice | undefined {
     const first = this.#batches[this.#head]
     const last = this.#batches.at(-1)
-    if (!first || !last || range.from < first.baseOffset || range.from > last.lastOffset) return undefined
+    if (!first || !last || range.from > last.lastOffset) return undefined
+    // The batch before may be in the files; what is not written is all here, behind a gap perhaps.
+    if (range.from < first.baseOffset && range.from < this.#writtenEndOffset) return undefined
     const buffers: Buffer[] = []
     let sizeBytes = 0
     let nextOffset = range.from

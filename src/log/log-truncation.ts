@@ -1,4 +1,5 @@
 import type { Offset } from '../base/brands.ts'
+import { removeCleanedFiles } from './cleaned-segment.ts'
 import { checkOffsets, type LogCore } from './log-core.ts'
 import { writeEpochCheckpoint } from './log-epochs.ts'
 import { LOG_SUFFIX, parseOffsetFileName } from './log-file-names.ts'
@@ -23,6 +24,7 @@ export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<O
   const cut = await findCut(core, { segment, indexes, endOffset })
   core.syncedEndOffset = Math.min(core.syncedEndOffset, cut.offset)
   await core.checkpoint()
+  await core.compaction.cutTo(cut.offset)
   while (core.segments.last !== segment) {
     await core.segments.last.remove()
     core.segments.removeLast()
@@ -50,7 +52,9 @@ export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<O
 /** Empties the log, whatever the directory holds, and lets it begin at `offset`. */
 export async function restartFiles(core: LogCore, offset: Offset): Promise<void> {
   await core.checkpoint()
+  await core.compaction.cutTo(0)
   const { disk, directory } = core
+  await removeCleanedFiles(core)
   const names = (await disk.list(directory)).map(entry => entry.name)
   const offsets = names.map(parseOffsetFileName).filter(parsed => parsed?.suffix === LOG_SUFFIX)
   for (const parsed of offsets.reverse()) {

@@ -3,10 +3,12 @@ import type { Epoch, Offset, ProducerId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Disk } from '../ports/disk.ts'
+import { type CleaningLimits, type CleaningPlan, planCleaning } from './cleaning-plan.ts'
 import { DamagedLog } from './damaged-log.ts'
 import type { IndexCache } from './index-cache.ts'
 import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
 import { type AppendResult, LogAppender } from './log-appender.ts'
+import { type CleaningOptions, cleanLog } from './log-cleaning.ts'
 import { APPEND_PENDING_BYTES_MAX, type LogConfig } from './log-config.ts'
 import { corruptData, defectOfMark, LogCore, type LogEvent, type LogProgress } from './log-core.ts'
 import { LogCutter, orLater } from './log-cutter.ts'
@@ -78,6 +80,7 @@ export class PartitionLog {
   #report: OpenReport
   #closedClean = false
   #newestConfig: LogConfig | undefined
+  #cleaningLimits: CleaningLimits = {}
 
   private constructor(core: LogCore, options: PartitionLogOptions, report: OpenReport, sinceWallMs?: number) {
     this.#core = core
@@ -338,6 +341,49 @@ export class PartitionLog {
     const start = await startAfterRetention(core, wallMs, () => this.#cutter.rollIdle())
     if (start > core.logStartOffset) await this.#cutter.moveStart(start)
     return Math.max(0, before - core.segments.all.length)
+  }
+
+  /** For the owner: what must stay, beside what is not committed. Each limit holds until it is given anew. */
+  limitCleaning(limits: CleaningLimits): void {
+    this.#cleaningLimits = { ...this.#cleaningLimits, ...limits }
+  }
+
+  /** Offsets may be missing between batches: the log was compacted once, or is a copy of one that was. */
+  get gapsAllowed(): boolean {
+    return this.#core.gaps.allowed
+  }
+
+  /** Behind the last tombstone that was removed; what is copied from here does not tell what that one deleted. */
+  get removedTombstonesEnd(): Offset {
+    return this.#core.compaction.removedTombstonesEnd
+  }
+
+  get removals(): number {
+    return this.#core.compaction.removals
+  }
+
+  /** What comes next is copied from a compacted log, and lacks tombstones below `removedTombstonesEnd`. */
+  async noteCompacted(source: { removedTombstonesEnd: Offset }): Promise<void> {
+    const core = this.#core
+    await core.lock.run(async () => {
+      core.ensureServing()
+      await orLater(core, async () => {
+        await core.gaps.allow()
+        await core.compaction.noteRemovedTombstones(source.removedTombstonesEnd)
+      })
+    })
+  }
+
+  /** What compaction could work on now; undefined where nothing is new, or the topic is not compacted. */
+  async planCleaning(wallMs: number): Promise<CleaningPlan | undefined> {
+    const core = this.#core
+    if (core.failure || core.closed || !core.config.compacted) return undefined
+    return readable(this.name, () => planCleaning(core, this.#cleaningLimits, wallMs))
+  }
+
+  /** Removes what newer records of the same key made obsolete (`cleanup.policy=compact`). One at a time for a log. */
+  async clean(plan: CleaningPlan, options: CleaningOptions & { wallMs: number }): Promise<void> {
+    await cleanLog(this.#core, plan, { ...options, limits: this.#cleaningLimits })
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { Offset } from '../base/brands.ts'
 import { DiskError } from '../ports/disk.ts'
 import type { LogCore } from './log-core.ts'
-import type { Segment } from './segment.ts'
+import { type Segment, SegmentReplaced } from './segment.ts'
 import type { Defect } from './segment-scan.ts'
 
 /** Checks all of the first closed segment that begins at or above `from`; says where to go on, or that none is left. */
@@ -33,7 +33,7 @@ async function findDefect(
     return { file: segment.path, position: result.endPosition, offset, what }
   } catch (thrown) {
     // Closed while this waited or read, as the logs of a deleted topic are: nothing is known of it, nor need be.
-    if (core.failure || core.closed) return undefined
+    if (core.failure || core.closed || thrown instanceof SegmentReplaced) return undefined
     if (!(thrown instanceof DiskError)) throw thrown
     if (thrown.code !== 'ENOENT') return undefined
     return { file: segment.path, position: 0, offset: segment.baseOffset, what: 'the file is gone' }

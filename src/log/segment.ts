@@ -18,6 +18,11 @@ import { TIME_INDEX_ENTRY_BYTES, TimeIndex } from './time-index.ts'
 
 const REWRITE_BYTES = 1024 * 1024
 
+/** The cleaner has put another segment in this one's place while it was read: look again which one holds the offset. */
+export class SegmentReplaced extends Error {
+  override readonly name = 'SegmentReplaced'
+}
+
 /** What all segments of a log share. */
 export interface SegmentContext {
   readonly disk: Disk
@@ -43,6 +48,9 @@ export class Segment {
   #indexes: SegmentIndexes | undefined
   #loading: Promise<SegmentIndexes> | undefined
   #newestTimestamp: number | undefined
+  #isReplaced = false
+  /** The file comes to its name: nothing is read before that. */
+  #settling: Promise<void> | undefined
 
   constructor(context: SegmentContext, baseOffset: Offset, sizeBytes: number) {
     this.#context = context
@@ -151,8 +159,31 @@ export class Segment {
   }
 
   async read(position: number, length: number): Promise<Buffer> {
+    await this.#settling
     if (this.#context.closed) throw new NaruError('CLOSED', `the log of ${this.path} is closed`)
-    return this.#context.files.use(this.path, file => file.read(position, length))
+    const { files } = this.#context
+    try {
+      const bytes = await files.use(this.path, file => file.read(position, length))
+      if (!this.#isReplaced) return bytes
+    } catch (thrown) {
+      if (!this.#isReplaced) throw thrown
+    }
+    // What was read, or not found, under this name may be the other's.
+    throw new SegmentReplaced(this.path)
+  }
+
+  /** Another segment takes this one's place: reads end with `SegmentReplaced`, and no index file is written any more. */
+  async retire(): Promise<void> {
+    this.#isReplaced = true
+    this.#context.indexCache.forget(this)
+    await this.#loading?.catch(() => {})
+  }
+
+  /** Reads wait until `settled`, as the file has not got its name yet. */
+  settleWith(settled: Promise<void>): void {
+    this.#settling = settled.then(() => {
+      this.#settling = undefined
+    })
   }
 
   /** The page cache has these batches now, one after the other from `sizeBytes` on. */
@@ -215,6 +246,7 @@ export class Segment {
   async #load(rebuild: () => Promise<SegmentIndexes>): Promise<SegmentIndexes> {
     const found = await this.readIndexFiles()
     const indexes = found ?? (await rebuild())
+    if (this.#isReplaced) throw new SegmentReplaced(this.path)
     // While this waited, the segment may have got indexes that its owner knows better.
     if (this.#indexes) return this.#indexes
     this.#indexes = indexes

@@ -72,6 +72,20 @@ export class Segments {
     this.#list.splice(0, this.#list.length, segment)
   }
 
+  /** Whether these are segments of the log now, one after the other. */
+  areAdjacent(segments: readonly Segment[]): boolean {
+    const [first] = segments
+    const at = first ? this.#list.indexOf(first) : -1
+    return at >= 0 && segments.every((segment, index) => this.#list[at + index] === segment)
+  }
+
+  /** One comes for several that stood one after the other: it begins with the first, and ends with the last of them. */
+  replace(old: readonly Segment[], segment: Segment): void {
+    assert(this.areAdjacent(old), 'what is replaced is there')
+    assert(old[0]?.baseOffset === segment.baseOffset, 'a segment begins where those began that it replaces')
+    this.#list.splice(this.#list.indexOf(old[0]), old.length, segment)
+  }
+
   #indexOf(offset: Offset): number {
     let low = 0
     let high = this.#list.length

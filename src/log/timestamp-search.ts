@@ -2,6 +2,7 @@ import type { Epoch, Offset } from '../base/brands.ts'
 import { leaderEpochAt } from '../records/batch-header.ts'
 import type { LogCore } from './log-core.ts'
 import { firstRecordAtOrAfter } from './record-timestamps.ts'
+import { SegmentReplaced } from './segment.ts'
 
 export interface TimestampedOffset {
   readonly offset: Offset
@@ -9,11 +10,27 @@ export interface TimestampedOffset {
   readonly leaderEpoch: Epoch
 }
 
+/** The same, anew where the cleaner has put another segment in the place of the one that was searched. */
+export async function searchTimestamp(
+  core: LogCore,
+  target: { timestamp: number; upTo: Offset },
+): Promise<TimestampedOffset | undefined> {
+  for (;;) {
+    const { replacements } = core
+    try {
+      const found = await search(core, target)
+      if (replacements === core.replacements) return found
+    } catch (thrown) {
+      if (!(thrown instanceof SegmentReplaced)) throw thrown
+    }
+  }
+}
+
 /**
  * The first record at or above the log start and below `upTo` whose timestamp is at least `timestamp`: the first
  * segment that has one, its time index, then the batches from there on, then the records of one batch.
  */
-export async function searchTimestamp(
+async function search(
   core: LogCore,
   target: { timestamp: number; upTo: Offset },
 ): Promise<TimestampedOffset | undefined> {
@@ -39,7 +56,7 @@ export async function searchTimestamp(
       },
     })
     core.ensureServing()
-    if (generation !== core.generation) return searchTimestamp(core, target)
+    if (generation !== core.generation) return search(core, target)
     if (result.defect) throw core.quarantine(result.defect)
     if (found) return found
   }

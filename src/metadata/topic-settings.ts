@@ -8,15 +8,26 @@ import type { SettingOverrides } from './metadata-record.ts'
  * node, then those of this table.
  */
 export const TOPIC_SETTINGS = {
-  'cleanup.policy': choice({
+  'cleanup.policy': policies({
     default: 'delete',
-    values: ['delete'],
-    later: {
-      compact: 'this release cannot compact topics',
-      'compact,delete': 'this release cannot compact topics',
-      'delete,compact': 'this release cannot compact topics',
-    },
-    doc: 'What becomes of old records: `delete` removes segments by age and size.',
+    values: ['delete', 'compact'],
+    doc: 'What becomes of old records: `delete` removes segments by age and size, `compact` keeps the newest record of each key, and `compact,delete` does both. Records of a compacted topic need keys; one without a value (a tombstone) deletes its key.',
+  }),
+  'delete.retention.ms': number({
+    default: 24 * 3600 * 1000,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    doc: 'How long compaction keeps a tombstone after it has removed what the tombstone deletes: who reads from the start has this long to reach it.',
+  }),
+  'min.cleanable.dirty.ratio': fraction({
+    default: 0.5,
+    doc: 'Compaction of a partition begins when this share of its closed segments was not compacted before. Less means more frequent rewriting, and less space for records that are obsolete.',
+  }),
+  'min.compaction.lag.ms': number({
+    default: 0,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    doc: 'Compaction leaves segments alone whose newest record is younger than this.',
   }),
   'retention.ms': number({
     default: 7 * 24 * 3600 * 1000,
@@ -213,6 +224,29 @@ function number(row: { default: number; min: number; max: number; doc: string })
     return value
   }
   return { type: 'number', ...row, parse }
+}
+
+function fraction(row: { default: number; doc: string }): SettingRow<number> {
+  const parse = (text: string): number => {
+    const value = /^(\d{1,2}(\.\d{0,9})?|\.\d{1,9})$/.test(text) ? Number(text) : Number.NaN
+    if (!(value >= 0 && value <= 1)) throw new SettingProblem('a number from 0 to 1 is needed')
+    return value
+  }
+  return { type: 'number', min: 0, max: 1, ...row, parse }
+}
+
+/** One or several of the values, separated by commas; kept in the order of their names. */
+function policies(row: { default: string; values: readonly string[]; doc: string }): SettingRow<string> {
+  const parse = (text: string): string => {
+    const asked = text.split(',').map(value => value.trim())
+    for (const value of asked) {
+      if (row.values.includes(value)) continue
+      const shown = row.values.join(' or ')
+      throw new SettingProblem(`${shown} (or both) is needed${didYouMean(value, row.values)}`)
+    }
+    return [...new Set(asked)].sort().join(',')
+  }
+  return { type: 'choice', ...row, parse }
 }
 
 function flag(row: { default: boolean; doc: string }): SettingRow<boolean> {

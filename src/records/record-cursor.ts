@@ -144,6 +144,11 @@ export class RecordCursor {
     return this.#recordEnd - this.#recordStart
   }
 
+  /** The whole record as it stands, with its length field: a view. */
+  encoded(): Buffer {
+    return this.#bytes.subarray(this.#recordStart, this.#recordEnd)
+  }
+
   key(): Buffer | null {
     if (this.#keyLength === ABSENT) return null
     return this.#bytes.subarray(this.#keyAt, this.#keyAt + this.#keyLength)

@@ -15,7 +15,7 @@ import type { LogView } from './log-view.ts'
 /** The leader's answer to a follower of its epoch. Members of ISR and ELR hold every committed record, others may not. */
 export function answerFollow(
   log: LogView,
-  follow: Pick<Follow, 'fetchOffset' | 'lastFetchedEpoch'>,
+  follow: Pick<Follow, 'fetchOffset' | 'lastFetchedEpoch' | 'removals'>,
   { mayBeElected }: { mayBeElected: boolean },
 ): FollowAnswer {
   const { fetchOffset, lastFetchedEpoch } = follow
@@ -28,6 +28,9 @@ export function answerFollow(
     const fits = fetchOffset === logStartOffset || (mayBeElected && fetchOffset <= logEndOffset)
     return fits ? { kind: 'accepted' } : without
   }
+  // Never of one that may be elected: tombstones are removed below the high watermark, and it has all of that.
+  const hasMissedNone = follow.removals === log.removals
+  if (!hasMissedNone && fetchOffset < Math.min(log.removedTombstonesEnd, log.highWatermark)) return without
   // All epochs here are later: what is before the log start cannot be compared, what is behind it differs.
   const here = log.endOffsetForEpoch(lastFetchedEpoch) ?? {
     epoch: lastFetchedEpoch,

@@ -20,6 +20,11 @@ export interface Follow {
   readonly isDamaged: boolean
   /** Its disk is below `disk.free.min` (B6): it takes nothing now, and says so, in order to be waited for no longer. */
   readonly isFull: boolean
+  /**
+   * How often this leader, in this epoch, had removed tombstones when the follower began to copy; undefined: not told.
+   * While that is the number, a follower has missed none, however far it has come.
+   */
+  readonly removals?: number | undefined
 }
 
 export type FollowAnswer =

@@ -77,6 +77,8 @@ export class FollowerState {
   #acknowledged: Offset = -1
   #known: KnownHighWatermark
   #wasDamaged: boolean
+  /** What the leader of that epoch told. */
+  #removals: { readonly leaderEpoch: Epoch; readonly count: number } | undefined
 
   constructor(options: FollowerStateOptions) {
     this.#options = options
@@ -168,6 +170,11 @@ export class FollowerState {
     // Something before it is missing, or came twice.
     this.#stop()
     return this.#ask(nowMs)
+  }
+
+  /** The leader's log was compacted: how often it had removed tombstones when the `Follow` was accepted. */
+  onCompacted(number: FollowNumber, count: number): void {
+    if (number === this.#number) this.#removals = { leaderEpoch: this.leaderEpoch, count }
   }
 
   /** The log did not take the data (bad bytes, a full disk): nothing of the frame was appended. */
@@ -265,7 +272,8 @@ export class FollowerState {
     const { logEndOffset: fetchOffset, latestEpoch: lastFetchedEpoch } = this.#log
     const { leaderEpoch } = this
     const [isDamaged, isFull] = [this.#isDamaged, this.#isFull]
-    const follow = { number, leaderEpoch, fetchOffset, lastFetchedEpoch, isDamaged, isFull }
+    const removals = this.#removals?.leaderEpoch === leaderEpoch ? this.#removals.count : undefined
+    const follow = { number, leaderEpoch, fetchOffset, lastFetchedEpoch, isDamaged, isFull, removals }
     return [{ type: 'sendFollow', follow }]
   }
 

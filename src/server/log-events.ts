@@ -24,6 +24,17 @@ export function reportLogEvent(logger: Logger, event: LogEvent): void {
     case 'indexRebuilt':
       logger.info({ log, file: event.file, scannedBytes: event.scannedBytes }, 'an index was rebuilt')
       break
+    case 'cleaned':
+      logger.info(
+        {
+          log,
+          endOffset: event.endOffset,
+          bytesBefore: event.bytesBefore,
+          bytesAfter: event.bytesAfter,
+        },
+        'the log was compacted',
+      )
+      break
     case 'segmentsRemoved':
       logger.info(
         { log, count: event.count, bytes: event.bytes, logStartOffset: event.logStartOffset },

@@ -93,6 +93,15 @@ export function writeInt64(
     writer.uint32(tag).int64(checkedInteger(field.value, field.path, INT64_MAX))
 }
 
+/** A field that may be absent, and is told from one that is 0. */
+export function writeOptionalInt64(
+  writer: protobuf.Writer,
+  tag: number,
+  field: { path: string; value: number | undefined },
+): void {
+  if (field.value !== undefined) writer.uint32(tag).int64(checkedInteger(field.value, field.path, INT64_MAX))
+}
+
 /** The message while it is being read. */
 export type Draft<T> = {
   -readonly [K in keyof T]: NonNullable<T[K]> extends Uint8Array

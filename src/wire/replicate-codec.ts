@@ -17,6 +17,7 @@ import {
   readNested,
   writeInt64,
   writeNested,
+  writeOptionalInt64,
 } from './hot-codec.ts'
 
 /** The frames of Replicate: records to followers, and their acknowledgements. */
@@ -61,7 +62,9 @@ const data: HotMessage<PartitionData> = {
         part.batches.push(reader.bytes())
       } else if (tag === 32) part.highWatermark = reader.int64('PartitionData.highWatermark')
       else if (tag === 40) part.logStartOffset = reader.int64('PartitionData.logStartOffset')
-      else reader.skip(tag, 'PartitionData', 5)
+      else if (tag === 48) part.removedTombstonesEnd = reader.int64('PartitionData.removedTombstonesEnd')
+      else if (tag === 56) part.removals = reader.int64('PartitionData.removals')
+      else reader.skip(tag, 'PartitionData', 7)
     }
     return part
   },
@@ -71,6 +74,12 @@ const data: HotMessage<PartitionData> = {
     for (const batch of part.batches ?? []) writer.uint32(26).bytes(batch)
     writeInt64(writer, 32, { path: 'PartitionData.highWatermark', value: part.highWatermark })
     writeInt64(writer, 40, { path: 'PartitionData.logStartOffset', value: part.logStartOffset })
+    const { removedTombstonesEnd, removals } = part
+    writeOptionalInt64(writer, 48, {
+      path: 'PartitionData.removedTombstonesEnd',
+      value: removedTombstonesEnd,
+    })
+    writeOptionalInt64(writer, 56, { path: 'PartitionData.removals', value: removals })
   },
 }
 

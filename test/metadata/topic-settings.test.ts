@@ -44,20 +44,19 @@ describe('topic settings', () => {
     ['write.caching', 'yes', 'INVALID_SETTING: write.caching=yes: true or false is needed'],
     [
       'cleanup.policy',
-      'compact',
-      'NOT_IMPLEMENTED: cleanup.policy=compact: this release cannot compact topics',
-    ],
-    [
-      'cleanup.policy',
-      'compact,delete',
-      'NOT_IMPLEMENTED: cleanup.policy=compact,delete: this release cannot compact topics',
-    ],
-    [
-      'cleanup.policy',
       'delet',
-      'INVALID_SETTING: cleanup.policy=delet: delete is needed (did you mean "delete"?)',
+      'INVALID_SETTING: cleanup.policy=delet: delete or compact (or both) is needed (did you mean "delete"?)',
     ],
-    ['cleanup.policy', 'constructor', 'INVALID_SETTING: cleanup.policy=constructor: delete is needed'],
+    [
+      'cleanup.policy',
+      'compact,constructor',
+      'INVALID_SETTING: cleanup.policy=compact,constructor: delete or compact (or both) is needed',
+    ],
+    [
+      'min.cleanable.dirty.ratio',
+      '1.1',
+      'INVALID_SETTING: min.cleanable.dirty.ratio=1.1: a number from 0 to 1 is needed',
+    ],
     [
       'compression.type',
       'zstd',

@@ -11,6 +11,8 @@ export class ArrayLog implements LogView {
   records: ArrayRecord[]
   logStartOffset = 0
   highWatermark = 0
+  removedTombstonesEnd = 0
+  removals = 0
 
   constructor(records: readonly ArrayRecord[] = []) {
     this.records = [...records]

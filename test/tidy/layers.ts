@@ -10,7 +10,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   base: { folders: [], packages: [] },
   records: {
     folders: ['base'],
-    packages: ['node:zlib', '@node-rs/crc32', 'snappy', 'lz4-napi', '@bokuweb/zstd-wasm'],
+    packages: ['node:crypto', 'node:zlib', '@node-rs/crc32', 'snappy', 'lz4-napi', '@bokuweb/zstd-wasm'],
   },
   machine: { folders: ['base'], packages: [] },
   raft: { folders: ['base'], packages: [] },

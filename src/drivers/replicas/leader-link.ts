@@ -60,7 +60,7 @@ export class LeaderLink {
     this.#partitions.delete(partition)
   }
 
-  follow(partition: FollowingPartition, { lastFetchedEpoch, ...follow }: Follow): void {
+  follow(partition: FollowingPartition, { lastFetchedEpoch, removals, ...follow }: Follow): void {
     const entry = this.#partitions.get(partition)
     if (!entry) return
     if (entry.number !== undefined) this.#byNumber.delete(entry.number)
@@ -68,7 +68,8 @@ export class LeaderLink {
     this.#byNumber.set(follow.number, partition)
     const { topicId, partition: index } = partition
     const epoch = lastFetchedEpoch === undefined ? {} : { lastFetchedEpoch }
-    this.#lanes[entry.lane].follow({ ...follow, ...epoch, topicId, partition: index })
+    const told = removals === undefined ? {} : { removals }
+    this.#lanes[entry.lane].follow({ ...follow, ...epoch, ...told, topicId, partition: index })
   }
 
   acknowledge(partition: FollowingPartition, ack: { number: FollowNumber; endOffset: Offset }): void {

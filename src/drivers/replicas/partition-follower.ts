@@ -116,7 +116,10 @@ export class PartitionFollower implements FollowingPartition {
     this.#state.onDisconnected()
   }
 
-  onData({ number, from, batches, ...ends }: PartitionData): void {
+  onData({ number, from, batches, removals, removedTombstonesEnd, ...ends }: PartitionData): void {
+    if (removedTombstonesEnd !== undefined && !this.#isReadyFor({ number, from, removedTombstonesEnd }))
+      return
+    if (removals !== undefined) this.#state.onCompacted(number, removals)
     if (batches.length > 0) {
       const effects = this.#state.onData(number, from, this.#nowMs)
       if (effects[0]?.type !== 'append') {
@@ -170,6 +173,22 @@ export class PartitionFollower implements FollowingPartition {
     this.#link = undefined
     link?.detach(this)
     this.#state.onDisconnected()
+  }
+
+  /**
+   * The leader's log is compacted. That must be known of this one, too, before it gets gaps, and lacks the tombstones that
+   * the leader lacks: else it would be taken for damaged, or for whole. It is noted, and the leader asked anew.
+   */
+  #isReadyFor(data: { number: FollowNumber; from: Offset; removedTombstonesEnd: Offset }): boolean {
+    const log = this.#log
+    const { removedTombstonesEnd } = data
+    const isKnown = data.from >= removedTombstonesEnd || log.removedTombstonesEnd >= removedTombstonesEnd
+    if (log.gapsAllowed && isKnown) return true
+    if (data.number === this.#state.number && !log.failure) {
+      this.#state.onAppendFailed(this.#nowMs)
+      void this.#quietly(() => log.noteCompacted(isKnown ? { removedTombstonesEnd: 0 } : data))
+    }
+    return false
   }
 
   #append(batches: readonly Buffer[]): boolean {

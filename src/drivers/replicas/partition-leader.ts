@@ -6,6 +6,7 @@ import type { LogSlice } from '../../log/log-tail.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
 import type { Clock } from '../../ports/clock.ts'
 import { sizeInBytesAt } from '../../records/batch-header.ts'
+import { RecordCursor } from '../../records/record-cursor.ts'
 import { stampLogAppendTime } from '../../records/stamp-batch.ts'
 import { validateClientBatch } from '../../records/validate-batch.ts'
 import type { Follow, FollowRefusal } from '../../replication/follow.ts'
@@ -111,6 +112,7 @@ export class PartitionLeader {
       context,
       propose: proposal => context.propose(this, proposal),
     })
+    this.#log.limitCleaning({ tombstonesKeptFrom: () => this.#leastSentOffset })
     this.#apply(this.#state.begin())
   }
 
@@ -340,12 +342,18 @@ export class PartitionLeader {
     this.#waiters.drain(parked => parked.done({ kind: 'failed', error: unknown }))
     this.#storedWaiters.drain(parked => parked.done({ kind: 'failed', error: unknown }))
     this.#handover.end()
+    this.#log.limitCleaning({ tombstonesKeptFrom: undefined })
     this.#wakeFollowers()
   }
 
   /** What a power cut cannot take; under `write.caching`, what the page cache has. */
   get #storedEndOffset(): Offset {
     return this.#settings.log.writeCaching ? this.#log.writtenEndOffset : this.#log.syncedEndOffset
+  }
+
+  /** A follower that has not come to a tombstone would have to start over, were it gone. */
+  get #leastSentOffset(): Offset {
+    return Math.min(...Array.from(this.#senders.values(), ({ sender }) => sender.nextOffset))
   }
 
   /** What a leader checks before it believes a client's batch; stamps the append time where the topic wants one. */
@@ -362,6 +370,7 @@ export class PartitionLeader {
         'INVALID_BATCH',
         `${batch.length} bytes hold more than one batch of ${sizeInBytesAt(batch, 0)} bytes`,
       )
+    if (this.#settings.log.compacted) requireKeys(batch, this.topic)
     if (this.#reserve.isLow) throw this.#reserve.error()
     if (timestampType === 'LogAppendTime') stampLogAppendTime(batch, 0, wallMs)
   }
@@ -455,6 +464,19 @@ export class PartitionLeader {
 
   #wakeFollowers(): void {
     for (const wake of this.#followers) wake()
+  }
+}
+
+/** In a compacted topic a record without a key could never become obsolete, nor be kept for its key. */
+function requireKeys(batch: Buffer, topic: string): void {
+  for (const cursor = new RecordCursor(batch); cursor.next(); ) {
+    if (cursor.hasKey) continue
+    throw new NaruError(
+      'INVALID_RECORD',
+      `record ${cursor.offsetDelta} of the batch has no key, and "${topic}" is compacted (cleanup.policy): ` +
+        'nothing of the batch was written; give each record a key',
+      { details: { topic, record: String(cursor.offsetDelta) } },
+    )
   }
 }
 

@@ -38,6 +38,8 @@ export class PartitionSender {
   #read: LogSlice | undefined
   #isReading = false
   #isOver = false
+  /** As told to the follower; undefined: nothing told yet, or the log was never compacted. */
+  #toldRemovals: number | undefined
 
   constructor(options: PartitionSenderOptions) {
     this.#options = options
@@ -54,6 +56,11 @@ export class PartitionSender {
   /** More records are there than were taken, and the window has room for them. */
   get hasMore(): boolean {
     return !this.#isOver && !this.#isReading && this.#hasWindow && this.#nextOffset < this.#log.logEndOffset
+  }
+
+  /** Everything below is on its way to the follower. */
+  get nextOffset(): Offset {
+    return this.#nextOffset
   }
 
   get hasNewEnds(): boolean {
@@ -83,6 +90,10 @@ export class PartitionSender {
   /** Records and ends for one frame; undefined where nothing is new. */
   take(): MessageInit<PartitionData> | undefined {
     if (this.#isOver || this.#log.failure) return undefined
+    if (this.#hasMissedTombstones) {
+      this.#block('AGAIN')
+      return undefined
+    }
     const slice = this.hasMore ? this.#next() : undefined
     if (this.#isOver) return undefined
     const batches = slice?.buffers ?? []
@@ -96,7 +107,22 @@ export class PartitionSender {
     const { highWatermark, logStartOffset } = this.#log
     this.#sentHighWatermark = highWatermark
     this.#sentLogStartOffset = logStartOffset
-    return { number: this.number, from, batches, highWatermark, logStartOffset }
+    const data = { number: this.number, from, batches, highWatermark, logStartOffset }
+    return this.#toldRemovals === undefined ? { ...data, ...this.#compaction() } : data
+  }
+
+  /** What deleted records that the follower may have got was removed before it came to it. */
+  get #hasMissedTombstones(): boolean {
+    const told = this.#toldRemovals
+    const { removals, removedTombstonesEnd } = this.#log
+    return told !== undefined && told !== removals && this.#nextOffset < removedTombstonesEnd
+  }
+
+  #compaction(): Pick<MessageInit<PartitionData>, 'removals' | 'removedTombstonesEnd'> {
+    const { gapsAllowed, removals, removedTombstonesEnd } = this.#log
+    if (!gapsAllowed) return {}
+    this.#toldRemovals = removals
+    return { removals, removedTombstonesEnd }
   }
 
   get #hasWindow(): boolean {

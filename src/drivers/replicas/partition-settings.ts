@@ -23,15 +23,20 @@ const UNLIMITED = -1
 export function partitionSettings(topic: TopicView, defaults: Partial<TopicSettings>): PartitionSettings {
   const { replicationFactor } = topic
   const settings = resolveTopicSettings(topic.settings, { replicationFactor, defaults })
+  const policies = settings['cleanup.policy'].split(',')
+  const isDeleted = policies.includes('delete')
   return {
     log: {
       segmentBytes: settings['segment.bytes'],
       segmentMs: settings['segment.ms'],
-      retentionMs: limit(settings['retention.ms']),
-      retentionBytes: limit(settings['retention.bytes']),
+      retentionMs: isDeleted ? limit(settings['retention.ms']) : undefined,
+      retentionBytes: isDeleted ? limit(settings['retention.bytes']) : undefined,
       indexIntervalBytes: settings['index.interval.bytes'],
       writeCaching: settings['write.caching'],
-      compacted: false,
+      compacted: policies.includes('compact'),
+      deleteRetentionMs: settings['delete.retention.ms'],
+      minCleanableDirtyRatio: settings['min.cleanable.dirty.ratio'],
+      minCompactionLagMs: settings['min.compaction.lag.ms'],
     },
     maxMessageBytes: settings['max.message.bytes'],
     timestampType: settings['message.timestamp.type'] === 'LogAppendTime' ? 'LogAppendTime' : 'CreateTime',

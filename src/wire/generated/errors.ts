@@ -60,6 +60,7 @@ export type ErrorReason =
   | 'MEMBER_FENCED'
   | 'PARTITION_NOT_OWNED'
   | 'GROUP_NOT_EMPTY'
+  | 'INVALID_RECORD'
 
 export type Outcome = 'UNKNOWN' | 'NONE'
 

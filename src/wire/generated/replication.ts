@@ -30,6 +30,7 @@ export interface PartitionFollow {
   readonly lastFetchedEpoch?: number
   readonly isDamaged: boolean
   readonly isFull: boolean
+  readonly removals?: number
 }
 
 export interface PartitionAck {
@@ -50,6 +51,8 @@ export interface PartitionData {
   readonly batches: readonly Buffer[]
   readonly highWatermark: number
   readonly logStartOffset: number
+  readonly removedTombstonesEnd?: number
+  readonly removals?: number
 }
 
 export interface PartitionDiverged {
