@@ -120,3 +120,25 @@ function isReachable(a: string, b: string): boolean {
   const restB = new Set(b.slice(common))
   return [...restA].every(epoch => !restB.has(epoch))
 }
+
+describe('behind removed tombstones', () => {
+  const leader = ArrayLog.ofEpochs('1111')
+  leader.highWatermark = 4
+  leader.removedTombstonesEnd = 3
+  leader.removals = 7
+  const member = { mayBeElected: false }
+  const follow = { fetchOffset: 2, lastFetchedEpoch: 1 }
+
+  test('who may hold what they deleted starts over', () => {
+    expect(answerFollow(leader, follow, member)).toMatchObject({ kind: 'refused', reason: 'RESET' })
+    expect(answerFollow(leader, { ...follow, removals: 6 }, member)).toMatchObject({ reason: 'RESET' })
+    expect(answerFollow(leader, follow, { mayBeElected: true })).toMatchObject({ reason: 'DAMAGED' })
+  })
+
+  test('who has seen them, has missed none since, or holds nothing goes on', () => {
+    expect(answerFollow(leader, { ...follow, fetchOffset: 3 }, member)).toEqual({ kind: 'accepted' })
+    expect(answerFollow(leader, { ...follow, removals: 7 }, member)).toEqual({ kind: 'accepted' })
+    const empty = { fetchOffset: 0, lastFetchedEpoch: undefined }
+    expect(answerFollow(leader, empty, member)).toEqual({ kind: 'accepted' })
+  })
+})
