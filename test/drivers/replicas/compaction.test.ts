@@ -82,7 +82,8 @@ test('each replica is compacted by itself, and a new one copies what is left, al
       type: 'topicSettings',
       version: 0,
       topicId: TOPIC_ID,
-      settings: { ...SETTINGS, 'cleanup.policy': 'delete' },
+      set: { 'cleanup.policy': 'delete', 'retention.ms': '-1' },
+      removed: [],
     },
   ])
   await cluster.boot(cluster.node(3))
