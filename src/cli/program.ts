@@ -7,6 +7,7 @@ import { type CliContext, say } from './context.ts'
 import { addDevCommands } from './dev.ts'
 import { explain } from './errors.ts'
 import { EXIT_CODES } from './exit-codes.ts'
+import { addGroupsCommands } from './groups.ts'
 import { addLogCommands } from './log.ts'
 import { addPerfCommands } from './perf.ts'
 import { addProduceCommand } from './produce.ts'
@@ -43,6 +44,7 @@ function makeProgram(context: CliContext): Command {
   addTopicsCommands(program, context)
   addProduceCommand(program, context)
   addConsumeCommand(program, context)
+  addGroupsCommands(program, context)
   addClusterCommands(program, context)
   addPerfCommands(program, context)
   addLogCommands(program, context)

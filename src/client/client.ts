@@ -8,6 +8,8 @@ import { ClusterNodes } from './cluster-nodes.ts'
 import { Connection, clientClosed } from './connection.ts'
 import { GroupConsumer } from './consumer/group-consumer.ts'
 import type { Consumer, ConsumerOptions } from './consumer/types.ts'
+import { ClusterGroups } from './groups/cluster-groups.ts'
+import type { Groups } from './groups/types.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { checkOptions, shown, wholeNumber } from './option-check.ts'
 import { StreamProducer } from './producer/stream-producer.ts'
@@ -97,6 +99,7 @@ class ClusterClient implements Client {
   readonly #connection: Connection
   readonly #metadata: MetadataCache
   readonly #admin: Admin
+  readonly #groups: Groups
   readonly #producers = new Set<Producer>()
   readonly #readers = new Set<Reader>()
   readonly #consumers = new Set<Consumer>()
@@ -108,6 +111,7 @@ class ClusterClient implements Client {
     this.#metadata = metadata
     this.#onClose = onClose
     this.#admin = new ClusterAdmin(connection, metadata)
+    this.#groups = new ClusterGroups(connection)
   }
 
   get clusterId(): string {
@@ -117,6 +121,11 @@ class ClusterClient implements Client {
   admin(): Admin {
     this.#requireOpen()
     return this.#admin
+  }
+
+  groups(): Groups {
+    this.#requireOpen()
+    return this.#groups
   }
 
   producer(options: ProducerOptions = {}): Producer {

@@ -39,6 +39,18 @@ export type {
   TopicPartition,
 } from './consumer/types.ts'
 export type {
+  GroupDescription,
+  GroupList,
+  GroupListing,
+  GroupMember,
+  GroupOffset,
+  GroupStateName,
+  Groups,
+  ResetOffset,
+  ResetTarget,
+  TopicPartitions,
+} from './groups/types.ts'
+export type {
   Acks,
   Delivered,
   DeliveryFailure,

@@ -1,5 +1,6 @@
 import type { Admin } from './admin/types.ts'
 import type { Consumer, ConsumerOptions } from './consumer/types.ts'
+import type { Groups } from './groups/types.ts'
 import type { Producer, ProducerOptions } from './producer/types.ts'
 import type { Reader, ReaderOptions } from './reader/types.ts'
 
@@ -8,6 +9,7 @@ export interface Client {
   /** Random id of the cluster, the same on all its nodes. */
   readonly clusterId: string
   admin(): Admin
+  groups(): Groups
   producer(options?: ProducerOptions): Producer
   reader(options: ReaderOptions): Reader
   /** Joins a group: its members share the partitions, and what they have done is remembered. */

@@ -1,6 +1,7 @@
 import { Forward } from '../wire/generated/internal-services.ts'
 import { Consumer } from '../wire/methods.ts'
 import { FetchCall } from './fetch-call.ts'
+import type { CommittedPlaces } from './groups/committed-places.ts'
 import { type HandlerEntry, refuse, telling, unary } from './handlers.ts'
 import { isDirect } from './leader-attempts.ts'
 import { wrongNode } from './leader-forwarding.ts'
@@ -12,14 +13,20 @@ import type { OwnClient } from './subscribe/own-client.ts'
 import { SubscribeSession } from './subscribe/subscribe-session.ts'
 
 /** naru.v1.Consumer */
-export function consumerService(node: ServiceNode, memory: ReadMemory, client: OwnClient): HandlerEntry[] {
+export function consumerService(
+  node: ServiceNode,
+  parts: { readonly memory: ReadMemory; readonly client: OwnClient; readonly committed: CommittedPlaces },
+): HandlerEntry[] {
+  const { memory, client, committed } = parts
   return [
-    unary(Consumer.fetch, (request, context) => new FetchCall(node, memory, { request, context }).run()),
+    unary(Consumer.fetch, (request, context) =>
+      new FetchCall(node, memory, { request, context, committed }).run(),
+    ),
     telling(Consumer.read, stream => {
-      new ReadSession(node, memory, { stream, isEntry: !isDirect(stream.metadata) })
+      new ReadSession(node, memory, { stream, isEntry: !isDirect(stream.metadata), committed })
     }),
     unary(Consumer.listOffsets, (request, { metadata }) =>
-      listOffsets(node, memory, { request, isEntry: !isDirect(metadata) }),
+      listOffsets(node, memory, { request, isEntry: !isDirect(metadata), committed }),
     ),
     telling(Consumer.subscribe, stream => {
       new SubscribeSession(node, { memory, client, stream })

@@ -13,6 +13,7 @@ import type {
 } from '../wire/messages.ts'
 import { makeChunk, type TakenPart } from './chunk.ts'
 import { BoundedFailures } from './failures.ts'
+import type { CommittedPlaces } from './groups/committed-places.ts'
 import { isDirect } from './leader-attempts.ts'
 import type { PartitionSource } from './partition-source.ts'
 import { PartitionSources } from './partition-sources.ts'
@@ -48,13 +49,18 @@ export class FetchCall {
   constructor(
     node: ServiceNode,
     memory: ReadMemory,
-    { request, context }: { readonly request: FetchRequest; readonly context: CallContext },
+    of: {
+      readonly request: FetchRequest
+      readonly context: CallContext
+      readonly committed?: CommittedPlaces
+    },
   ) {
+    const { request, context, committed } = of
     this.#node = node
     this.#memory = memory
     this.#request = request
     this.#context = context
-    this.#sources = new PartitionSources(node, memory, { isEntry: !isDirect(context.metadata) })
+    this.#sources = new PartitionSources(node, memory, { isEntry: !isDirect(context.metadata), committed })
     const { partitions } = request
     countWithin(partitions.length, { name: 'partitions', min: 1, max: FETCH_PARTITIONS_MAX })
     const frameBytes = integerWithin(request.maxFrameBytes, {
@@ -125,6 +131,7 @@ export class FetchCall {
         topic,
         partition,
         start: before === undefined ? request.start : { offset: one.position },
+        group: this.#request.group,
         unset: 'EARLIEST',
         leaderEpochMin: before?.leaderEpoch ?? 0,
         isWanted: () => !this.#isCancelled,

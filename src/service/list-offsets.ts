@@ -1,7 +1,8 @@
-import type { PartitionId } from '../base/brands.ts'
+import type { Offset, PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { ListedOffset, ListOffsetsPartition, ListOffsetsRequest, Position } from '../wire/messages.ts'
 import { BoundedFailures } from './failures.ts'
+import type { CommittedPlaces } from './groups/committed-places.ts'
 import { LEADER_RETRY_MS_MAX } from './leader-attempts.ts'
 import { atLeader } from './leader-calls.ts'
 import { type AskedLeader, checkPosition, findPosition, requireReadable } from './positions.ts'
@@ -9,7 +10,7 @@ import type { ReadMemory } from './read-memory.ts'
 import { RemotePositions } from './remote-positions.ts'
 import { countWithin, invalidRequest } from './request-checks.ts'
 import type { ServiceNode } from './service-node.ts'
-import { doubtAbout, findTopic, lookTwice } from './topic-lookup.ts'
+import { doubtAbout, findTopic, lookTwice, requirePartition } from './topic-lookup.ts'
 
 const ENTRIES_MAX = 1_000
 const PARTITIONS_MAX = 10_000
@@ -18,8 +19,13 @@ const PARTITIONS_MAX = 10_000
 export async function listOffsets(
   node: ServiceNode,
   memory: ReadMemory,
-  { request, isEntry }: { readonly request: ListOffsetsRequest; readonly isEntry: boolean },
+  of: {
+    readonly request: ListOffsetsRequest
+    readonly isEntry: boolean
+    readonly committed?: CommittedPlaces
+  },
 ): Promise<{ offsets: ListedOffset[] }> {
+  const { request, isEntry, committed } = of
   countWithin(request.partitions.length, { name: 'partitions', min: 1, max: ENTRIES_MAX })
   const failures = new BoundedFailures()
   // Before the partitions of a topic are counted; whoever is in doubt still says so of each topic.
@@ -31,12 +37,15 @@ export async function listOffsets(
   if (count > PARTITIONS_MAX)
     throw invalidRequest(`partitions: ${count} in all, at most ${PARTITIONS_MAX}: split the request`)
   const asked = request.partitions.flatMap(entry => partitionsOf(node, entry))
-  const find = positionFinder(node, memory, isEntry)
+  const find = positionFinder(node, memory, { isEntry })
   const offsets = await Promise.all(
     asked.map(async ({ entry, partition }): Promise<ListedOffset> => {
       const place = { topic: entry.topic, partition }
       try {
-        return { ...place, ...(await find(entry, partition)) }
+        const isCommitted = entry.position?.at === 'COMMITTED' && committed !== undefined
+        if (!isCommitted) return { ...place, ...(await find(entry, partition)) }
+        const offset = await committedOffset(node, committed, { ...entry, partition, group: request.group })
+        return { ...place, leaderEpoch: 0, ...(offset !== undefined && { offset }) }
       } catch (thrown) {
         if (!(thrown instanceof NaruError)) throw thrown
         return { ...place, leaderEpoch: 0, failure: failures.write(thrown) }
@@ -44,6 +53,20 @@ export async function listOffsets(
     }),
   )
   return { offsets }
+}
+
+async function committedOffset(
+  node: ServiceNode,
+  committed: CommittedPlaces,
+  of: { topic: string; topicId?: Uuid; partition: PartitionId; group: string | undefined },
+): Promise<Offset | undefined> {
+  const { partition, group } = of
+  const { name, id } = await lookTwice(node, isLast => {
+    const topic = findTopic(node, of.topic, of.topicId, isLast)
+    requirePartition(topic, partition)
+    return topic
+  })
+  return committed.offsetOf({ group, topic: name, topicId: id, partition })
 }
 
 function partitionsOf(
@@ -65,7 +88,7 @@ export type Found = Pick<ListedOffset, 'offset' | 'timestampMs' | 'leaderEpoch'>
 export function positionFinder(
   node: ServiceNode,
   memory: ReadMemory,
-  isEntry: boolean,
+  { isEntry, timeoutMs = LEADER_RETRY_MS_MAX }: { readonly isEntry: boolean; readonly timeoutMs?: number },
 ): (
   entry: Pick<ListOffsetsPartition, 'topic' | 'topicId' | 'position'>,
   partition: PartitionId,
@@ -81,7 +104,7 @@ export function positionFinder(
       partition,
       isEntry,
       repeatable: true,
-      timeoutMs: LEADER_RETRY_MS_MAX,
+      timeoutMs,
       here: leader => memory.lookups.run(() => findHere({ leader, node }, position)),
       there: async leaderId => {
         const found = await elsewhere.find(leaderId, { ...place, ...(position && { position }) })

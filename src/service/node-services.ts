@@ -71,7 +71,7 @@ export function nodeServices(options: ServiceOptions): NodeServices {
   const ownClient = new OwnClient({ ...options, handlers })
   for (const [path, handler] of [
     ...producerService(node, shared.topics),
-    ...consumerService(node, shared.memory, ownClient),
+    ...consumerService(node, { memory: shared.memory, client: ownClient, committed: groups.committed }),
     ...adminService(node, shared.deletions),
     ...metadataService(node),
     ...groups.handlers,

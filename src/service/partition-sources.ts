@@ -4,6 +4,7 @@ import { Backoff } from '../client/backoff.ts'
 import type { PartitionLeader } from '../drivers/replicas/partition-leader.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import type { Position, PositionAt, Stop } from '../wire/messages.ts'
+import type { CommittedPlaces } from './groups/committed-places.ts'
 import { isOfTheLeader, LEADER_PAUSE_MS, LEADER_RETRY_MS_MAX } from './leader-attempts.ts'
 import type { LeaderForwarding } from './leader-forwarding.ts'
 import { LeaderReads } from './leader-reads.ts'
@@ -25,6 +26,8 @@ export interface OpenedPartition {
 export interface PartitionToOpen extends PartitionPlaces {
   readonly topic: TopicView
   readonly partition: PartitionId
+  /** Whose commits POSITION_AT_COMMITTED means. */
+  readonly group?: string | undefined
   /** Of the leader that was read before. */
   readonly leaderEpochMin?: number
   /** Asked before each attempt but the first. */
@@ -50,9 +53,16 @@ export class PartitionSources {
   readonly #reads = new Map<NodeId, LeaderReads>()
   #isClosed = false
 
-  constructor(node: ServiceNode, memory: ReadMemory, { isEntry }: { readonly isEntry: boolean }) {
+  readonly #committed: CommittedPlaces | undefined
+
+  constructor(
+    node: ServiceNode,
+    memory: ReadMemory,
+    { isEntry, committed }: { readonly isEntry: boolean; readonly committed?: CommittedPlaces | undefined },
+  ) {
     this.#node = node
     this.#memory = memory
+    this.#committed = committed
     this.#isEntry = isEntry
     this.#positions = new RemotePositions(node)
   }
@@ -69,8 +79,9 @@ export class PartitionSources {
     return !this.#isClosed && this.#isEntry && this.#node.leaders !== undefined && isOfTheLeader(error)
   }
 
-  async open(of: PartitionToOpen): Promise<OpenedPartition> {
+  async open(asked: PartitionToOpen): Promise<OpenedPartition> {
     const { clock, prng } = this.#node
+    const of = this.#committed === undefined ? asked : { ...asked, start: await this.#startOf(asked) }
     const giveUpMs = clock.monotonicMs() + LEADER_RETRY_MS_MAX
     const backoff = new Backoff({ prng, ...LEADER_PAUSE_MS })
     for (;;) {
@@ -84,6 +95,10 @@ export class PartitionSources {
         if (of.isWanted?.() === false) throw thrown
       }
     }
+  }
+
+  #startOf({ start, group, topic, partition }: PartitionToOpen): Promise<Position | undefined> | undefined {
+    return this.#committed?.startOf(start, { group, topic: topic.name, topicId: topic.id, partition })
   }
 
   close(): void {

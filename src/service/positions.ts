@@ -54,9 +54,9 @@ export async function findPosition(
   if (position?.timestampMs !== undefined)
     return (await leader.offsetForTimestamp(position.timestampMs)) ?? { offset: highWatermark }
   if (at === 'LATEST') return { offset: highWatermark }
-  throw new NaruError(
-    'NOT_IMPLEMENTED',
-    'POSITION_AT_COMMITTED: this release of Naru has no consumer groups yet (start at an offset, a time, earliest or latest)',
+  // The node that the client called has put the offset in its place, where that has a meaning.
+  throw invalidRequest(
+    'POSITION_AT_COMMITTED has no meaning here (give an offset, a time, earliest or latest)',
   )
 }
 

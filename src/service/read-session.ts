@@ -8,6 +8,7 @@ import { errorToFailure } from '../wire/failure.ts'
 import { CLIENT_FRAME_BYTES_DEFAULT, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_BYTES_MIN } from '../wire/limits.ts'
 import type { ReadPartition, ReadRequest, RecordFormat, TopicSelector } from '../wire/messages.ts'
 import { Consumer } from '../wire/methods.ts'
+import type { CommittedPlaces } from './groups/committed-places.ts'
 import { PartitionSources } from './partition-sources.ts'
 import { PendingNotices } from './pending-notices.ts'
 import { checkPosition, checkStop } from './positions.ts'
@@ -49,7 +50,7 @@ export class ReadSession {
   /** In turn: who was served goes to the end. */
   readonly #ready = new Set<ReadCursor>()
   readonly #notices = new PendingNotices()
-  #options: { readonly format: RecordFormat; readonly frameBytes: number } | undefined
+  #options: ReadSettings | undefined
   #credit = ReadCredit.unlimited()
   #unsubscribe: () => void
   #heartbeat: Timer | undefined
@@ -68,12 +69,13 @@ export class ReadSession {
   constructor(
     node: ServiceNode,
     memory: ReadMemory,
-    { stream, isEntry }: { readonly stream: MessageStream; readonly isEntry: boolean },
+    of: { readonly stream: MessageStream; readonly isEntry: boolean; readonly committed?: CommittedPlaces },
   ) {
+    const { stream, isEntry, committed } = of
     this.#node = node
     this.#memory = memory
     this.#stream = stream
-    this.#sources = new PartitionSources(node, memory, { isEntry })
+    this.#sources = new PartitionSources(node, memory, { isEntry, committed })
     this.#lastFrameMs = node.clock.monotonicMs()
     this.#unsubscribe = node.controller.subscribe(delta => this.#onMetadata(delta))
     stream.setHandlers({
@@ -112,7 +114,7 @@ export class ReadSession {
         max: CLIENT_FRAME_BYTES_MAX,
         default: CLIENT_FRAME_BYTES_DEFAULT,
       })
-      this.#options = { format: options?.format ?? 'RECORDS', frameBytes }
+      this.#options = { format: options?.format ?? 'RECORDS', frameBytes, group: options?.group }
       if (credit !== undefined) this.#credit = ReadCredit.of(credit)
       return
     }
@@ -205,6 +207,7 @@ export class ReadSession {
     const { topic, partition } = cursor
     try {
       const opened = await this.#sources.open({
+        group: this.#options?.group,
         topic,
         partition,
         ...cursor.places,
@@ -444,6 +447,13 @@ export class ReadSession {
 
 /** A timer may fire a little early by the clock that it is compared with. */
 const TIMER_SLACK_MS = 2
+
+interface ReadSettings {
+  readonly format: RecordFormat
+  readonly frameBytes: number
+  /** Whose commits POSITION_AT_COMMITTED means. */
+  readonly group: string | undefined
+}
 
 interface WholeTopic {
   readonly request: ReadPartition

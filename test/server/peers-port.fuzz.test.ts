@@ -108,6 +108,10 @@ function seedsOf(of: { clusterId: string; self: string; directoryId: string }): 
       ],
     ],
     [
+      Coordination.listGroups.path,
+      [{ clusterId, toNodeId: Number(self.slice(0, self.indexOf('@'))), partitions: [0, 3], request: {} }],
+    ],
+    [
       Replication.replicate.path,
       [
         {

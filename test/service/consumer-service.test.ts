@@ -201,7 +201,7 @@ describe('ListOffsets', () => {
       2,
       2,
       'OFFSET_OUT_OF_RANGE',
-      'NOT_IMPLEMENTED',
+      'INVALID_REQUEST',
       'UNKNOWN_TOPIC',
     ])
     expect(offsets[3]?.timestampMs).toBe(1_700_000_000_001)

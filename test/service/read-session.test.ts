@@ -207,7 +207,7 @@ describe('Read', () => {
       'INVALID_REQUEST',
       'INVALID_REQUEST',
       'INVALID_REQUEST',
-      'NOT_IMPLEMENTED',
+      'INVALID_REQUEST',
       'OFFSET_OUT_OF_RANGE',
       'UNKNOWN_PARTITION',
       'UNKNOWN_TOPIC',

@@ -67,6 +67,38 @@ const SEEDS: ReadonlyMap<string, readonly object[]> = new Map<string, readonly o
   ],
   [Admin.deleteRecords.path, [{ partitions: [{ topic: 'logs', partition: 1, before: { offset: 1 } }] }]],
   [Metadata.get.path, [{ topics: ['logs', 'none'] }, { pageSize: 1 }]],
+  [
+    Groups.attend.path,
+    [
+      { join: { group: 'g', topics: ['logs'], member: 'm', sessionTimeoutMs: 1_000, start: { last: 2 } } },
+      { join: { group: 'h', topicPattern: 'l*', assignor: 'range', clientId: 'c' } },
+      { topics: { topics: ['made'] } },
+      { release: { partitions: [{ topic: 'logs', partition: 0 }], memberEpoch: 2 } },
+      { heartbeat: { number: 5 } },
+    ],
+  ],
+  [
+    Groups.commitOffsets.path,
+    [
+      { group: 'g', offsets: [{ topic: 'logs', partition: 0, nextOffset: 0, metadata: 'text' }] },
+      { group: 'g', member: 'm', memberEpoch: 1, offsets: [{ topic: 'logs', partition: 1, nextOffset: 1 }] },
+    ],
+  ],
+  [
+    Groups.fetchOffsets.path,
+    [{ group: 'g', partitions: [{ topic: 'logs' }], pageSize: 1, pageToken: 'bG9ncy8w' }],
+  ],
+  [Groups.listGroups.path, [{ states: ['STABLE'], namePrefix: 'g', pageSize: 1, pageToken: 'Zw' }]],
+  [Groups.describeGroup.path, [{ group: 'g' }]],
+  [
+    Groups.resetOffsets.path,
+    [
+      { group: 'g', to: { timestampMs: 4 }, dryRun: true },
+      { group: 'k', shiftBy: -1, partitions: [{ topic: 'logs', partition: 0 }] },
+      { group: 'k', offsets: [{ topic: 'logs', partition: 1, nextOffset: 0 }] },
+    ],
+  ],
+  [Groups.deleteGroup.path, [{ group: 'k' }]],
 ])
 
 function request(method: Method<unknown, unknown>): Buffer {

@@ -3,7 +3,6 @@ import type {
   DeleteRecordsResult,
   Failure,
   MessageInit,
-  Position,
   ListedOffset as WireOffset,
   TopicDescription as WireTopic,
 } from '../../wire/messages.ts'
@@ -31,6 +30,7 @@ import type {
   TopicListing,
   TopicSetting,
 } from './types.ts'
+import { wirePosition } from './wire-position.ts'
 
 /** Any node takes these calls. What only reads is repeated after any failure; a change only if it did not happen. */
 export class ClusterAdmin implements Admin {
@@ -241,7 +241,7 @@ export class ClusterAdmin implements Admin {
     position: OffsetPosition,
     options: { readonly partitions?: readonly number[] } = {},
   ): Promise<ListedOffset[]> {
-    const wanted = { topic: name, position: wirePosition(position) }
+    const wanted = { topic: name, position: wirePosition('listOffsets', position) }
     const offsets = await askLeaders<WireOffset>(this.#connection, this.#metadata, {
       topic: name,
       partitions: options.partitions,
@@ -324,16 +324,4 @@ function partitionDescription(of: WireTopic['partitions'][number]): PartitionDes
     addingReplicas: of.addingReplicas,
     removingReplicas: of.removingReplicas,
   }
-}
-
-function wirePosition(position: OffsetPosition): MessageInit<Position> {
-  if (position === 'earliest') return { at: 'EARLIEST' }
-  if (position === 'latest') return { at: 'LATEST' }
-  if (typeof position === 'object' && position !== null) {
-    if ('timestampMs' in position) return { timestampMs: position.timestampMs }
-    if ('lastN' in position) return { last: position.lastN }
-  }
-  throw new TypeError(
-    `listOffsets: the position must be 'earliest', 'latest', { timestampMs } or { lastN }, not ${shown(position)}`,
-  )
 }

@@ -6,6 +6,7 @@ import type { CallContext, MessageStream } from '../../ports/transport.ts'
 import type { AttendJoin } from '../../wire/messages.ts'
 import { Groups } from '../../wire/methods.ts'
 import { isOfTheLeader, LEADER_PAUSE_MS, LEADER_RETRY_MS_MAX } from '../leader-attempts.ts'
+import { checkPosition } from '../positions.ts'
 import type { ReadMemory } from '../read-memory.ts'
 import { invalidRequest } from '../request-checks.ts'
 import type { ServiceNode } from '../service-node.ts'
@@ -86,6 +87,7 @@ export class AttendEntry {
     const { join } = Groups.attend.request.decode(joinFrame)
     if (join === undefined) throw invalidRequest('the first frame of the stream must be join')
     if (join.group === '') throw invalidRequest('join.group is empty: name the group')
+    checkPosition(join.start, 'join.start')
     const stream = this.#stream
     this.#state = 'joining'
     // Reading stops, but for what is on its way.

@@ -53,6 +53,7 @@ export class AttendSession implements AttendBackend, MemberListener {
   #asked: Promise<void>
   #askedCount = 0
   #isBeating = false
+  #isLeaving = false
 
   constructor(node: ServiceNode, memory: ReadMemory, options: AttendSessionOptions) {
     this.#node = node
@@ -116,6 +117,7 @@ export class AttendSession implements AttendBackend, MemberListener {
   }
 
   halfClose(): void {
+    this.#isLeaving = true
     this.#ask(
       (groups, stream, nowMs) => groups.members.leave(stream, nowMs),
       () => this.#over()?.end(),
@@ -154,7 +156,9 @@ export class AttendSession implements AttendBackend, MemberListener {
   }
 
   onEnd(error: NaruError): void {
-    this.#failWith(error)
+    // That it is gone may be told before its leave is answered.
+    if (this.#isLeaving && error.reason === 'UNKNOWN_MEMBER') this.#over()?.end()
+    else this.#failWith(error)
   }
 
   #release({ partitions, memberEpoch }: AttendRelease): void {

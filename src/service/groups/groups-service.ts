@@ -9,6 +9,7 @@ import type { ReadMemory } from '../read-memory.ts'
 import { invalidRequest } from '../request-checks.ts'
 import type { ServiceNode } from '../service-node.ts'
 import { attendHandler, forwardedAttend } from './attend-service.ts'
+import { CommittedPlaces } from './committed-places.ts'
 import { groupCalls } from './group-calls.ts'
 import { GroupEntry } from './group-entry.ts'
 import { GroupsTopic } from './groups-topic.ts'
@@ -21,20 +22,22 @@ export interface GroupsServices {
   readonly peerHandlers: readonly HandlerEntry[]
   /** Calls of one group, as other nodes hand them on to this one, its coordinator's. */
   readonly forwarded: ReadonlyMap<MethodPath, ForwardedHandler>
+  /** For calls that read beside a group. */
+  readonly committed: CommittedPlaces
 }
 
 export function groupsServices(node: ServiceNode, memory: ReadMemory): GroupsServices {
   const topic = new GroupsTopic(node)
   const entry = new GroupEntry(node, topic)
   const calls = groupCalls(node, memory)
+  const serverOf = ({ path }: { path: MethodPath }) => calls.get(path) as ForwardedHandler
   const atCoordinator = <Request extends { readonly group: string }, Response>(
     method: Method<Request, Response>,
     kind: { readonly creates: boolean; readonly repeatable: boolean },
   ): HandlerEntry =>
     unaryBytes(method, (request, context) => {
       const group = groupOf(method, request)
-      const serve = calls.get(method.path) as ForwardedHandler
-      return entry.call({ method, group, request, serve, ...kind }, context)
+      return entry.call({ method, group, request, serve: serverOf(method), ...kind }, context)
     })
   const writes = { creates: true, repeatable: false }
   const reads = { creates: false, repeatable: true }
@@ -53,6 +56,10 @@ export function groupsServices(node: ServiceNode, memory: ReadMemory): GroupsSer
       unary(Coordination.listGroups, request => listGroupsHere(node, request)),
     ],
     forwarded: calls,
+    committed: new CommittedPlaces(node, (request, group) => {
+      const method = Groups.fetchOffsets
+      return entry.call({ method, group, request, serve: serverOf(method), ...reads })
+    }),
   }
 }
 

@@ -39,7 +39,7 @@ export class MemberStarts {
     this.#target = of.target
     // What the group has committed would be there already.
     this.#position = of.start === undefined || of.start.at === 'COMMITTED' ? { at: 'EARLIEST' } : of.start
-    this.#find = positionFinder(node, memory, true)
+    this.#find = positionFinder(node, memory, { isEntry: true })
   }
 
   resolve(partitions: readonly MembershipPartition[]): void {

@@ -13,6 +13,8 @@ import { selectPartitions } from './selected-partitions.ts'
 const SELECTORS_MAX = 1_000
 /** One reset is one write of the coordinator. */
 const PARTITIONS_MAX = 10_000
+/** So long a leader that is not there is looked for: the others' offsets are moved without it. */
+const LOOK_MS_MAX = 3_000
 
 /**
  * Groups.ResetOffsets at the coordinator: looks up the new places at the leaders, then moves all that were found in one
@@ -25,8 +27,12 @@ export async function resetOffsets(
   const { node } = parts
   const { group, dryRun } = request
   const target = targetOf(request)
-  countWithin(request.partitions.length, { name: 'partitions', max: SELECTORS_MAX })
-  const selection = await selectPartitions(node, request.partitions)
+  const selectors = 'offsets' in target ? request.offsets : request.partitions
+  countWithin(selectors.length, {
+    name: 'partitions',
+    max: 'offsets' in target ? PARTITIONS_MAX : SELECTORS_MAX,
+  })
+  const selection = await selectPartitions(node, selectors)
   const views = await viewsOf(node, { group, selection })
   if (views.length > PARTITIONS_MAX)
     throw invalidRequest(`more than ${PARTITIONS_MAX} partitions are meant: reset topic by topic`)
@@ -67,9 +73,19 @@ function isFound(entry: Entry): entry is Entry & { readonly nextOffset: Offset }
   return entry.nextOffset !== undefined
 }
 
-type Target = { readonly to: Position } | { readonly shiftBy: number }
+type Target =
+  | { readonly to: Position }
+  | { readonly shiftBy: number }
+  /** By topic and partition. */
+  | { readonly offsets: ReadonlyMap<string, Offset> }
 
-function targetOf({ to, shiftBy }: ResetOffsetsRequest): Target {
+function targetOf({ to, shiftBy, offsets, partitions }: ResetOffsetsRequest): Target {
+  if (offsets.length > 0) {
+    if (to !== undefined || shiftBy !== undefined || partitions.length > 0)
+      throw invalidRequest('offsets: give them alone, without partitions, to or shift_by')
+    for (const { nextOffset } of offsets) checkPosition({ offset: nextOffset }, 'next_offset')
+    return { offsets: new Map(offsets.map(one => [keyOf(one), one.nextOffset])) }
+  }
   if (shiftBy !== undefined) return { shiftBy }
   if (to === undefined) throw invalidRequest('to or shift_by is missing: say where the offsets shall go')
   checkPosition(to, 'to')
@@ -115,7 +131,7 @@ function placeFinder(
   { node, memory }: GroupParts,
   target: Target,
 ): (view: GroupOffsetView) => Promise<Offset> {
-  const find = positionFinder(node, memory, true)
+  const find = positionFinder(node, memory, { isEntry: true, timeoutMs: LOOK_MS_MAX })
   const offsetAt = async (view: GroupOffsetView, position: Position) => {
     const { topic, topicId, partition } = view
     return (await find({ topic, topicId, position }, partition)).offset ?? 0
@@ -128,6 +144,7 @@ function placeFinder(
       return offsetAt(view, isAsCommitted ? { at: 'EARLIEST' } : to)
     }
   }
+  if ('offsets' in target) return view => offsetAt(view, { offset: target.offsets.get(keyOf(view)) ?? 0 })
   const { shiftBy } = target
   return async view => {
     if (view.committed === undefined) throw nothingToShift(view)
@@ -137,6 +154,10 @@ function placeFinder(
     ])
     return Math.min(Math.max(view.committed.nextOffset + shiftBy, earliest), end)
   }
+}
+
+function keyOf({ topic, partition }: { readonly topic: string; readonly partition: PartitionId }): string {
+  return `${topic}/${partition}`
 }
 
 function nothingToShift({ topic, partition }: { topic: string; partition: PartitionId }): NaruError {

@@ -183,6 +183,13 @@ export interface ResetOffsetsRequest {
   readonly to?: Position
   readonly shiftBy?: number
   readonly dryRun: boolean
+  readonly offsets: readonly ResetPartition[]
+}
+
+export interface ResetPartition {
+  readonly topic: string
+  readonly partition: number
+  readonly nextOffset: number
 }
 
 export interface ResetOffsetsResponse {

@@ -290,8 +290,9 @@ message naru.v1.RemoveVoterResponse 1:voters:int32*
 message naru.v1.ReplicaList 1:nodeIds:int32*
 message naru.v1.ReplicaReport 1:nodeId:int32 2:alive:bool 3:logEndOffset:int64? 4:highWatermark:int64? 5:lastEpoch:int32? 6:damaged:bool
 message naru.v1.ResetOffset 1:topic:string 2:partition:int32 3:oldNextOffset:int64? 4:newNextOffset:int64? 5:failure:naru.v1.Failure?
-message naru.v1.ResetOffsetsRequest 1:group:string 2:partitions:naru.v1.TopicSelector* 3:to:naru.v1.Position|target 4:shiftBy:int64|target 5:dryRun:bool
+message naru.v1.ResetOffsetsRequest 1:group:string 2:partitions:naru.v1.TopicSelector* 3:to:naru.v1.Position|target 4:shiftBy:int64|target 5:dryRun:bool 6:offsets:naru.v1.ResetPartition*
 message naru.v1.ResetOffsetsResponse 1:offsets:naru.v1.ResetOffset*
+message naru.v1.ResetPartition 1:topic:string 2:partition:int32 3:nextOffset:int64
 message naru.v1.Revoking 1:memberEpoch:int32 2:partitions:naru.v1.TopicPartition* 3:deadlineMs:int64
 message naru.v1.Setting 1:name:string 2:value:string 3:source:naru.v1.SettingSource 4:defaultValue:string 5:description:string 6:readOnly:bool
 message naru.v1.Skipped 1:topic:string 2:partition:int32 3:from:int64 4:to:int64

@@ -1,4 +1,4 @@
-import type { NaruError } from '../../../src/base/errors.ts'
+import { NaruError } from '../../../src/base/errors.ts'
 import type { PartitionLeader } from '../../../src/drivers/replicas/partition-leader.ts'
 import type { ReplicaSet } from '../../../src/drivers/replicas/replica-set.ts'
 import type { MessageStream } from '../../../src/ports/transport.ts'
@@ -136,7 +136,7 @@ export class GroupCluster {
       whenOpened: async () => {},
       requireLeader: (topic: { id: string }, partition: number) => {
         const found = leader(topic.id, partition)
-        if (found === undefined) throw Object.assign(new Error('not led here'))
+        if (found === undefined) throw new NaruError('LEADER_NOT_AVAILABLE', 'not led here')
         return found
       },
     } as unknown as ReplicaSet
@@ -194,13 +194,13 @@ export class TestMember {
 
   async until(condition: (member: this) => boolean): Promise<void> {
     await this.#cluster.scheduler.runUntil(() => condition(this) || this.closed !== undefined, {
-      timeMsMax: 60_000,
+      timeMsMax: 120_000,
     })
     if (!condition(this)) throw this.closed?.error ?? new Error('the stream ended well')
   }
 
   async untilClosed(): Promise<NaruError | undefined> {
-    await this.#cluster.scheduler.runUntil(() => this.closed !== undefined, { timeMsMax: 60_000 })
+    await this.#cluster.scheduler.runUntil(() => this.closed !== undefined, { timeMsMax: 120_000 })
     return this.closed?.error
   }
 
