@@ -32,7 +32,7 @@ export interface PartitionCoordinator {
    */
   run<T>(handler: (groups: GroupCoordinator, nowMs: number) => GroupResult<T>): Promise<T>
   /**
-   * From now on the listener is told what changes for the member, first of all what it has: for a stream that `attend` has
+   * The listener is told what changes for the member from the next turn on, first of all what it has: for a stream that `attend` has
    * just answered. The member's session is the caller's to keep (`heartbeat`, `disconnect`, `leave`).
    */
   watch(stream: MemberStream, listener: MemberListener): MemberWatch

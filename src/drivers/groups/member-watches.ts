@@ -23,6 +23,7 @@ export class MemberWatches {
     this.#run = run
   }
 
+  /** Told of what the member has by the next `flush`. */
   add(stream: MemberStream, listener: MemberListener): MemberWatch {
     const key = keyOf(stream)
     const watch = new Watch({
@@ -36,7 +37,6 @@ export class MemberWatches {
     if (others === undefined) this.#watches.set(key, new Set([watch]))
     else others.add(watch)
     watch.mark()
-    this.flush()
     return watch
   }
 

@@ -94,7 +94,9 @@ export class PartitionGroups implements PartitionCoordinator {
 
   watch(stream: MemberStream, listener: MemberListener): MemberWatch {
     if (this.#ended !== undefined) throw this.#lost('none')
-    return this.#watches.add(stream, listener)
+    const watch = this.#watches.add(stream, listener)
+    this.#options.clock.afterTurn(() => this.#watches.flush())
+    return watch
   }
 
   isWatched(member: MemberName): boolean {

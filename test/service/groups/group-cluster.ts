@@ -4,6 +4,7 @@ import type { ReplicaSet } from '../../../src/drivers/replicas/replica-set.ts'
 import type { MessageStream } from '../../../src/ports/transport.ts'
 import type { AttendJoin, AttendRequest, AttendResponse, MessageInit } from '../../../src/wire/messages.ts'
 import { Groups, type Method } from '../../../src/wire/methods.ts'
+import type { EventScheduler } from '../../harness/event-scheduler.ts'
 import { TestServiceCluster } from '../service-cluster.ts'
 import { FakeCoordinators, type GroupLogs } from './fake-coordinators.ts'
 
@@ -148,11 +149,11 @@ export class TestMember {
   readonly frames: AttendResponse[] = []
   closed: { readonly error: NaruError | undefined } | undefined
   readonly stream: MessageStream
-  readonly #cluster: TestServiceCluster
+  readonly #cluster: { readonly scheduler: EventScheduler }
   /** Releases what it is asked for at once, unless this is false. */
   releases = true
 
-  constructor(cluster: TestServiceCluster, stream: MessageStream) {
+  constructor(cluster: { readonly scheduler: EventScheduler }, stream: MessageStream) {
     this.#cluster = cluster
     this.stream = stream
     stream.setHandlers({
