@@ -126,6 +126,13 @@ describe('usage errors', () => {
     ['consume a --offset 3', 'add --partition N'],
     ['consume a --offset 3 --partition 0 --from-beginning', 'exclude each other'],
     ['consume a --from-time yesterday', 'It must be a time like'],
+    ['consume', 'name a topic'],
+    ['consume a b', 'add --group NAME'],
+    ['consume a --member m', '--member means something in a group only'],
+    ['consume --group g', 'name topics, or a --topic-pattern'],
+    ['consume a --group g --until-end', '--until-end does not go with --group'],
+    ['consume a --group g --partition 1', '--partition does not go with --group'],
+    ['consume a --group g --offset 3', 'naru groups reset-offsets'],
     ['produce a --key-field 1 --key-separator :', 'a line has one key'],
   ])('%s', async (line, message) => {
     const result = await naru(line)
@@ -270,6 +277,42 @@ describe('consume', () => {
   ])('starts where %j says', async (flags, options) => {
     await naru(`consume logs ${flags}`.trim())
     expect(client.calls[0]).toEqual(['reader', { topic: 'logs', ...options }])
+  })
+})
+
+describe('consume --group', () => {
+  beforeEach(async () => {
+    await naru('produce logs --key-separator :', { stdin: 'k1:a\nk2:b\nk3:c\n' })
+    client.calls.length = 0
+  })
+
+  it('prints what the group has not had, and comes back for more only after that', async () => {
+    client.warnings = ['uniform is used']
+    const result = await naru('consume logs --group g --from-beginning')
+    expect(result).toMatchObject({ exitCode: 0, out: 'a\nb\nc\n' })
+    expect(result.err).toMatch(/^warning: uniform is used\nconsumed 3 records/)
+    const options = { group: 'g', topics: ['logs'], start: 'earliest', clientId: 'naru-consume' }
+    expect(client.calls).toEqual([
+      ['consumer', options],
+      ['came back', 2],
+      ['came back', 3],
+      ['left'],
+      ['close'],
+    ])
+  })
+
+  it('with --max commits what was printed, not what came with it', async () => {
+    expect((await naru('consume logs --group g --max 1')).out).toBe('a\n')
+    const offsets = [{ topic: 'logs', partition: 0, nextOffset: 1 }]
+    expect(client.calls.slice(1)).toEqual([['commit', offsets], ['left'], ['close']])
+  })
+
+  it('takes several topics, a pattern and a name', async () => {
+    await naru(['consume', 'logs', 'more', '--group', 'g', '--topic-pattern', 'log*', '--member', 'pod-1'])
+    expect(client.calls[0]).toMatchObject([
+      'consumer',
+      { topics: ['logs', 'more'], topicPattern: 'log*', member: 'pod-1', start: 'latest' },
+    ])
   })
 })
 

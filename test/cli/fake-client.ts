@@ -1,5 +1,5 @@
 import { NaruError } from '../../src/base/errors.ts'
-import type { Client, ProducerOptions } from '../../src/client/index.ts'
+import type { Client, ConsumerOptions, ProducerOptions } from '../../src/client/index.ts'
 
 export interface StoredRecord {
   readonly topic: string
@@ -90,6 +90,23 @@ export class FakeClient {
       },
       close: async () => {},
       [Symbol.asyncDispose]: async () => {},
+    }
+  }
+
+  consumer({ onWarning, onSkipped: _, ...options }: ConsumerOptions) {
+    this.calls.push(['consumer', options])
+    for (const warning of this.warnings) onWarning?.(warning)
+    const { records, calls } = this
+    return {
+      async *batches() {
+        for (let i = 0; i < records.length; i += 2) {
+          yield { records: records.slice(i, i + 2) }
+          calls.push(['came back', Math.min(i + 2, records.length)])
+        }
+      },
+      commit: async (offsets: unknown) => void calls.push(['commit', offsets]),
+      close: async () => {},
+      [Symbol.asyncDispose]: async () => void calls.push(['left']),
     }
   }
 
