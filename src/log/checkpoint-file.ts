@@ -1,6 +1,7 @@
 import { NaruError } from '../base/errors.ts'
 import { type Disk, readWholeFile, writeFileAtomically } from '../ports/disk.ts'
 import { crc32c } from '../records/crc32c.ts'
+import { SharedWork } from './shared-work.ts'
 
 /**
  * Text checkpoint in Kafka's manner: the version, the number of entries, then one entry per line. With `isChecked` a
@@ -21,13 +22,16 @@ export class CheckpointFile<Entry> {
   readonly #disk: Disk
   readonly #path: string
   readonly #format: CheckpointFormat<Entry>
-  #running: Promise<void> = Promise.resolve()
-  #next: { content: Buffer; written: Promise<void> } | undefined
+  readonly #writing: SharedWork
+  #entries: () => Iterable<Entry> = () => []
 
   constructor(disk: Disk, path: string, format: CheckpointFormat<Entry>) {
     this.#disk = disk
     this.#path = path
     this.#format = format
+    this.#writing = new SharedWork(() =>
+      writeFileAtomically(disk, path, encodeCheckpoint(this.#entries(), format)),
+    )
   }
 
   async read(): Promise<readonly Entry[] | undefined> {
@@ -36,25 +40,12 @@ export class CheckpointFile<Entry> {
   }
 
   /**
-   * Resolves once the entries, or later ones, are durable. Writes run one after the other (they share a temporary
-   * name); of those that wait only the newest is written, for all of them.
+   * Resolves once the entries as they are now, or later ones, are durable. Writes run one after the other (they share a
+   * temporary name); those that wait share the next, for which the entries are asked when it begins.
    */
-  write(entries: Iterable<Entry>): Promise<void> {
-    const content = encodeCheckpoint(entries, this.#format)
-    if (this.#next) {
-      this.#next.content = content
-      return this.#next.written
-    }
-    const next = { content, written: this.#running.then(() => this.#writeNext()) }
-    this.#next = next
-    this.#running = next.written.catch(() => {})
-    return next.written
-  }
-
-  async #writeNext(): Promise<void> {
-    const content = this.#next?.content
-    this.#next = undefined
-    if (content) await writeFileAtomically(this.#disk, this.#path, content)
+  write(entries: () => Iterable<Entry>): Promise<void> {
+    this.#entries = entries
+    return this.#writing.run()
   }
 }
 

@@ -79,7 +79,7 @@ export class CompactionState {
   }
 
   async #write(offsets: CompactionOffsets): Promise<void> {
-    await this.#file.write([offsets])
+    await this.#file.write(() => [offsets])
     this.#offsets = offsets
   }
 }

@@ -226,7 +226,9 @@ export class LogAppender implements Flushable {
     try {
       if (group.batches.length > 0) await this.#write(group)
       if (forced || core.syncedEndOffset < core.writtenEndOffset) {
-        await core.timed(() => core.context.files.use(core.segments.last.path, file => file.sync()))
+        // What has no file has nothing to sync.
+        if (core.isMade)
+          await core.timed(() => core.context.files.use(core.segments.last.path, file => file.sync()))
         this.#synced(generation, core.writtenEndOffset)
       }
     } catch (thrown) {
@@ -243,11 +245,12 @@ export class LogAppender implements Flushable {
   async #write(group: WriteGroup): Promise<void> {
     const core = this.#core
     const { roll } = group
+    const { generation } = core
+    await core.ensureMade()
     // Retention may have made the very segment that this batch was to begin.
     if (roll && core.segments.last.baseOffset < group.baseOffset)
       await core.timed(() => rollSegment(core, roll, group.baseOffset))
     const segment = core.segments.last
-    const generation = core.generation
     await core.timed(() =>
       core.context.files.use(segment.path, async file => {
         assert(file.sizeBytes === segment.sizeBytes, 'the file ends where the log thinks it does')
@@ -289,7 +292,7 @@ export class LogAppender implements Flushable {
     core.reportProgress()
   }
 
-  /** Through a handle of its own, since writes to the log go on meanwhile. */
+  /** Through handles of its own, since writes to the log go on meanwhile. */
   async #syncInBackground(): Promise<void> {
     const core = this.#core
     if (core.failure || core.closed) return
@@ -297,14 +300,8 @@ export class LogAppender implements Flushable {
     const endOffset = core.writtenEndOffset
     const forced = this.#syncForced
     this.#syncForced = false
-    const { path } = core.segments.last
     try {
-      const file = await core.disk.open(path, 'write')
-      try {
-        await core.timed(() => file.sync())
-      } finally {
-        await file.close()
-      }
+      if (core.isMade) await this.#syncFile(core.segments.last.path)
       this.#synced(generation, endOffset)
     } catch (thrown) {
       // Gone with a truncation that began meanwhile: nothing failed.
@@ -315,6 +312,15 @@ export class LogAppender implements Flushable {
         this.#syncForced ||= forced
         this.#syncLater(SHORTAGE_RETRY_MS)
       }
+    }
+  }
+
+  async #syncFile(path: string): Promise<void> {
+    const file = await this.#core.disk.open(path, 'write')
+    try {
+      await this.#core.timed(() => file.sync())
+    } finally {
+      await file.close()
     }
   }
 

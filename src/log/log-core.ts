@@ -63,6 +63,8 @@ export interface LogCoreOptions {
   readonly context: SegmentContext
   readonly config: LogConfig
   readonly tailBudget: TailBudget
+  /** Makes the directory, where there is none yet (`PartitionLogOptions.make`). */
+  readonly make: (() => Promise<void>) | undefined
   readonly checkpoint: () => Promise<void>
   readonly onProgress: (progress: LogProgress) => void
   readonly onEvent: (event: LogEvent) => void
@@ -72,6 +74,7 @@ export interface LogCoreOptions {
  * What the parts of one log share: its offsets, its derived state, the lock of its files and its health.
  * Invariants: logStartOffset <= highWatermark <= logEndOffset; syncedEndOffset <= writtenEndOffset <= logEndOffset;
  * files change only under `lock`; once `failure` is set, nothing is served and nothing is written any more.
+ * A log that never held anything has no files: it is made (`ensureMade`) by whoever writes the first of them.
  */
 export class LogCore {
   readonly name: string
@@ -107,6 +110,9 @@ export class LogCore {
   /** Writes and syncs under way (with write caching one of each at a time), the oldest first. */
   readonly #underWay = new Set<{ readonly sinceMs: number }>()
   #marking: Promise<void> | undefined
+  /** Undefined once the files are there. */
+  #make: (() => Promise<void>) | undefined
+  #making: Promise<void> | undefined
   readonly #onProgress: (progress: LogProgress) => void
   readonly #onEvent: (event: LogEvent) => void
 
@@ -127,12 +133,38 @@ export class LogCore {
     this.tail = new LogTail({ budget: options.tailBudget, writtenEndOffset: 0 })
     this.gaps = new OffsetGaps({ disk: options.disk, directory: options.context.directory })
     this.compaction = new CompactionState({ disk: options.disk, directory: options.context.directory })
+    this.#make = options.make
     this.#onProgress = options.onProgress
     this.#onEvent = options.onEvent
   }
 
   get directory(): string {
     return this.context.directory
+  }
+
+  /** The log has files; without, it holds nothing that a restart would have to find. */
+  get isMade(): boolean {
+    return this.#make === undefined
+  }
+
+  /** Before a file of the log is written: its directory is durably there and in use (rule B3). What fails can be repeated. */
+  async ensureMade(): Promise<void> {
+    const make = this.#make
+    if (make === undefined) return
+    this.#making ??= this.timed(make)
+      .then(() => {
+        this.#make = undefined
+      })
+      .finally(() => {
+        this.#making = undefined
+      })
+    await this.#making
+  }
+
+  /** From now on, and in all later lives, its offsets may have gaps. */
+  async allowGaps(): Promise<void> {
+    await this.ensureMade()
+    await this.gaps.allow()
   }
 
   ensureServing(): void {
@@ -256,6 +288,7 @@ export class LogCore {
 
   async #markQuarantined(defect: Defect): Promise<void> {
     try {
+      await this.ensureMade()
       await writeQuarantine(this.disk, this.directory, {
         reason: defect.what,
         file: defect.file.slice(defect.file.lastIndexOf('/') + 1),

@@ -50,6 +50,7 @@ export class LogCutter {
       await core.lock.run(async () => {
         core.ensureServing()
         await orOffline(core, async () => {
+          await core.ensureMade()
           await this.#cutFiles(core.logEndOffset)
           await rebuildProducers(core)
         })
@@ -69,7 +70,10 @@ export class LogCutter {
       await core.lock.run(async () => {
         // What the checkpoint claims must be true at each moment of the removal.
         core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = core.logStartOffset
-        await orOffline(core, () => restartFiles(core, offset))
+        await orOffline(core, async () => {
+          await core.ensureMade()
+          await restartFiles(core, offset)
+        })
         core.logStartOffset = core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = offset
         core.highWatermark = offset
         core.tail.clear(offset)
@@ -95,6 +99,7 @@ export class LogCutter {
       this.#reader.forgetCursors()
       this.#isStartNoted = false
       await orLater(core, async () => {
+        await core.ensureMade()
         const noted = await ifRoom(core.checkpoint)
         await removeSegmentsBelowStart(core)
         // On a full disk the removal is what makes room, and whole segments need no note of the start.

@@ -1,7 +1,7 @@
 import type { PartitionId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Timer } from '../ports/clock.ts'
-import { type Disk, DiskError } from '../ports/disk.ts'
+import { DiskError } from '../ports/disk.ts'
 import { takeCleanShutdown, writeCleanShutdown } from './clean-shutdown-file.ts'
 import { DeletedPartitions } from './deleted-partitions.ts'
 import { IndexCache } from './index-cache.ts'
@@ -13,10 +13,11 @@ import {
   type PartitionOpenOptions,
   type UnopenedPartition,
 } from './log-directory-options.ts'
-import { lostPartition, namelessPartition, offlineLog, shortage } from './log-failures.ts'
+import { offlineLog, shortage } from './log-failures.ts'
 import {
   DELETED_SUFFIX,
-  parseOffsetFileName,
+  LOG_SUFFIX,
+  offsetFileName,
   parsePartitionDirectoryName,
   partitionDirectoryName,
 } from './log-file-names.ts'
@@ -24,8 +25,8 @@ import { LogScrubber } from './log-scrubber.ts'
 import { TailBudget } from './log-tail.ts'
 import { OpenFiles } from './open-files.ts'
 import { PartitionCheckpoints } from './partition-checkpoints.ts'
+import { PartitionDirectories, type PartitionPlace } from './partition-directories.ts'
 import { type LogResources, PartitionLog } from './partition-log.ts'
-import { readPartitionMetadata, writePartitionMetadata } from './partition-metadata-file.ts'
 import { SerialQueue } from './serial-queue.ts'
 import { SyncScheduler } from './sync-scheduler.ts'
 
@@ -42,9 +43,12 @@ export class LogDirectory {
   readonly #resources: LogResources
   readonly #checkpoints: PartitionCheckpoints
   readonly #deleted: DeletedPartitions
+  readonly #directories: PartitionDirectories
   readonly #scrubber: LogScrubber
   readonly #cleaner: LogCleaner
   readonly #logs = new Map<string, PartitionLog>()
+  /** Of the logs that are open. */
+  readonly #topicIds = new Map<string, Uuid>()
   readonly #queues = new Map<string, SerialQueue>()
   /** Directories found at the start and not opened since: as the last life left them. */
   readonly #unopened = new Set<string>()
@@ -76,11 +80,19 @@ export class LogDirectory {
       tailBudget: new TailBudget({ tailBytesMax, tailsTotalBytesMax }),
     }
     const keepMs = this.#limits.deletedKeepMs
-    this.#deleted = new DeletedPartitions({ disk, clock, topicsDirectory: this.#topicsDirectory, keepMs })
+    const topicsDirectory = `${options.dataDirectory}/topics`
+    this.#deleted = new DeletedPartitions({ disk, clock, topicsDirectory, keepMs })
     for (const name of found.names) {
       if (name.endsWith(DELETED_SUFFIX)) this.#deleted.noteFound(name)
       else if (parsePartitionDirectoryName(name)) this.#unopened.add(name)
     }
+    this.#directories = new PartitionDirectories({
+      disk,
+      topicsDirectory,
+      checkpoints: this.#checkpoints,
+      deleted: this.#deleted,
+      names: this.#unopened,
+    })
     const { scrubBytesPerSecond: bytesPerSecond, scrubRestMs: restMs } = this.#limits
     const { onError } = options
     this.#scrubber = new LogScrubber({
@@ -158,7 +170,10 @@ export class LogDirectory {
     return longestMs
   }
 
-  /** Opens the partition's log; makes it where it never was. A directory of that name but of another topic goes. */
+  /**
+   * Opens the partition's log; one that never was begins without a directory, which is made for its first record. A
+   * directory of that name but of another topic goes.
+   */
   openPartition(options: PartitionOpenOptions): Promise<PartitionLog> {
     const name = partitionDirectoryName(options.topic, options.partition)
     return this.#serially(name, async () => {
@@ -189,7 +204,7 @@ export class LogDirectory {
       const place = parsePartitionDirectoryName(name)
       if (!place) continue
       try {
-        found.push({ ...place, topicId: await readPartitionMetadata(this.#options.disk, this.#pathOf(name)) })
+        found.push({ ...place, topicId: await this.#directories.topicIdOf(name) })
       } catch (thrown) {
         if (!(thrown instanceof NaruError || thrown instanceof DiskError)) throw thrown
         this.#options.onError(thrown)
@@ -209,9 +224,7 @@ export class LogDirectory {
     const name = partitionDirectoryName(topic, partition)
     return this.#serially(name, async () => {
       this.#ensureOpen()
-      const directory = this.#pathOf(name)
-      const found = (await this.#options.disk.stat(directory)) !== undefined
-      if (found && (await readPartitionMetadata(this.#options.disk, directory)) !== topicId) return
+      if ((await this.#topicIdOf(name)) !== topicId && (await this.#isInUse(name))) return
       const log = this.#logs.get(name)
       if (log) await this.#close(log)
       await this.#discard(name, `${topicId ?? 'unfinished'}-${partition}`)
@@ -280,26 +293,18 @@ export class LogDirectory {
     await writeCleanShutdown(disk, dataDirectory, { nodeEpoch })
   }
 
-  get #topicsDirectory(): string {
-    return `${this.#options.dataDirectory}/topics`
-  }
-
-  #pathOf(name: string): string {
-    return `${this.#topicsDirectory}/${name}`
-  }
-
   async #open(name: string, options: PartitionOpenOptions): Promise<PartitionLog> {
-    const { topic, partition } = options
-    await this.#prepare(name, options)
+    const isThere = await this.#directories.claim(name, options, options.afterLoss ?? false)
+    if (!isThere) this.#forget(name)
     const known = this.#checkpoints.get(name)
     const cleanStop = this.#closedClean.get(name) ?? this.#cleanStopNodeEpoch !== undefined
     let log: PartitionLog | undefined
     log = await PartitionLog.open({
       resources: this.#resources,
-      directory: this.#pathOf(name),
+      directory: this.#directories.pathOf(name),
       name,
       config: options.config,
-      urgent: this.#options.isUrgent?.(topic) ?? false,
+      urgent: this.#options.isUrgent?.(options.topic) ?? false,
       cleanStop,
       appendPendingBytesMax: this.#limits.appendPendingBytesMax,
       ...(known && {
@@ -307,6 +312,7 @@ export class LogDirectory {
         highWatermark: known.highWatermark,
         logStartOffset: known.logStartOffset,
       }),
+      make: isThere ? undefined : () => this.#make(name, options),
       checkpoint: () => this.#lower(name, log),
       onProgress: options.onProgress,
       onEvent: event => {
@@ -314,27 +320,35 @@ export class LogDirectory {
         if (event.kind === 'offline') this.#goOffline(event.error)
       },
     })
-    this.#unopened.delete(name)
-    this.#closedClean.delete(name)
+    this.#forget(name)
     this.#logs.set(name, log)
+    this.#topicIds.set(name, options.topicId)
     if (this.#offline !== undefined) log.takeOffline(this.#offline)
     if (this.#closed) {
       await this.#close(log)
       this.#ensureOpen()
     }
-    if (!known) {
-      // Durably in use from here on: before anything in it can be acknowledged (rule B3).
-      const { logStartOffset } = log
-      const offsets = { topic, partition, recoveryPoint: logStartOffset, highWatermark: 0, logStartOffset }
-      try {
-        await this.#checkpoints.add(name, offsets)
-      } catch (thrown) {
-        this.#checkpoints.delete(name)
-        await this.#close(log)
-        throw thrown
-      }
-    }
+    if (isThere && !known) await this.#nameInCheckpoints(log, options)
     return log
+  }
+
+  async #make(name: string, place: PartitionPlace): Promise<void> {
+    // A late reader of a file that had this name once (a deleted topic's) may have left it open.
+    this.#resources.files.forget(`${this.#directories.pathOf(name)}/${offsetFileName(0, LOG_SUFFIX)}`)
+    await this.#directories.make(name, place)
+  }
+
+  /** A crash came between its making and this: durably in use from here on (rule B3). */
+  async #nameInCheckpoints(log: PartitionLog, { topic, partition }: PartitionPlace): Promise<void> {
+    const { name, logStartOffset } = log
+    const offsets = { topic, partition, recoveryPoint: logStartOffset, highWatermark: 0, logStartOffset }
+    try {
+      await this.#checkpoints.add(name, offsets)
+    } catch (thrown) {
+      this.#checkpoints.delete(name)
+      await this.#close(log)
+      throw thrown
+    }
   }
 
   /** Want of room passes, and the opening can be tried again; a failed write or sync ends this life, as everywhere. */
@@ -352,52 +366,35 @@ export class LogDirectory {
   async #closeOther(name: string, topicId: Uuid): Promise<void> {
     const log = this.#logs.get(name)
     if (!log) return
-    if ((await readPartitionMetadata(this.#options.disk, log.directory)) === topicId)
+    if (this.#topicIds.get(name) === topicId)
       throw new NaruError('INTERNAL', `the log ${name} is open already`, { outcome: 'none' })
     await this.#close(log)
   }
 
-  /** Sees to it that a directory of this topic's is there. */
-  async #prepare(name: string, options: PartitionOpenOptions): Promise<void> {
-    const { disk } = this.#options
-    const directory = this.#pathOf(name)
-    if (await disk.stat(directory)) {
-      const topicId = await readPartitionMetadata(disk, directory)
-      if (topicId === options.topicId) return
-      // The file comes before the checkpoints name the partition: there are records beside it that are somebody's.
-      if (topicId === undefined && this.#checkpoints.get(name)) throw namelessPartition(name, directory)
-      // The name belongs to another topic now. Without the file: a crash came before anything was stored.
-      await this.#discard(name, `${topicId ?? 'unfinished'}-${options.partition}`)
-    } else if (this.#checkpoints.get(name)) {
-      if (!options.afterLoss) throw lostPartition(name, directory)
-      this.#checkpoints.delete(name)
-    }
-    this.#closedClean.delete(name)
-    await disk.makeDirectory(directory)
-    await writePartitionMetadata(disk, directory, options.topicId)
-    await disk.syncDirectory(this.#topicsDirectory)
+  /** Of the log that is open, else of the directory. */
+  async #topicIdOf(name: string): Promise<Uuid | undefined> {
+    return this.#topicIds.get(name) ?? this.#directories.topicIdOf(name)
   }
 
-  /** First the checkpoints forget it, then the name goes: the other order would look like a loss after a crash. */
+  async #isInUse(name: string): Promise<boolean> {
+    return this.#logs.has(name) || this.#directories.isThere(name)
+  }
+
   async #discard(name: string, id: string): Promise<void> {
+    this.#forget(name)
+    await this.#directories.discard(name, id)
+  }
+
+  /** What an earlier life, or an earlier opening, left of it is known no more. */
+  #forget(name: string): void {
     this.#unopened.delete(name)
     this.#closedClean.delete(name)
-    this.#checkpoints.delete(name)
-    try {
-      // Also where it is forgotten already: an earlier write may have failed.
-      await this.#checkpoints.writeAll()
-    } catch (thrown) {
-      if (!(thrown instanceof DiskError && thrown.code === 'ENOSPC')) throw thrown
-      // A deleted topic is what makes room on a full disk: its records go at once, and that they went is no loss.
-      await removeSegmentFiles(this.#options.disk, this.#pathOf(name))
-      await this.#checkpoints.writeAll()
-    }
-    if (await this.#options.disk.stat(this.#pathOf(name))) await this.#deleted.rename(name, id)
   }
 
   async #close(log: PartitionLog): Promise<void> {
     const clean = await log.close()
     this.#logs.delete(log.name)
+    this.#topicIds.delete(log.name)
     this.#closedClean.set(log.name, clean)
     // Else the last checkpoint stays: it claims less.
     if (clean) await this.#note(log.name, log)
@@ -473,10 +470,4 @@ export class LogDirectory {
     if (this.#closed)
       throw new NaruError('CLOSED', `the data directory ${this.#options.dataDirectory} is closed`)
   }
-}
-
-async function removeSegmentFiles(disk: Disk, directory: string): Promise<void> {
-  if (!(await disk.stat(directory))) return
-  for (const { name } of await disk.list(directory))
-    if (parseOffsetFileName(name)) await disk.remove(`${directory}/${name}`)
 }

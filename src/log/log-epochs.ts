@@ -17,7 +17,7 @@ export async function readEpochCheckpoint(core: LogCore): Promise<readonly Leade
 export async function writeEpochCheckpoint(core: LogCore): Promise<void> {
   core.epochs.dirty = false
   try {
-    await core.epochFile.write(core.epochs.entries)
+    await core.epochFile.write(() => core.epochs.entries)
   } catch (thrown) {
     core.epochs.dirty = true
     throw thrown

@@ -47,8 +47,14 @@ export interface RecoveryOptions {
  * is bad is corruption: nothing is changed, `DamagedLog` is thrown.
  */
 export async function recoverLog(core: LogCore, options: RecoveryOptions): Promise<OpenReport> {
-  await core.gaps.load()
-  if (core.config.compacted) await core.gaps.allow()
+  if (core.isMade) await core.gaps.load()
+  if (core.config.compacted) await core.allowGaps()
+  if (!core.isMade) {
+    // Nothing is read, and nothing made, for a log that never held anything.
+    const { last } = core.segments
+    last.useIndexes(SegmentIndexes.empty(last.baseOffset, core.config.indexIntervalBytes))
+    return { segmentCount: 0, sizeBytes: 0, scannedBytes: 0, cutBytes: 0, rebuilt: [] }
+  }
   await core.compaction.load()
   await finishReplacing(core)
   const list = await loadSegments(core, options)

@@ -13,7 +13,7 @@ export async function startAfterRetention(
 ): Promise<Offset> {
   let start = core.logStartOffset
   let sizeBytes = core.segments.sizeBytes
-  for (const segment of [...core.segments.all]) {
+  for (const segment of core.isMade ? [...core.segments.all] : []) {
     const tooLarge =
       core.config.retentionBytes !== undefined && sizeBytes - segment.sizeBytes >= core.config.retentionBytes
     if (!tooLarge && !(await isTooOld(core, segment, wallMs))) break

@@ -18,6 +18,10 @@ export interface PartitionOffsets {
  */
 export class PartitionCheckpoints {
   readonly #entries = new Map<string, PartitionOffsets>()
+  /** Being added: not to be named by the recovery points yet. */
+  readonly #unnamed = new Set<string>()
+  /** No partitions (any more), but perhaps in the files with offsets still. */
+  readonly #stale = new Set<string>()
   readonly #recoveryPoint: CheckpointFile<OffsetEntry>
   readonly #highWatermark: CheckpointFile<OffsetEntry>
   readonly #logStartOffset: CheckpointFile<OffsetEntry>
@@ -45,10 +49,12 @@ export class PartitionCheckpoints {
     for (const entry of (await this.#highWatermark.read()) ?? []) {
       const known = this.#entries.get(nameOf(entry))
       if (known) known.highWatermark = entry.offset
+      else this.#stale.add(nameOf(entry))
     }
     for (const entry of (await this.#logStartOffset.read()) ?? []) {
       const known = this.#entries.get(nameOf(entry))
       if (known) known.logStartOffset = entry.offset
+      else this.#stale.add(nameOf(entry))
     }
   }
 
@@ -58,11 +64,16 @@ export class PartitionCheckpoints {
 
   /**
    * A partition is in use from now on, durably. The recovery points, which say so, come last: the other two files may
-   * still hold offsets of an earlier topic under this name, which must not come to count with it.
+   * still hold offsets of an earlier topic under this name, which must not come to count with it. Where they do not, and
+   * there is nothing for them to say (what they do not name is 0), they can wait.
    */
   async add(name: string, offsets: PartitionOffsets): Promise<void> {
     this.#entries.set(name, offsets)
-    await Promise.all([this.#writeLogStarts(), this.#writeHighWatermarks()])
+    if (this.#stale.has(name) || offsets.logStartOffset > 0 || offsets.highWatermark > 0) {
+      this.#unnamed.add(name)
+      await Promise.all([this.#writeLogStarts(), this.#writeHighWatermarks()])
+      this.#unnamed.delete(name)
+    }
     await this.#writeRecoveryPoints()
   }
 
@@ -88,30 +99,41 @@ export class PartitionCheckpoints {
 
   delete(name: string): void {
     this.#entries.delete(name)
+    this.#unnamed.delete(name)
+    this.#stale.add(name)
   }
 
   async writeAll(): Promise<void> {
+    const stale = [...this.#stale]
     await this.#writeRecoveryPoints()
     await this.#writeLogStarts()
     await this.#writeHighWatermarks()
+    for (const name of stale) this.#stale.delete(name)
   }
 
   #writeRecoveryPoints(): Promise<void> {
-    return this.#recoveryPoint.write(this.#list(entry => entry.recoveryPoint))
+    return this.#recoveryPoint.write(() =>
+      this.#list(
+        entry => entry.recoveryPoint,
+        name => !this.#unnamed.has(name),
+      ),
+    )
   }
 
   #writeLogStarts(): Promise<void> {
-    return this.#logStartOffset.write(this.#list(entry => entry.logStartOffset))
+    return this.#logStartOffset.write(() => this.#list(entry => entry.logStartOffset))
   }
 
   #writeHighWatermarks(): Promise<void> {
-    return this.#highWatermark.write(this.#list(entry => entry.highWatermark))
+    return this.#highWatermark.write(() => this.#list(entry => entry.highWatermark))
   }
 
-  #list(offsetOf: (entry: PartitionOffsets) => Offset): OffsetEntry[] {
-    return Array.from(this.#entries.values(), entry => {
+  #list(offsetOf: (entry: PartitionOffsets) => Offset, isListed: (name: string) => boolean = () => true) {
+    const list: OffsetEntry[] = []
+    for (const [name, entry] of this.#entries) {
       const { topic, partition } = entry
-      return { topic, partition, offset: offsetOf(entry) }
-    })
+      if (isListed(name)) list.push({ topic, partition, offset: offsetOf(entry) })
+    }
+    return list
   }
 }

@@ -38,7 +38,7 @@ export interface LogResources {
 
 export interface PartitionLogOptions {
   readonly resources: LogResources
-  /** Exists; its segments are in it. */
+  /** Exists, and its segments are in it; else there is `make`. */
   readonly directory: string
   /** For messages: `orders-3`. */
   readonly name: string
@@ -50,6 +50,12 @@ export interface PartitionLogOptions {
   readonly logStartOffset?: Offset
   readonly cleanStop: boolean
   readonly appendPendingBytesMax?: number
+  /**
+   * The partition was never used and has no directory: makes it, with an empty segment from offset 0 on, and names the
+   * partition in the checkpoints, all of it durable (rule B3). Called before the first byte of this log goes to the disk,
+   * and again after it failed. Until then the log costs nothing there.
+   */
+  readonly make?: (() => Promise<void>) | undefined
   /**
    * Makes durable that the recovery point is at most, and the log start at least, what they are at the call. Awaited
    * before bytes go.
@@ -123,12 +129,13 @@ export class PartitionLog {
       context,
       config,
       tailBudget: resources.tailBudget,
+      make: options.make,
       checkpoint,
       onProgress,
       onEvent,
     })
     let report: OpenReport = { segmentCount: 0, sizeBytes: 0, scannedBytes: 0, cutBytes: 0, rebuilt: [] }
-    const mark = await readQuarantine(disk, directory)
+    const mark = core.isMade ? await readQuarantine(disk, directory) : undefined
     if (mark) core.failure = corruptData(name, defectOfMark(directory, mark))
     else {
       try {
@@ -410,7 +417,7 @@ export class PartitionLog {
     // The mark comes first: no gap may be on the disk without it.
     if (config.compacted && !core.gaps.allowed) {
       await core.lock.run(async () => {
-        if (!core.failure && !core.closed) await orLater(core, () => core.gaps.allow())
+        if (!core.failure && !core.closed) await orLater(core, () => core.allowGaps())
       })
     }
     if (this.#newestConfig !== config || core.closed) return
@@ -429,7 +436,7 @@ export class PartitionLog {
   async writeEpochs(): Promise<void> {
     const core = this.#core
     await core.lock.run(async () => {
-      if (!core.failure && !core.closed && core.epochs.dirty)
+      if (!core.failure && !core.closed && core.isMade && core.epochs.dirty)
         await orLater(core, () => writeEpochCheckpoint(core))
     })
   }
@@ -466,6 +473,7 @@ export class PartitionLog {
     const core = this.#core
     // A snapshot is of what is stored: what still waits for room is in the producer state, and not in the log.
     if (core.failure || this.#pending.sizeBytes > 0) return false
+    if (!core.isMade) return true
     try {
       await orLater(core, async () => {
         await core.segments.last.writeIndexFiles()

@@ -118,7 +118,7 @@ export async function writeFileAtomically(disk: Disk, path: string, content: Uin
   const temporary = `${path}.tmp`
   const file = await disk.open(temporary, 'create')
   try {
-    await file.truncate(0)
+    if (file.sizeBytes > 0) await file.truncate(0)
     await file.append([content])
     await file.sync()
   } finally {

@@ -257,6 +257,13 @@ export class FollowerState {
     return this.#ask(nowMs)
   }
 
+  /** Time alone changes nothing here: a `Follow` stands, or something has to happen before the next one. */
+  get isQuiet(): boolean {
+    if (this.#phase === 'idle') return !this.#isConnected || this.leader === undefined
+    return this.#phase !== 'asking'
+  }
+
+  /** For what waits for its time, unless `isQuiet`. */
   tick(nowMs: number): readonly FollowerEffect[] {
     if (this.#phase === 'asking' && nowMs - this.#askedMs > this.#options.timing.followTimeoutMs) this.#stop()
     return this.#ask(nowMs)

@@ -181,6 +181,7 @@ export class LeaderState {
     if (follow.leaderEpoch > this.leaderEpoch) return refused('NOT_LEADER')
     const follower = this.#followers.get(session.nodeId)
     if (!follower) return refused('NOT_REPLICA')
+    this.#noteCaughtUp(follower)
     // Overtaken by a later one: answered for the form, it changes nothing.
     if (!follower.renews(session, follow.number)) return refused('AGAIN')
     const answer = this.#answer(follow, follower, session)
@@ -199,7 +200,7 @@ export class LeaderState {
     const follower = this.#followers.get(session.nodeId)
     if (!follower || follower.session !== session || follower.number !== ack.number) return NOTHING
     if (ack.endOffset > this.#log.logEndOffset || !follower.acknowledge(ack.endOffset)) return NOTHING
-    this.#noteCaughtUp(follower, nowMs)
+    this.#noteCaughtUp(follower)
     if (!this.#inSync.maximal.includes(follower.nodeId)) return this.#propose(nowMs)
     if (this.#inSync.members.includes(follower.nodeId) && !this.#options.writeCaching) follower.mark()
     return this.#advance()
@@ -210,6 +211,7 @@ export class LeaderState {
     const follower = this.#followers.get(nodeId)
     const { session, number } = follower ?? {}
     if (!follower || !session || number === undefined) return NOTHING
+    this.#noteCaughtUp(follower)
     follower.forget()
     return [{ type: 'refuse', session, number, reason }]
   }
@@ -217,7 +219,9 @@ export class LeaderState {
   /** The stream of a follower's process is gone; the grace begins. */
   onSessionBroken(session: FollowerSession, nowMs: number): void {
     const follower = this.#followers.get(session.nodeId)
-    if (follower?.session === session) follower.onBroken(nowMs)
+    if (follower?.session !== session) return
+    this.#noteCaughtUp(follower)
+    follower.onBroken(nowMs)
   }
 
   /**
@@ -292,10 +296,24 @@ export class LeaderState {
     if (this.#inSync.proposal?.successorId !== undefined) this.#inSync.withdraw()
   }
 
-  /** Judges who lags; several times within the shortest of the delays. */
+  /** Judges who lags; several times within the shortest of the delays, unless `isQuiet`. */
   tick(nowMs: number): readonly LeaderEffect[] {
-    for (const follower of this.#followers.values()) this.#noteCaughtUp(follower, nowMs)
     return this.#propose(nowMs)
+  }
+
+  /**
+   * Time alone changes nothing here, as long as those who follow are heard: every replica is in sync and holds all there
+   * is. So idle partitions cost nothing, however many they are.
+   */
+  get isQuiet(): boolean {
+    const { members, proposal } = this.#inSync
+    if (proposal !== undefined || members.length !== this.#replicas.length) return false
+    return this.#replicas.every(nodeId => {
+      if (!members.includes(nodeId)) return false
+      if (nodeId === this.#self.nodeId) return true
+      const { session, acknowledged = -1, isDamaged, isFull } = this.#followers.get(nodeId) ?? {}
+      return session !== undefined && acknowledged >= this.#log.logEndOffset && !isDamaged && !isFull
+    })
   }
 
   /**
@@ -332,6 +350,7 @@ export class LeaderState {
 
   #propose(nowMs: number): readonly LeaderEffect[] {
     if (this.#inSync.proposal !== undefined || nowMs < this.#proposeFromMs) return NOTHING
+    for (const follower of this.#followers.values()) this.#noteCaughtUp(follower)
     const isr = this.#replicas.filter(nodeId => this.#belongs(nodeId, nowMs))
     const { members } = this.#inSync
     if (isr.length === members.length && isr.every(nodeId => members.includes(nodeId))) return NOTHING
@@ -369,14 +388,17 @@ export class LeaderState {
     return this.#options.isEligible(session)
   }
 
-  /** The latest t at which the follower has since acknowledged the leader's end of t (C9). */
-  #noteCaughtUp(follower: FollowerProgress, nowMs: number): void {
+  /**
+   * The latest t at which the follower has since acknowledged the leader's end of t (C9). Asked for where it is judged, and
+   * before what it follows from is forgotten.
+   */
+  #noteCaughtUp(follower: FollowerProgress): void {
     const { session, acknowledged } = follower
     if (!session || acknowledged === undefined) return
-    const isAtEnd = acknowledged >= this.#log.logEndOffset
-    const endMs = isAtEnd ? nowMs : (this.#history.lastMsAt(acknowledged) ?? 0)
     // Of a silent follower it is not known what it holds since.
-    const atMs = Math.min(endMs, session.heardMs)
+    const { heardMs } = session
+    const isAtEnd = acknowledged >= this.#log.logEndOffset
+    const atMs = isAtEnd ? heardMs : Math.min(this.#history.lastMsAt(acknowledged) ?? 0, heardMs)
     follower.caughtUpMs = Math.max(follower.caughtUpMs, atMs)
   }
 

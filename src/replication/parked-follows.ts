@@ -16,6 +16,10 @@ export interface ParkedFollow<Session> {
 export class ParkedFollows<Session extends FollowerSession> {
   readonly #parked = new Map<NodeId, ParkedFollow<Session> & { readonly untilMs: number }>()
 
+  get isEmpty(): boolean {
+    return this.#parked.size === 0
+  }
+
   park(parked: ParkedFollow<Session>, nowMs: number): void {
     this.#parked.set(parked.session.nodeId, { ...parked, untilMs: nowMs + PARKED_MAX_MS })
   }

@@ -83,8 +83,8 @@ describe('as a file', () => {
     const machine = new SimMachine(1)
     await machine.run(async disk => {
       expect(await offsetCheckpoint(disk, '.', 'high-watermark').read()).toBeUndefined()
-      await offsetCheckpoint(disk, '.', 'high-watermark').write(OFFSETS)
-      await leaderEpochCheckpoint(disk, '.').write(EPOCHS)
+      await offsetCheckpoint(disk, '.', 'high-watermark').write(() => OFFSETS)
+      await leaderEpochCheckpoint(disk, '.').write(() => EPOCHS)
     })
     machine.powerCut()
     await machine.run(async disk => {
@@ -96,9 +96,11 @@ describe('as a file', () => {
   it('is the old or the new list whenever the power goes', async () => {
     for (let seed = 0; seed < 40; seed++) {
       const machine = new SimMachine(seed)
-      await machine.run(disk => offsetCheckpoint(disk, '.', 'recovery-point').write(OFFSETS.slice(0, 1)))
+      await machine.run(disk =>
+        offsetCheckpoint(disk, '.', 'recovery-point').write(() => OFFSETS.slice(0, 1)),
+      )
       machine.crashAtChange(machine.image.changes + 1 + (seed % 6))
-      void offsetCheckpoint(machine.disk, '.', 'recovery-point').write(OFFSETS)
+      void offsetCheckpoint(machine.disk, '.', 'recovery-point').write(() => OFFSETS)
       await machine.scheduler.runFor(1000)
       machine.powerCut()
       const read = await machine.run(disk => offsetCheckpoint(disk, '.', 'recovery-point').read())
@@ -116,7 +118,7 @@ describe('as a file', () => {
     await machine.run(async disk => {
       const file = new CheckpointFile(disk, 'f', OFFSET_FORMAT)
       const writes = Array.from({ length: 10 }, (_, offset) =>
-        file.write([{ topic: 't', partition: 0, offset }]),
+        file.write(() => [{ topic: 't', partition: 0, offset }]),
       )
       await Promise.all(writes)
       expect(await file.read()).toEqual([{ topic: 't', partition: 0, offset: 9 }])
@@ -129,9 +131,9 @@ describe('as a file', () => {
     await machine.run(async disk => {
       const file = new CheckpointFile(disk, 'f', OFFSET_FORMAT)
       machine.image.syncErrorProbability = 1
-      await expect(file.write(OFFSETS)).rejects.toMatchObject({ code: 'EIO' })
+      await expect(file.write(() => OFFSETS)).rejects.toMatchObject({ code: 'EIO' })
       machine.image.syncErrorProbability = 0
-      await file.write(OFFSETS)
+      await file.write(() => OFFSETS)
       expect(await file.read()).toEqual(OFFSETS)
     })
   })

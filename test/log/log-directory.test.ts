@@ -160,8 +160,8 @@ describe('a log directory', () => {
     const machine = new SimMachine(4)
     await machine.run(async () => {
       const directory = await openDirectory(machine)
-      await openPartition(directory)
-      await openPartition(directory, { partition: 1 })
+      await appendSynced(directory, await openPartition(directory))
+      await appendSynced(directory, await openPartition(directory, { partition: 1 }))
       await directory.close({ nodeEpoch: 1 })
       const errors: unknown[] = []
       const again = await openDirectory(machine, {}, error => errors.push(error))
@@ -206,6 +206,7 @@ describe('a log directory', () => {
       expect(await names()).toEqual([`${TOPIC_ID}-0.deleted`])
       const fresh = await openPartition(directory, { topicId: OTHER_ID })
       expect(fresh.logEndOffset).toBe(0)
+      await appendSynced(directory, fresh)
       await new Promise<void>(resolve => machine.clock.setTimer(14_000, resolve))
       expect(await names()).toEqual(['orders-0'])
       await directory.close()
@@ -251,6 +252,107 @@ describe('a log directory', () => {
       ])
       await directory.close({ nodeEpoch: 1 })
       expect(await machine.disk.stat('data/clean-shutdown')).toBeUndefined()
+    })
+  })
+
+  it('costs the disk nothing for a partition that never held a record, through its whole life', async () => {
+    const machine = new SimMachine(9)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      const operations: string[] = []
+      machine.image.onOperation = ({ kind, path }) => {
+        operations.push(`${kind} ${path}`)
+        return undefined
+      }
+      const log = await openPartition(directory)
+      log.beginGeneration()
+      await directory.resources.scheduler.idle()
+      await directory.applyRetention()
+      expect([log.failure, log.hasRoom]).toEqual([undefined, true])
+      expect((await log.read({ from: 0, upTo: 0, maxBytes: 100 })).buffers).toEqual([])
+      expect(await log.offsetForTimestamp(0)).toBeUndefined()
+      await directory.closePartition(log)
+      const again = await openPartition(directory)
+      await directory.deletePartition({ topic: 'orders', topicId: TOPIC_ID, partition: 0 })
+      expect(again.failure).toBeUndefined()
+      expect(operations).toEqual([])
+      await openPartition(directory, { partition: 1 })
+      await directory.close({ nodeEpoch: 1 })
+      machine.image.onOperation = undefined
+      expect(await machine.disk.list('data/topics')).toEqual([])
+      const next = await openDirectory(machine)
+      next.checkCleanStop({ nodeEpoch: 1 })
+      expect(next.cleanStopNodeEpoch).toBe(1)
+      expect([0, 1].filter(partition => next.isMissing('orders', partition))).toEqual([])
+      await next.close()
+    })
+  })
+
+  it('has the directory of a partition, and its name in the checkpoints, before its first record counts', async () => {
+    let counted = 0
+    for (let change = 1; change <= 60; change++) {
+      const machine = new SimMachine(change)
+      const syncedEnds = [0, 0]
+      await machine.run(async () => {
+        const directory = await openDirectory(machine)
+        const open = (partition: number) =>
+          openPartition(directory, {
+            partition,
+            onProgress: ({ syncedEndOffset }) => {
+              syncedEnds[partition] = syncedEndOffset
+            },
+          })
+        const logs = [await open(0), await open(1)]
+        machine.crashAtChange(machine.image.changes + change)
+        for (const log of logs) append(log)
+      })
+      await machine.scheduler.runFor(1_000)
+      machine.powerCut()
+      await machine.run(async () => {
+        const stored = [0, 1].filter(partition => (syncedEnds[partition] ?? 0) > 0)
+        counted += stored.length
+        // From now on its loss is one.
+        if (change % 2 === 0)
+          for (const partition of stored)
+            await machine.disk.removeDirectory(`data/topics/orders-${partition}`)
+        const directory = await openDirectory(machine)
+        const missing = [0, 1].filter(partition => directory.isMissing('orders', partition))
+        if (change % 2 === 0) expect(missing).toEqual(expect.arrayContaining(stored))
+        else {
+          expect(missing).toEqual([])
+          for (const partition of stored)
+            expect((await openPartition(directory, { partition })).logEndOffset).toBe(1)
+        }
+        await directory.close()
+      })
+    }
+    expect(counted).toBeGreaterThan(5)
+  })
+
+  it('gives a topic of a name that was there before none of the offsets that the checkpoints had for it', async () => {
+    const machine = new SimMachine(10)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      const log = await openPartition(directory)
+      await appendSynced(directory, log, 30)
+      log.highWatermark = 30
+      await log.deleteRecordsBefore(30)
+      await directory.close({ nodeEpoch: 1 })
+      // The recovery points are behind the other two files, as after a crash between their writes.
+      await machine.disk.remove('data/recovery-point')
+      await machine.disk.removeDirectory('data/topics/orders-0')
+      const again = await openDirectory(machine)
+      await appendSynced(again, await openPartition(again, { topicId: OTHER_ID }), 2)
+    })
+    machine.powerCut()
+    await machine.run(async () => {
+      const log = await openPartition(await openDirectory(machine), { topicId: OTHER_ID })
+      expect([log.failure, log.logStartOffset, log.highWatermark, log.logEndOffset]).toEqual([
+        undefined,
+        0,
+        0,
+        2,
+      ])
     })
   })
 

@@ -292,6 +292,25 @@ describe('a follower leaves the ISR', () => {
     expect(isrOf(state.tick(1001))).toEqual([1, 2])
   })
 
+  test('not because nobody looked at it while nothing happened: a new Follow, a broken stream, new metadata', () => {
+    const state = lead()
+    const [second, third] = [catchUp(state, 2, 4).from, catchUp(state, 3, 4).from]
+    expect(state.isQuiet).toBe(true)
+    // An hour without ticks, in which the heartbeats went on.
+    const nowMs = 3_600_000
+    second.heardMs = third.heardMs = nowMs - 100
+    follow(state, second)
+    expect(state.isQuiet).toBe(false)
+    expect(state.tick(nowMs)).toEqual([])
+    state.onSessionBroken(third, nowMs)
+    expect(state.tick(nowMs)).toEqual([])
+    expect(state.onMetadata({ ...METADATA, partitionEpoch: 11 }, nowMs)).toEqual([])
+    expect(state.proposal).toBeUndefined()
+    state.tick(nowMs + REPLICA_TIMING.disconnectGraceMs + 1)
+    expect(state.proposal?.isr.map(({ nodeId }) => nodeId)).toEqual([1, 2])
+    expect(state.isQuiet).toBe(false)
+  })
+
   test('when it has not caught up for the lag time, though it follows and acknowledges', () => {
     const state = lead({ isr: [1, 2] })
     const { from } = catchUp(state, 2, 4)

@@ -85,6 +85,7 @@ export class HostedPartition implements ReplicatedPartition {
     this.#name = `"${options.topic}" partition ${options.partition}`
     this.#refusal = new NaruError('NODE_STARTING', `${this.#name} is being opened: try again`)
     this.#opening = this.#open()
+    this.#attend()
   }
 
   /** Settled once the log is open and led, or known not to be; want of room is tried again later. */
@@ -115,6 +116,7 @@ export class HostedPartition implements ReplicatedPartition {
     this.#state = state
     this.#settings = settings
     if (!this.#isCountedOn) this.#onLossKnown?.()
+    this.#attend()
     if (!this.#log || this.#closing) return
     this.#takeRole(this.#log)
     if (!isConfigured) void this.#configure(this.#log)
@@ -122,6 +124,7 @@ export class HostedPartition implements ReplicatedPartition {
 
   /** C2: one of a later epoch than is known here waits for the metadata, one of an older epoch is fenced. */
   onFollow(follow: Follow, lane: SendingLane): void {
+    this.#attend()
     const { leader, leaderEpoch } = this.#state
     const isLater = follow.leaderEpoch > (this.#leader?.leaderEpoch ?? leaderEpoch - 1)
     const isLedElsewhere =
@@ -133,21 +136,28 @@ export class HostedPartition implements ReplicatedPartition {
   }
 
   onLaneClosed(lane: SendingLane): void {
+    this.#attend()
     this.#parked.onSessionBroken(lane)
     this.#leader?.onLaneClosed(lane)
   }
 
   relink(): void {
+    this.#attend()
     this.#follower?.relink()
     // Whether this process is the registered one may be known only now.
     if (this.#log && !this.#closing) this.#takeRole(this.#log)
   }
 
-  tick(): void {
-    this.#leader?.tick()
-    this.#follower?.tick()
+  tick(): boolean {
+    const isLeaderMoving = this.#leader?.tick() ?? false
+    const isFollowerMoving = this.#follower?.tick() ?? false
     for (const { follow, session } of this.#parked.expired(this.#nowMs))
       session.answer(follow.number, refused('NOT_LEADER', 0))
+    return isLeaderMoving || isFollowerMoving || !this.#parked.isEmpty
+  }
+
+  #attend(): void {
+    this.#options.replicator.attend(this)
   }
 
   /** Answers what is parked as failed, then closes the log. Idempotent. */
@@ -276,9 +286,11 @@ export class HostedPartition implements ReplicatedPartition {
       reserve,
       settings,
       context,
+      attend: () => this.#attend(),
     })
     this.#refusal = undefined
     this.#options.onLeading(this.#leader)
+    this.#attend()
   }
 
   #follow(log: PartitionLog): void {
@@ -295,6 +307,7 @@ export class HostedPartition implements ReplicatedPartition {
       isFull: () => this.#options.reserve.isLow,
       context,
       beforeReset: async () => this.#options.view?.forget(),
+      attend: () => this.#attend(),
       onCut: () => this.#onFollowerCut(),
     })
     this.#follower.begin()

@@ -54,6 +54,13 @@ export class LeaderHandover {
     return this.#under?.over ?? Promise.resolve()
   }
 
+  /** Nothing is under way, and nothing will be before the metadata change. */
+  get isQuiet(): boolean {
+    const { context } = this.#options
+    const isPreferred = this.#metadata.replicas[0] === context.self.nodeId
+    return this.#under === undefined && isPreferred && !context.isDraining
+  }
+
   tick(): void {
     const { nowMs } = this.#options.context.time
     const { handoverMsMax } = this.#options.context.timing

@@ -24,6 +24,8 @@ export interface PartitionFollowerOptions {
   readonly context: FollowerContext
   /** Before the log is emptied: what was made from it goes first. */
   readonly beforeReset: () => Promise<void>
+  /** Gets it ticks, until one returns false. */
+  readonly attend: () => void
   /** The log may be given to another role again. */
   readonly onCut: () => void
 }
@@ -126,7 +128,10 @@ export class PartitionFollower implements FollowingPartition {
         this.#do(effects)
         return
       }
-      if (!this.#append(batches)) return
+      if (!this.#append(batches)) {
+        this.#options.attend()
+        return
+      }
     }
     this.#do(this.#state.onProgress(number, ends))
   }
@@ -147,11 +152,14 @@ export class PartitionFollower implements FollowingPartition {
   /** The log went into quarantine. */
   onDamaged(): void {
     this.#state.onDamaged()
+    this.#options.attend()
   }
 
-  tick(): void {
+  /** For what waits for its time. False: no more of it before something happens (`attend`). */
+  tick(): boolean {
     this.#do(this.#state.onSpace(this.#options.isFull(), this.#nowMs))
     this.#do(this.#state.tick(this.#nowMs))
+    return !this.#isStopped && !this.#state.isQuiet
   }
 
   /** Nothing goes to the log any more, once a cut that is under way is over. */
@@ -207,6 +215,7 @@ export class PartitionFollower implements FollowingPartition {
   #do(effects: readonly FollowerEffect[]): void {
     if (this.#isStopped) return
     for (const effect of effects) this.#doOne(effect)
+    if (!this.#state.isQuiet) this.#options.attend()
   }
 
   #doOne(effect: FollowerEffect): void {

@@ -53,6 +53,7 @@ export interface PartitionLeaderOptions {
   readonly reserve: DiskReserve
   readonly settings: PartitionSettings
   readonly context: LeaderContext
+  readonly attend: () => void
 }
 
 /**
@@ -70,6 +71,8 @@ export class PartitionLeader {
   readonly topicId: Uuid
   readonly partition: PartitionId
   readonly leaderEpoch: Epoch
+  /** Gets it ticks, until one returns false. */
+  readonly attend: () => void
   readonly #log: PartitionLog
   readonly #clock: Clock
   readonly #reserve: DiskReserve
@@ -94,6 +97,7 @@ export class PartitionLeader {
     this.#clock = options.clock
     this.#reserve = options.reserve
     this.#context = context
+    this.attend = options.attend
     this.#settings = settings
     this.#state = new LeaderState({
       self: context.self,
@@ -274,11 +278,12 @@ export class PartitionLeader {
     this.#handover.onAnswer(proposal, answer)
   }
 
-  /** Judges who lags, and whether another replica is to lead. */
-  tick(): void {
-    if (this.#ended !== undefined) return
+  /** Judges who lags, and whether another replica is to lead. False: no more of it before something happens (`attend`). */
+  tick(): boolean {
+    if (this.#ended !== undefined) return false
     this.#apply(this.#state.tick(this.#context.time.nowMs))
     this.#handover.tick()
+    return !this.#state.isQuiet || !this.#handover.isQuiet
   }
 
   /** Whole batches from the one that holds `from` on, below the high watermark; empty where there are none yet. */
@@ -381,6 +386,7 @@ export class PartitionLeader {
     const result = this.#log.appendAsLeader(batch, { leaderEpoch: this.leaderEpoch, wallMs })
     if (result.kind === 'appended') {
       this.#state.onAppend(logEndOffset, this.#context.time.nowMs)
+      this.attend()
       for (const { sender, lane } of this.#senders.values()) lane.onReady(sender)
     }
     return result

@@ -49,6 +49,8 @@ export interface ReplicaSetOptions {
 export class ReplicaSet {
   readonly #options: ReplicaSetOptions
   readonly #topics = new Map<Uuid, Map<PartitionId, HostedPartition>>()
+  /** Hosted, and not known yet to be open or not. */
+  readonly #opening = new Set<HostedPartition>()
   readonly #removals = new Map<string, Promise<void>>()
   #stopping: NaruError | undefined
   #image: MetadataImage | undefined
@@ -72,6 +74,7 @@ export class ReplicaSet {
       image,
       partition: (topicId, partition) => this.#topics.get(topicId)?.get(partition),
       partitions: () => this.#hosted(),
+      isFull: () => this.#options.reserve.isLow,
       onError: this.#options.onError,
     })
     if (this.#stopping) this.#replicator.close(this.#stopping)
@@ -139,7 +142,7 @@ export class ReplicaSet {
 
   /** Settled when every partition that this node hosts now is open, or known not to be. */
   async whenAllOpened(): Promise<void> {
-    await Promise.all([...this.#hosted()].map(partition => partition.opened))
+    await Promise.all([...this.#opening].map(partition => partition.opened))
   }
 
   /** Settled when every partition of the topic that this node hosts is led, or known not to be. */
@@ -183,10 +186,17 @@ export class ReplicaSet {
         assert(replicator, 'partitions are hosted by a node that is registered')
         const { viewOf, onLeading = () => {} } = this.#options
         const beside = { view: viewOf?.(identity), onLeading }
-        partitions.set(
-          partition,
-          new HostedPartition({ ...this.#options, ...identity, ...beside, settings, state, replicator }),
-        )
+        const made = new HostedPartition({
+          ...this.#options,
+          ...identity,
+          ...beside,
+          settings,
+          state,
+          replicator,
+        })
+        partitions.set(partition, made)
+        this.#opening.add(made)
+        void made.opened.finally(() => this.#opening.delete(made))
       }
     }
   }

@@ -30,7 +30,8 @@ export interface ReplicatedPartition extends FollowTarget {
   onLaneClosed(lane: SendingLane): void
   /** The processes behind some nodes may be others now. */
   relink(): void
-  tick(): void
+  /** False: only something that happens to it can make the next one worth while. Then it asks to be attended again. */
+  tick(): boolean
 }
 
 export interface ReplicatorOptions extends ReplicationOptions {
@@ -41,6 +42,8 @@ export interface ReplicatorOptions extends ReplicationOptions {
   readonly image: MetadataImage
   readonly partition: (topicId: Uuid, partition: PartitionId) => ReplicatedPartition | undefined
   readonly partitions: () => Iterable<ReplicatedPartition>
+  /** The disk is below its reserve: followers have to tell their leaders. */
+  readonly isFull: () => boolean
   readonly onError: (error: NaruError) => void
 }
 
@@ -65,6 +68,9 @@ export class Replicator implements ReplicationContext, FollowerContext {
   readonly #damage: DamageReports
   readonly #links = new Map<NodeId, LeaderLink>()
   readonly #lanes = new Set<SendingLane>()
+  /** Those that get ticks: a few among thousands, since time does nothing to a partition that is in sync and idle. */
+  readonly #attended = new Set<ReplicatedPartition>()
+  #wasFull = false
   #streamCount = 0
   #lastNumber: FollowNumber = 0
   #timer: Timer | undefined
@@ -124,6 +130,11 @@ export class Replicator implements ReplicationContext, FollowerContext {
 
   reportDamage(replica: DamagedReplica): void {
     this.#damage.report(replica)
+  }
+
+  /** The partition gets ticks, until it wants none. */
+  attend(partition: ReplicatedPartition): void {
+    this.#attended.add(partition)
   }
 
   nextNumber(): FollowNumber {
@@ -188,6 +199,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
   close(because: NaruError): void {
     this.#closed = because
     this.#timer?.cancel()
+    this.#attended.clear()
     this.#proposals.close()
     this.#damage.close()
     for (const link of this.#links.values()) link.close()
@@ -220,8 +232,11 @@ export class Replicator implements ReplicationContext, FollowerContext {
 
   #tick(): void {
     this.time.tick()
-    for (const partition of this.#options.partitions()) partition.tick()
+    const isFull = this.#options.isFull()
+    if (isFull !== this.#wasFull) for (const partition of this.#options.partitions()) this.attend(partition)
+    this.#wasFull = isFull
     for (const lane of this.#lanes) lane.tick()
+    for (const partition of this.#attended) if (!partition.tick()) this.#attended.delete(partition)
     for (const [nodeId, link] of this.#links) {
       if (link.isUsed) link.tick()
       else {

@@ -21,6 +21,8 @@ import type { ReplicationContext } from './replication-options.ts'
 
 /** One partition that is followed over a lane, as its leader serves it. */
 export interface FollowedPartition {
+  /** Time counts for it again: nothing has come over the lane for longer than its follower is ever silent. */
+  attend(): void
   onAck(session: FollowerSession, ack: PartitionAck): void
 }
 
@@ -145,8 +147,11 @@ export class SendingLane implements FollowerSession {
     this.#withNewEnds.clear()
     if (this.#ready.size > 0 && this.#hasWindow) this.#schedule()
     // Also while what is ready has to wait for acknowledgements: that the follower is slow does not make this leader dead.
-    const isSilent = this.#context.time.nowMs - this.#sentMs >= this.#context.limits.heartbeatMs
-    if (this.#from && isSilent && !this.#isFull) this.#write({})
+    const { heartbeatMs } = this.#context.limits
+    const { nowMs } = this.#context.time
+    if (nowMs - this.#heardMs > 2 * heartbeatMs)
+      for (const { partition } of this.#senders.values()) partition.attend()
+    if (this.#from && nowMs - this.#sentMs >= heartbeatMs && !this.#isFull) this.#write({})
   }
 
   fail(error: NaruError): void {

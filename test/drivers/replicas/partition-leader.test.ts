@@ -80,6 +80,7 @@ async function lead(settings: Partial<PartitionSettings> = {}): Promise<Partitio
     reserve,
     settings: { ...SETTINGS, ...settings },
     context: leaderContext(clock),
+    attend: () => {},
   })
   await reserve.start()
   return leader

@@ -1,4 +1,6 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import { PartitionFollower } from '../../../src/drivers/replicas/partition-follower.ts'
+import { PartitionLeader } from '../../../src/drivers/replicas/partition-leader.ts'
 import { ReplicaCluster, type ReplicaClusterOptions } from './replica-cluster.ts'
 import { TOPIC_ID } from './scripted-controller.ts'
 
@@ -161,10 +163,29 @@ describe('a follower', () => {
   })
 })
 
+test('partitions to which nothing happens get no ticks, and lose a replica that falls silent all the same', async () => {
+  const cluster = await startTopic()
+  await produceAll(cluster, 1, ['a'])
+  await cluster.scheduler.runFor(1_000)
+  const ticks = [vi.spyOn(PartitionLeader.prototype, 'tick'), vi.spyOn(PartitionFollower.prototype, 'tick')]
+  await cluster.scheduler.runFor(10_000)
+  expect(ticks.map(tick => tick.mock.calls.length)).toEqual([0, 0])
+  cluster.network.cut('node-1', 'node-2')
+  await cluster.until(isrIs(cluster, [1, 3]))
+  cluster.network.heal()
+  await cluster.until(isrIs(cluster, [1, 2, 3]))
+  await cluster.scheduler.runFor(1_000)
+  for (const tick of ticks) tick.mockClear()
+  await cluster.scheduler.runFor(10_000)
+  expect(ticks.map(tick => tick.mock.calls.length)).toEqual([0, 0])
+  vi.restoreAllMocks()
+})
+
 test('a replica that is moved away leaves the window of its lane to those that stay', async () => {
   const cluster = await startTopic({ partitions: 2 }, { limits: { laneWindowBytesMax: 2_000 } })
   await cluster.until(() => cluster.log(3, 1) !== undefined)
   await produceAll(cluster, 1, ['a'])
+  await cluster.run(cluster.produce(cluster.leader(1, 1), 'a'))
   cluster.node(3).machine.image.syncLatencyMs = { min: 300, max: 300 }
   const value = 'x'.repeat(1_000)
   for (let count = 0; count < 3; count++) void cluster.produce(cluster.leader(1), value, 'LEADER')
