@@ -300,9 +300,8 @@ describe('a follower leaves the ISR', () => {
     const nowMs = 3_600_000
     second.heardMs = third.heardMs = nowMs - 100
     follow(state, second)
-    expect(state.isQuiet).toBe(false)
-    expect(state.tick(nowMs)).toEqual([])
     state.onSessionBroken(third, nowMs)
+    expect(state.isQuiet).toBe(false)
     expect(state.tick(nowMs)).toEqual([])
     expect(state.onMetadata({ ...METADATA, partitionEpoch: 11 }, nowMs)).toEqual([])
     expect(state.proposal).toBeUndefined()
