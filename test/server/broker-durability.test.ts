@@ -156,7 +156,7 @@ test('a deletion that a crash cut short is finished at the next start, and the s
     await machine.run(async () => {
       await node.createTopic('kept')
       await node.createTopic('gone')
-      await node.produce({ topic: 'gone' }, ['a'])
+      for (const topic of ['kept', 'gone']) await node.produce({ topic }, ['a'])
     })
     machine.crashAtChange(machine.image.changes + change)
     let isAnswered = false

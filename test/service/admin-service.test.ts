@@ -57,8 +57,13 @@ describe('topics', () => {
   })
 
   it('are named when they do not serve at the deadline', async () => {
+    // The directory of an earlier topic of the name that cannot be put away.
+    await node.call(Admin.createTopics, { topics: [{ topic: 'logs', partitions: 3 }] })
+    for (const partition of [0, 1, 2])
+      await node.call(Producer.produce, { topic: 'logs', partition, records: [record('old')] })
     node.machine.image.onOperation = ({ kind, path }) =>
-      kind === 'makeDirectory' && path.includes('logs-1') ? 'EACCES' : undefined
+      kind === 'rename' && path.endsWith('logs-1') ? 'EACCES' : undefined
+    await node.call(Admin.deleteTopics, { topics: ['logs'] })
     const { results } = await node.call(Admin.createTopics, { topics: [{ topic: 'logs', partitions: 3 }] })
     expect(results[0]?.failure).toBeUndefined()
     expect(results[0]?.notServing).toEqual([1])
