@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts'
 import type { Offset } from '../base/brands.ts'
 import { DiskError, type DiskFile } from '../ports/disk.ts'
-import { lastOffsetAt, maxTimestampAt } from '../records/batch-header.ts'
+import { lastOffsetAt, newestTimestampAt } from '../records/batch-header.ts'
 import { SYNC_GROUP_BYTES_MAX } from './log-config.ts'
 import type { LogCore } from './log-core.ts'
 import {
@@ -68,7 +68,7 @@ export class CleanedSegmentWriter {
     for (const batch of batches) {
       const lastOffset = lastOffsetAt(batch, 0)
       const sizeBytes = batch.length
-      const maxTimestamp = maxTimestampAt(batch, 0)
+      const maxTimestamp = newestTimestampAt(batch, 0)
       this.#indexes.note({ position: this.#sizeBytes, sizeBytes, lastOffset, maxTimestamp })
       this.#sizeBytes += sizeBytes
       this.#endOffset = lastOffset + 1

@@ -3,7 +3,13 @@ import type { Epoch, Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Timer } from '../ports/clock.ts'
 import { DiskError } from '../ports/disk.ts'
-import { baseOffsetAt, lastOffsetAt, leaderEpochAt, maxTimestampAt } from '../records/batch-header.ts'
+import {
+  baseOffsetAt,
+  lastOffsetAt,
+  leaderEpochAt,
+  maxTimestampAt,
+  newestTimestampAt,
+} from '../records/batch-header.ts'
 import { stampBatch } from '../records/stamp-batch.ts'
 import { batchDefectAt, batchSizeAt } from './batch-check.ts'
 import { SYNC_GROUP_BYTES_MAX } from './log-config.ts'
@@ -187,7 +193,7 @@ export class LogAppender implements Flushable {
     core.epochs.assign(leaderEpoch, baseOffset)
     core.producers.note(batch, 0)
     core.logEndOffset = lastOffset + 1
-    const maxTimestamp = maxTimestampAt(batch, 0)
+    const maxTimestamp = newestTimestampAt(batch, 0)
     core.tail.push({ buffer: batch, baseOffset, lastOffset, leaderEpoch, maxTimestamp, roll })
     return lastOffset
   }

@@ -1,6 +1,6 @@
 import type { Offset } from '../base/brands.ts'
 import { DiskError } from '../ports/disk.ts'
-import { baseOffsetAt, lastOffsetAt, maxTimestampAt } from '../records/batch-header.ts'
+import { baseOffsetAt, lastOffsetAt, newestTimestampAt } from '../records/batch-header.ts'
 import { type BatchExpectation, batchDefectAt, batchSizeAt } from './batch-check.ts'
 import type { Segment } from './segment.ts'
 import type { IndexedBatch } from './segment-indexes.ts'
@@ -76,7 +76,7 @@ export async function scanSegment(options: ScanOptions): Promise<ScanResult> {
       const defect = batchDefectAt(buffer, at, sizeBytes, expected)
       if (defect) return defectAt(defect)
       const lastOffset = lastOffsetAt(buffer, at)
-      const maxTimestamp = maxTimestampAt(buffer, at)
+      const maxTimestamp = newestTimestampAt(buffer, at)
       const more = options.onBatch({ buffer, at, position, sizeBytes, baseOffset, lastOffset, maxTimestamp })
       position += sizeBytes
       nextOffset = lastOffset + 1

@@ -160,6 +160,11 @@ export function maxTimestampAt(buffer: Buffer, at: number): number {
   return readInt64(buffer, at + MAX_TIMESTAMP_AT)
 }
 
+/** The latest of the records that are there; -1 for a batch that a cleaner has emptied, whatever it once held. */
+export function newestTimestampAt(buffer: Buffer, at: number): number {
+  return recordCountAt(buffer, at) === 0 ? -1 : maxTimestampAt(buffer, at)
+}
+
 export function producerIdAt(buffer: Buffer, at: number): number {
   return readInt64(buffer, at + PRODUCER_ID_AT)
 }

@@ -139,6 +139,9 @@ function logLimits(settings: Settings): Partial<LogDirectoryLimits> {
     retentionIntervalMs: settings['log.retention.check.interval.ms'],
     producerIdExpirationMs: settings['producer.id.expiration.ms'],
     scrubBytesPerSecond: settings['scrub.bytes.per.second'],
+    cleanerIntervalMs: settings['log.cleaner.backoff.ms'],
+    cleanerBytesPerSecond: settings['log.cleaner.io.max.bytes.per.second'],
+    cleanerKeyMapBytesMax: settings['log.cleaner.dedupe.buffer.size'],
   }
 }
 

@@ -116,6 +116,21 @@ export const SETTINGS = {
     { min: 0, max: 1024 * MIB },
     'How fast old segments are read again to find damage before a reader does. 0: never.',
   ),
+  'log.cleaner.backoff.ms': integer(
+    15_000,
+    { min: 100, max: HOUR_MS },
+    'How often the node looks for partitions of compacted topics that are to be compacted.',
+  ),
+  'log.cleaner.io.max.bytes.per.second': integer(
+    32 * MIB,
+    { min: MIB, max: 4096 * MIB },
+    'How fast compaction reads and writes, together.',
+  ),
+  'log.cleaner.dedupe.buffer.size': integer(
+    32 * MIB,
+    { min: 64 * 1024, max: 1024 * MIB },
+    'Memory for the keys of the partition that is being compacted, 24 bytes for each; more keys take several passes.',
+  ),
 
   'connections.max': integer(10_000, { min: 1, max: 100_000 }, 'Client connections open at once.'),
   'connections.per.address.max': integer(

@@ -17,15 +17,21 @@ export interface RealNode {
 export class RealCluster implements AsyncDisposable {
   readonly members: RealNode[]
   readonly #directory: string
+  readonly #settings: Readonly<Record<string, number>>
 
-  private constructor(directory: string, peerPorts: readonly number[]) {
+  private constructor(
+    directory: string,
+    peerPorts: readonly number[],
+    settings: Readonly<Record<string, number>>,
+  ) {
+    this.#settings = settings
     this.#directory = directory
     this.members = peerPorts.map((peerPort, nodeId) => ({ nodeId, peerPort, node: undefined, log: [] }))
   }
 
-  static async start(options: { nodes: number }): Promise<RealCluster> {
+  static async start(options: { nodes: number; settings?: Record<string, number> }): Promise<RealCluster> {
     const directory = await mkdtemp(join(tmpdir(), 'naru-cluster-'))
-    const cluster = new RealCluster(directory, await freePorts(options.nodes))
+    const cluster = new RealCluster(directory, await freePorts(options.nodes), options.settings ?? {})
     try {
       await Promise.all(cluster.members.map(member => cluster.startNode(member)))
     } catch (thrown) {
@@ -46,6 +52,7 @@ export class RealCluster implements AsyncDisposable {
       'cluster.peers': peers,
       'drain.timeout.ms': 1000,
       'disk.free.min': 0,
+      ...this.#settings,
     }
     const source = new Map(Object.entries(given).map(([key, value]) => [key, { value, givenAs: key }]))
     const note = (_: object, message: string) => member.log.push(message)

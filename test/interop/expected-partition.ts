@@ -6,4 +6,6 @@ export interface ExpectedPartition {
   readonly topicId?: string
   /** As `epoch@start offset`; undefined: not known, only that there are some. */
   readonly epochs?: readonly string[]
+  /** Of a compacted log: the records that are left, of all from the start to the end. */
+  readonly recordCount?: number
 }

@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { DEFAULT_LOG_CONFIG } from '../../src/log/log-config.ts'
+import { DEFAULT_LOG_CONFIG, type LogConfig } from '../../src/log/log-config.ts'
 import { LogDirectory } from '../../src/log/log-directory.ts'
 import type { PartitionLog } from '../../src/log/partition-log.ts'
 import { NodeDisk } from '../../src/ports/node-disk.ts'
 import { SystemClock } from '../../src/ports/system-clock.ts'
 import { BatchBuilder, type RecordInput } from '../../src/records/batch-builder.ts'
+import { readBatchHeader } from '../../src/records/batch-header.ts'
+import { batchPositions } from '../../src/records/batch-positions.ts'
 import type { Compression } from '../../src/records/codecs.ts'
 import { initCompression } from '../../src/records/compression.ts'
 import { stampLogAppendTime } from '../../src/records/stamp-batch.ts'
@@ -62,6 +64,7 @@ export async function writeSampleLogs(dataDirectory: string): Promise<ExpectedPa
     producerId: 40,
   })
 
+  const compacted = await writeCompacted(directory)
   await appendFromKafka(await open('from-kafka'))
   await appendAll(await open('reopened'), access.map(accessRecord), { compression: 'none' })
   await directory.close({ nodeEpoch: NODE_EPOCH })
@@ -78,7 +81,35 @@ export async function writeSampleLogs(dataDirectory: string): Promise<ExpectedPa
   const reopened = logs.get('reopened')
   if (reopened) await appendAll(reopened, access.map(accessRecord), { compression: 'gzip', producerId: 50 })
   await directory.close({ nodeEpoch: NODE_EPOCH })
-  return [...logs.values()].map(expectedOf)
+  return [...[...logs.values()].map(expectedOf), compacted]
+}
+
+/** Cleaned twice, the second time with merged segments and without the tombstones of the first. */
+async function writeCompacted(directory: LogDirectory): Promise<ExpectedPartition> {
+  const log = await openPartition(directory, 'compacted', { compacted: true, deleteRetentionMs: 0 })
+  for (const [round, compression] of (['none', 'lz4', 'zstd'] as const).entries()) {
+    const records = Array.from({ length: 30_000 }, (_, index): RecordInput => {
+      // Keys of the first round alone: their tombstones are the newest when the second round is cleaned.
+      const isGone = round === 0 && index >= 1000 && index < 2000
+      const key = Buffer.from(isGone ? `gone ${index % 100}` : `key ${(index * 7919 + round * 31) % 1000}`)
+      const isTombstone = isGone ? index >= 1900 : index % 11 === 0
+      const value = isTombstone ? null : Buffer.from(`value ${round} ${index} `.repeat(1 + (index % 9)))
+      return { key, value, timestamp: startedMs + index }
+    })
+    await appendAll(log, records, { compression, leaderEpoch: round, producerId: 60 + round * 3 })
+    log.highWatermark = log.logEndOffset
+    await directory.clean()
+  }
+  let recordCount = 0
+  for (let from = log.logStartOffset; from < log.logEndOffset; ) {
+    const slice = await log.read({ from, upTo: log.logEndOffset, maxBytes: 1024 * 1024 })
+    for (const buffer of slice.buffers)
+      for (const at of batchPositions(buffer)) recordCount += readBatchHeader(buffer, at).recordCount
+    from = slice.nextOffset
+  }
+  if (recordCount > log.logEndOffset / 4) throw new Error(`${recordCount} records are left`)
+  if (log.removedTombstonesEnd === 0) throw new Error('no tombstone was removed')
+  return { ...expectedOf(log), recordCount }
 }
 
 function openDirectory(dataDirectory: string): Promise<LogDirectory> {
@@ -86,18 +117,24 @@ function openDirectory(dataDirectory: string): Promise<LogDirectory> {
     disk: new NodeDisk(),
     clock: new SystemClock(),
     dataDirectory,
+    // What memory still has of the newest records is given out as it was.
+    limits: { tailBytesMax: 0, cleanerBytesPerSecond: Number.MAX_SAFE_INTEGER },
     onError: error => {
       throw error
     },
   })
 }
 
-function openPartition(directory: LogDirectory, topic: string): Promise<PartitionLog> {
+function openPartition(
+  directory: LogDirectory,
+  topic: string,
+  config: Partial<LogConfig> = {},
+): Promise<PartitionLog> {
   return directory.openPartition({
     topic,
     topicId: TOPIC_ID,
     partition: 0,
-    config: { ...DEFAULT_LOG_CONFIG, segmentBytes: SEGMENT_BYTES, retentionMs: undefined },
+    config: { ...DEFAULT_LOG_CONFIG, segmentBytes: SEGMENT_BYTES, retentionMs: undefined, ...config },
     onProgress() {},
     onEvent(event) {
       if (event.kind === 'offline' || event.kind === 'quarantined') throw event.error
