@@ -2,7 +2,7 @@ import type { Operation } from './history.ts'
 
 /**
  * Everything that a history may show and a log must not. `rule`: its name in the list that the definitions are from,
- * those of Jepsen's Kafka workload. `isAllowed`: the design names it (rule C12), so it is only counted. What only an idempotent producer excludes is counted, not fatal, without one.
+ * those of Jepsen's Kafka workload, and G5 to G8 for consumer groups. `isAllowed`: the design names it (rules C4 and C12), so it is only counted. What only an idempotent producer excludes is counted, not fatal, without one.
  */
 export const ANOMALIES = {
   'inconsistent-offsets': { rule: 'A1', meaning: 'one offset, several values' },
@@ -28,7 +28,7 @@ export const ANOMALIES = {
   'stale-fetch': {
     rule: 'A14',
     meaning:
-      'the same of a fetch at a node that had just hung: it reads on below what it knew until it hears of its successor',
+      'the same of a fetch at a leader that hung or was cut off, which reads on below what it knew until it hears of its successor, or was just elected, and knows what is committed once its followers have acknowledged',
     isAllowed: true,
   },
   'divergent-final-reads': {
@@ -36,6 +36,17 @@ export const ANOMALIES = {
     meaning: 'what is there in the end differs by the node that is asked',
   },
   unexpected: { rule: 'A16', meaning: 'read, and never sent' },
+  'fenced-commit': { rule: 'G5', meaning: 'committed by a member that had lost the partition' },
+  'lost-commit': {
+    rule: 'G5',
+    meaning: 'what a group is told to have committed is not what it committed last',
+  },
+  'skipped-record': {
+    rule: 'G6',
+    meaning: 'passed over by a group, without any member having been given it',
+  },
+  'commit-beyond-end': { rule: 'G7', meaning: 'committed before it was stored' },
+  'commit-ahead': { rule: 'G8', meaning: 'committed by a member that was not given it' },
   'offset-gap': { rule: 'A7', meaning: 'an offset below the end that holds nothing' },
 } as const satisfies Record<
   string,

@@ -65,6 +65,39 @@ describe('a log that keeps its promises', () => {
   })
 })
 
+describe('a group that keeps its promises', () => {
+  const group = 'g'
+
+  it('is valid over a change of its members', () => {
+    const history = three()
+      .assigned({ group, startOffset: 0 })
+      .polled([A, B], { group })
+      .committed(1, { group })
+      .assigned({ group, startOffset: 1, process: 'other' })
+      .polled([B, C], { group, process: 'other' })
+      .committed(3, { group, process: 'other' })
+      .toldCommitted(3, { group })
+    expect(kindsOf(history.drained([A, B, C]))).toEqual([])
+  })
+
+  it('may be told of either of two commits that overlap, and of one of unknown outcome', () => {
+    const given = () => three().assigned({ group, startOffset: 0 }).polled([A, B, C], { group })
+    for (const told of [1, 2]) {
+      const overlapping = given()
+        .committed(1, { group, fromMs: 20, toMs: 30 })
+        .committed(2, { group, fromMs: 21, toMs: 29 })
+      expect(kindsOf(overlapping.toldCommitted(told, { group }).drained([A, B, C]))).toEqual([])
+    }
+    const unknown = given().maybeCommitted(2, { group }).committed(1, { group }).toldCommitted(2, { group })
+    expect(kindsOf(unknown.drained([A, B, C]))).toEqual([])
+  })
+
+  it('may be told of no commit before there is one', () => {
+    const history = three().toldCommitted(undefined, { group }).drained([A, B, C])
+    expect(kindsOf(history)).toEqual([])
+  })
+})
+
 describe('an anomaly of each kind', () => {
   const histories: Record<AnomalyKind, HistoryBuilder> = {
     'inconsistent-offsets': three()
@@ -95,6 +128,32 @@ describe('an anomaly of each kind', () => {
     'stale-fetch': three().hung({ node: 2, fromMs: 0, toMs: 9 }).fetched([A], { node: 2 }).drained([A, B, C]),
     'divergent-final-reads': three().drained([A, B, C]).drained([A, B], { node: 2, endOffset: 3 }),
     unexpected: three().drained([A, B, C, [3, 'z']]),
+    'fenced-commit': three()
+      .assigned({ group: 'g', startOffset: 0 })
+      .polled([A], { group: 'g' })
+      .assigned({ group: 'g', startOffset: 0, process: 'other' })
+      .committed(1, { group: 'g' })
+      .drained([A, B, C]),
+    'lost-commit': three()
+      .assigned({ group: 'g', startOffset: 0 })
+      .polled([A, B], { group: 'g' })
+      .committed(1, { group: 'g' })
+      .committed(2, { group: 'g' })
+      .toldCommitted(1, { group: 'g' })
+      .drained([A, B, C]),
+    'skipped-record': three()
+      .assigned({ group: 'g', startOffset: 0 })
+      .polled([A], { group: 'g' })
+      .assigned({ group: 'g', startOffset: 2, process: 'other' })
+      .polled([C], { group: 'g', process: 'other' })
+      .drained([A, B, C]),
+    'commit-beyond-end': three().assigned({ group: 'g' }).committed(4, { group: 'g' }).drained([A, B, C]),
+    'commit-ahead': three()
+      .assigned({ group: 'g', startOffset: 0 })
+      .polled([A], { group: 'g' })
+      .committed(2, { group: 'g' })
+      .polled([B], { group: 'g' })
+      .drained([A, B, C]),
     'offset-gap': new HistoryBuilder()
       .sent('a', 0)
       .sent('b', 2)
@@ -150,6 +209,15 @@ describe('what only some histories may show', () => {
       hung().latest(2, { node: 2 }),
     ])
       expect(kindsOf(history.drained([A, B, C], { fromMs: 3_000 }))).toEqual(['stale-read'])
+  })
+
+  it('excuses a stale fetch at any node in times of unrest, and no other answer', () => {
+    const unrest = () => three().unrest({ fromMs: 0, toMs: 9 })
+    const ends = { fromMs: 3_000 }
+    expect(kindsOf(unrest().fetched([A], { node: 3 }).drained([A, B, C], ends))).toEqual(['stale-fetch'])
+    expect(kindsOf(unrest().latest(2, { node: 3 }).drained([A, B, C], ends))).toEqual(['stale-read'])
+    const later = unrest().fetched([A], { node: 3, fromMs: 2_000 })
+    expect(kindsOf(later.drained([A, B, C], ends))).toEqual(['stale-read'])
   })
 
   it('keeps partitions apart', () => {

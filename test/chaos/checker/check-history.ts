@@ -1,4 +1,5 @@
 import { ANOMALIES, type Anomaly, type AnomalyKind, AnomalyList } from './anomalies.ts'
+import { checkGroups } from './group-checks.ts'
 import { type HistoryEvent, type Operation, operationsOf } from './history.ts'
 import { checkOrder } from './order-checks.ts'
 import { checkRealTime } from './real-time-checks.ts'
@@ -32,8 +33,9 @@ export interface Verdict {
  */
 export function checkHistory(events: Iterable<HistoryEvent>, options: CheckOptions = {}): Verdict {
   const all = operationsOf(events)
-  const hangs = all.filter(one => one.op === 'hang')
-  const operations = hangs.length === 0 ? all : all.filter(one => one.op !== 'hang')
+  const isDisturbance = ({ op }: Operation) => op === 'hang' || op === 'unrest'
+  const disturbances = all.filter(isDisturbance)
+  const operations = disturbances.length === 0 ? all : all.filter(one => !isDisturbance(one))
   const anomalies = new AnomalyList()
   const unknown: string[] = []
   const sends = { ok: 0, fail: 0, info: 0 }
@@ -45,10 +47,14 @@ export function checkHistory(events: Iterable<HistoryEvent>, options: CheckOptio
     const order = new VersionOrder(partition, own, anomalies)
     checkValues(partition, own, order, anomalies)
     checkOrder(partition, own, order, anomalies)
-    worstLagMs = Math.max(worstLagMs, checkRealTime(partition, own, { order, hangs }, anomalies).worstLagMs)
+    checkGroups(partition, own, order, anomalies)
+    worstLagMs = Math.max(
+      worstLagMs,
+      checkRealTime(partition, own, { order, disturbances }, anomalies).worstLagMs,
+    )
     valuesRead += order.firstReads.size
     for (const one of own)
-      if (one.op === 'drain' && one.outcome !== 'ok')
+      if (one.op === 'drain' && one.outcome !== 'ok' && !own.some(other => isDrainOf(one.node, other)))
         unknown.push(
           `${partition} was not read to its end by way of node ${one.node}: ${one.error ?? 'cut short'}`,
         )
@@ -68,6 +74,10 @@ export function checkHistory(events: Iterable<HistoryEvent>, options: CheckOptio
     valuesRead,
     worstLagMs,
   }
+}
+
+function isDrainOf(node: number | undefined, one: Operation): boolean {
+  return one.op === 'drain' && one.outcome === 'ok' && one.node === node
 }
 
 function byPartition(operations: readonly Operation[]): Map<string, Operation[]> {

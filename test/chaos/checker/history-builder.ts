@@ -6,6 +6,7 @@ interface Told {
   readonly partition?: string
   readonly startOffset?: number
   readonly endOffset?: number
+  readonly group?: string
   /** Default: begun and ended after everything before. */
   readonly fromMs?: number
   readonly toMs?: number
@@ -51,8 +52,31 @@ export class HistoryBuilder {
     return this.#add('latest', 'ok', { process: 'asker', node: 1, ...told, endOffset }, {})
   }
 
+  committed(position: number, told: Told = {}): this {
+    return this.#add('commit', 'ok', { process: 'reader', ...told }, { position })
+  }
+
+  /** A commit of unknown outcome. */
+  maybeCommitted(position: number, told: Told = {}): this {
+    return this.#add('commit', 'info', { process: 'reader', ...told }, { position })
+  }
+
+  /** Undefined: nothing. */
+  toldCommitted(position: number | undefined, told: Told = {}): this {
+    return this.#add(
+      'committed',
+      'ok',
+      { process: 'reader', ...told },
+      position === undefined ? {} : { position },
+    )
+  }
+
   hung(told: Told): this {
     return this.#add('hang', 'ok', { process: 'nemesis', partition: '', ...told }, {})
+  }
+
+  unrest(told: Told): this {
+    return this.#add('unrest', 'ok', { process: 'nemesis', partition: '', ...told }, {})
   }
 
   /** The final phase. */
@@ -65,13 +89,14 @@ export class HistoryBuilder {
     op: OperationKind,
     outcome: Outcome,
     told: Told,
-    content: { values?: readonly string[]; offsets?: readonly number[] },
+    content: { values?: readonly string[]; offsets?: readonly number[]; position?: number },
   ): this {
     const id = this.#id++
     const fromMs = told.fromMs ?? this.#nowMs + 1
     const toMs = told.toMs ?? fromMs + 1
     this.#nowMs = Math.max(this.#nowMs, toMs)
-    const { process = op, node, partition = 'p-0', startOffset, endOffset } = told
+    const { process = op, node, partition = 'p-0', startOffset, endOffset, group } = told
+    const position = content.position === undefined ? {} : { position: content.position }
     const values = content.values === undefined ? {} : { values: content.values }
     this.events.push({
       id,
@@ -82,7 +107,9 @@ export class HistoryBuilder {
       timeMs: fromMs,
       ...(node === undefined ? {} : { node }),
       ...(startOffset === undefined ? {} : { startOffset }),
+      ...(group === undefined ? {} : { group }),
       ...(op === 'send' ? values : {}),
+      ...(op === 'commit' ? position : {}),
     })
     this.events.push({
       id,
@@ -91,6 +118,7 @@ export class HistoryBuilder {
       ...(op === 'send' ? {} : values),
       ...(content.offsets === undefined ? {} : { offsets: content.offsets }),
       ...(endOffset === undefined ? {} : { endOffset }),
+      ...(op === 'committed' ? position : {}),
     })
     return this
   }

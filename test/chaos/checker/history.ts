@@ -12,6 +12,9 @@ import { assert } from '../../../src/base/assert.ts'
  * - `fetch`: asked a leader for what is there from `startOffset` on; ok with the `endOffset` (high watermark) it gave.
  * - `latest`: asked a leader for the end.
  * - `hang`: the node was stopped from without, and went on at the end; of no partition.
+ * - `unrest`: leaders may have changed, or not have heard of it, until the end; of no partition.
+ * - `commit`: a member of `group` says that all before `position` is done; `committed`: asks for it, ok with the `position`, or
+ *   with none. A group's `assign` and `poll` name it, too.
  * - `drain`: of the final phase, by way of one node: everything from the beginning to the end.
  *
  * ok: it happened. fail: it certainly did not. info: nobody knows, as of all that have no second event.
@@ -29,6 +32,9 @@ export interface Invocation {
   readonly timeMs: number
   readonly values?: readonly string[]
   readonly startOffset?: number
+  readonly group?: string
+  /** Offset of the first record that is not done. */
+  readonly position?: number
 }
 
 export interface Completion {
@@ -39,10 +45,21 @@ export interface Completion {
   readonly offsets?: readonly number[]
   /** Exclusive. */
   readonly endOffset?: number
+  readonly position?: number
   readonly error?: string
 }
 
-export type OperationKind = 'send' | 'assign' | 'poll' | 'fetch' | 'latest' | 'hang' | 'drain'
+export type OperationKind =
+  | 'send'
+  | 'assign'
+  | 'poll'
+  | 'fetch'
+  | 'latest'
+  | 'commit'
+  | 'committed'
+  | 'hang'
+  | 'unrest'
+  | 'drain'
 export type Outcome = 'ok' | 'fail' | 'info'
 
 /** Both events of an operation. */
@@ -59,6 +76,9 @@ export interface Operation {
   readonly offsets: readonly number[]
   readonly startOffset: number | undefined
   readonly endOffset: number | undefined
+  readonly group: string | undefined
+  /** Committed, or found to be committed. */
+  readonly position: number | undefined
   readonly invokedMs: number
   /** Undefined: it never ended. */
   readonly completedMs: number | undefined
@@ -114,6 +134,8 @@ function operation(begin: Invocation, end: Completion | undefined): Operation {
     offsets,
     startOffset: begin.startOffset,
     endOffset: isOk ? end?.endOffset : undefined,
+    group: begin.group,
+    position: begin.position ?? (isOk ? end?.position : undefined),
     invokedMs: begin.timeMs,
     completedMs: end?.timeMs,
     error: end?.error,

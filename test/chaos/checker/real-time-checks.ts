@@ -20,7 +20,7 @@ interface Known {
 export function checkRealTime(
   partition: string,
   operations: readonly Operation[],
-  { order, hangs }: { order: VersionOrder; hangs: readonly Operation[] },
+  { order, disturbances }: { order: VersionOrder; disturbances: readonly Operation[] },
   anomalies: AnomalyList,
 ): RealTimeMetrics {
   let acknowledged: Known | undefined
@@ -44,7 +44,9 @@ export function checkRealTime(
     }
     if (one.endOffset !== undefined && end !== undefined && one.endOffset < end.offset)
       anomalies.add(
-        one.op === 'fetch' && hangs.some(hang => isAtHang(one, hang)) ? 'stale-fetch' : 'stale-read',
+        one.op === 'fetch' && disturbances.some(other => isDisturbed(one, other))
+          ? 'stale-fetch'
+          : 'stale-read',
         partition,
         `${one.op} by way of node ${one.node ?? '?'} told of end ${one.endOffset}, and offset ${end.offset - 1} was known before`,
         [end.operation, one],
@@ -56,9 +58,11 @@ export function checkRealTime(
 /** After a node goes on, what had waited in its sockets is answered before it hears anything new. */
 const WAKING_MS_MAX = 1_000
 
-function isAtHang(one: Operation, hang: Operation): boolean {
-  if (one.node !== hang.node || (one.completedMs ?? 0) < hang.invokedMs) return false
-  return one.invokedMs <= (hang.completedMs ?? Number.POSITIVE_INFINITY) + WAKING_MS_MAX
+/** At the node that hung; at any in times of unrest, for it passes on what another one leads. */
+function isDisturbed(one: Operation, by: Operation): boolean {
+  if (by.op === 'hang' && one.node !== by.node) return false
+  if ((one.completedMs ?? 0) < by.invokedMs) return false
+  return one.invokedMs <= (by.completedMs ?? Number.POSITIVE_INFINITY) + WAKING_MS_MAX
 }
 
 /** Begins and ends in order; of two at the same time the begin, so that they overlap. */
