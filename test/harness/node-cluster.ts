@@ -46,6 +46,11 @@ export class NodeCluster implements AsyncDisposable {
     throw failed.reason
   }
 
+  /** Nodes that were started elsewhere. */
+  static of(nodes: ReadonlyMap<number, NodeProcess>): NodeCluster {
+    return new NodeCluster(nodes)
+  }
+
   get addresses(): string[] {
     return [...this.nodes.values()].map(node => node.address)
   }

@@ -9,19 +9,45 @@ import { fileURLToPath } from 'node:url'
 const PROGRAM = fileURLToPath(new URL('../../bin/naru.js', import.meta.url))
 const START_TIMEOUT_MS = 30_000
 const LOG_LINES_MAX = 200
+const ENDING_LINES = 12
 
 export interface NodeProcessOptions {
   /** Default: a temporary one, removed at the end. */
   readonly dataDirectory?: string
   /** Settings by name, beside those that a test needs. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>
+  /** Where the process runs, if not simply here. */
+  readonly surroundings?: NodeSurroundings
+}
+
+export interface NodeSurroundings {
+  /** What starts the program: command and arguments before it, as `nsenter --net=...`. */
+  readonly launcher?: readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
+  /** Host of its address for clients. Default 127.0.0.1. */
+  readonly host?: string
+  /** Default 30 s. */
+  readonly startTimeoutMs?: number
+  /** Another build than this repository's: its `bin/naru.js`. */
+  readonly program?: string
+}
+
+/** How a process ended; a code or a signal. */
+export interface Ending {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  /** The end of its log. */
+  readonly log: readonly string[]
 }
 
 /** A node as a process of its own on 127.0.0.1, with its data in a directory that outlives kills and restarts. */
 export class NodeProcess implements AsyncDisposable {
   readonly dataDirectory: string
   readonly address: string
+  /** All but the one that may run now, oldest first. */
+  readonly endings: Ending[] = []
   readonly #isTemporary: boolean
+  readonly #surroundings: NodeSurroundings
   readonly #arguments: string[]
   readonly #log: string[] = []
   #child: ChildProcess | undefined
@@ -32,7 +58,8 @@ export class NodeProcess implements AsyncDisposable {
     place: { dataDirectory: string; clientPort: number; httpPort: number },
   ) {
     this.dataDirectory = place.dataDirectory
-    this.address = `127.0.0.1:${options.settings?.['client.port'] ?? place.clientPort}`
+    this.#surroundings = options.surroundings ?? {}
+    this.address = `${this.#surroundings.host ?? '127.0.0.1'}:${options.settings?.['client.port'] ?? place.clientPort}`
     this.#isTemporary = options.dataDirectory === undefined
     const settings = {
       'data.dir': place.dataDirectory,
@@ -61,6 +88,11 @@ export class NodeProcess implements AsyncDisposable {
     return node
   }
 
+  /** Also while it hangs. */
+  get isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
   get pid(): number {
     const pid = this.#child?.pid
     if (pid === undefined) throw new Error('the node does not run')
@@ -74,13 +106,22 @@ export class NodeProcess implements AsyncDisposable {
 
   /** Starts the process again on the same data and ports; resolves when it serves. */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [PROGRAM, 'server', ...this.#arguments], {
+    const { launcher = [], environment = {}, program = PROGRAM } = this.#surroundings
+    const [command = process.execPath, ...rest] = [...launcher, process.execPath, program, 'server']
+    const child = spawn(command, [...rest, ...this.#arguments], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...environment },
     })
     this.#child = child
-    this.#exited = new Promise(resolve => child.once('exit', code => resolve(code)))
+    this.#exited = new Promise(resolve =>
+      child.once('exit', (code, signal) => {
+        this.endings.push({ code, signal, log: this.#log.slice(-ENDING_LINES) })
+        resolve(code)
+      }),
+    )
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(this.#failure('did not serve in time')), START_TIMEOUT_MS)
+      const timeoutMs = this.#surroundings.startTimeoutMs ?? START_TIMEOUT_MS
+      const timer = setTimeout(() => reject(this.#failure('did not serve in time')), timeoutMs)
       child.once('exit', code => reject(this.#failure(`ended with code ${code}`)))
       child.stderr?.setEncoding('utf8')
       child.stderr?.on('data', (text: string) => {

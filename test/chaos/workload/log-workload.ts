@@ -12,6 +12,8 @@ export interface LogWorkloadOptions {
   readonly partitions: number
   /** Default `heavy`. Under the light one, one reader follows and nobody asks. */
   readonly load?: Load
+  /** How many times longer the pauses between sends are. Default 1. */
+  readonly slowness?: number
 }
 
 interface Clients {
@@ -84,7 +86,7 @@ export class LogWorkload implements AsyncDisposable {
     const { history, thinClients } = this.#clients
     for (const client of thinClients)
       for (let partition = 0; partition < this.partitions; partition++)
-        await drainPartition(client, { history, topic: this.topic, partition })
+        await drainPartition(client, { history, name: `${this.topic}-${partition}`, partition })
     return checkHistory(history.events)
   }
 

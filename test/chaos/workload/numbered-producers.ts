@@ -19,7 +19,14 @@ export interface NumberedProducersOptions {
   readonly history: HistoryRecorder
   readonly topic: string
   readonly partitions: number
-  readonly load: Load
+  /** Default `heavy`. */
+  readonly load?: Load
+  /** Before the names of processes, and so of values: each is written once in a history. Default: nothing. */
+  readonly prefix?: string
+  /** As the history calls a partition. Default: topic-number. */
+  readonly partitionName?: (partition: number) => string
+  /** How many times longer the pauses between sends are. Default 1. */
+  readonly slowness?: number
 }
 
 /** Between an acknowledgement and the next send of those that wait for each. */
@@ -73,7 +80,7 @@ export class NumberedProducers {
       const partition = partitions[number % partitions.length] as number
       if (await this.#send(producer, partition, { process: `single-${partitions[0]}`, number }))
         this.acknowledgedAtMs[partition]?.push(performance.now())
-      await pause(SINGLE_PAUSE_MS)
+      await pause(SINGLE_PAUSE_MS * (this.#options.slowness ?? 1))
     }
   }
 
@@ -85,7 +92,7 @@ export class NumberedProducers {
         this.#send(producer, partition, { process: `burst-${partitions[0]}`, number: number + at }),
       )
       await Promise.all(burst)
-      await pause(pauseMs)
+      await pause(pauseMs * (this.#options.slowness ?? 1))
     }
   }
 
@@ -95,9 +102,15 @@ export class NumberedProducers {
     partition: number,
     { process, number }: { process: string; number: number },
   ): Promise<boolean> {
-    const { history, topic } = this.#options
-    const value = `${process}-${number}`
-    const end = history.begin({ op: 'send', process, partition: `${topic}-${partition}`, values: [value] })
+    const { history, topic, prefix = '', partitionName } = this.#options
+    const place = partitionName?.(partition) ?? `${topic}-${partition}`
+    const value = `${prefix}${process}-${number}`
+    const end = history.begin({
+      op: 'send',
+      process: `${prefix}${process}`,
+      partition: place,
+      values: [value],
+    })
     try {
       const { offset } = await producer.send({ topic, partition, value: value.padEnd(VALUE_BYTES) })
       end({ type: 'ok', offsets: [offset] })

@@ -8,6 +8,10 @@ export interface ReadersOptions {
   readonly history: HistoryRecorder
   readonly topic: string
   readonly partitions: number
+  /** Before the names of processes. Default: nothing. */
+  readonly prefix?: string
+  /** How long the first connection is tried. Default 10 s. */
+  readonly connectTimeoutMs?: number
 }
 
 /** An SDK reader of all partitions from their beginnings, which came to the cluster by one node. */
@@ -30,7 +34,8 @@ export class FollowingReader {
     address: string,
     options: ReadersOptions & { nodeId: number },
   ): Promise<FollowingReader> {
-    return new FollowingReader(await connect(address), options)
+    const { connectTimeoutMs } = options
+    return new FollowingReader(await connect(address, connectTimeoutMs ? { connectTimeoutMs } : {}), options)
   }
 
   async stop(): Promise<void> {
@@ -40,13 +45,13 @@ export class FollowingReader {
   }
 
   async #read(): Promise<void> {
-    const { history, topic, partitions, nodeId } = this.#options
-    const process = `reader-by-${nodeId}`
+    const { history, topic, partitions, nodeId, prefix = '' } = this.#options
+    const process = `${prefix}reader-by-${nodeId}`
     for (let partition = 0; partition < partitions; partition++)
       history.begin({ op: 'assign', process, partition: `${topic}-${partition}`, startOffset: 0 })({
         type: 'ok',
       })
-    let askedMs = performance.now()
+    let askedMs = history.now()
     try {
       for await (const { partition, records } of this.#reader.batches()) {
         const end = history.begin({ op: 'poll', process, partition: `${topic}-${partition}` }, askedMs)
@@ -55,7 +60,7 @@ export class FollowingReader {
           values: records.map(one => String(one.value).trimEnd()),
           offsets: records.map(one => one.offset),
         })
-        askedMs = performance.now()
+        askedMs = history.now()
       }
     } catch (thrown) {
       this.failure = NaruError.from(thrown)
@@ -135,13 +140,12 @@ export class AskingReader {
 
 const DRAIN_TIMEOUT_MS = 30_000
 
-/** The final phase: everything of one partition by way of one node. */
+/** The final phase: everything of one partition by way of one node. Returns whether it was read to its end. */
 export async function drainPartition(
   client: ThinClient,
-  { history, topic, partition }: { history: HistoryRecorder; topic: string; partition: number },
-): Promise<void> {
+  { history, name, partition }: { history: HistoryRecorder; name: string; partition: number },
+): Promise<boolean> {
   const { nodeId } = client
-  const name = `${topic}-${partition}`
   const end = history.begin({ op: 'drain', process: `drain-${nodeId}`, node: nodeId, partition: name })
   const deadlineMs = performance.now() + DRAIN_TIMEOUT_MS
   const values: string[] = []
@@ -161,8 +165,9 @@ export async function drainPartition(
     at = fetched.nextOffset
     if (at >= fetched.highWatermark) {
       end({ type: 'ok', values, offsets, endOffset: fetched.highWatermark })
-      return
+      return true
     }
   }
   end({ type: 'info', error: `${error.reason}: ${error.message}` })
+  return false
 }

@@ -1,0 +1,92 @@
+import { rmSync } from 'node:fs'
+import { SingleBar } from 'cli-progress'
+import { type MachineTools, prepareTools } from '../../test/chaos/machine/machine-tools.ts'
+import { MIXTURES, mixtureNamed } from '../../test/chaos/mixtures.ts'
+import { type RoundResult, runRound } from '../../test/chaos/round.ts'
+
+export interface ChaosRoundsOptions {
+  /** Of the first round; each one after has the next. */
+  readonly seed: number
+  /** Names of mixtures. Default: all. */
+  readonly only?: readonly string[] | undefined
+  readonly rounds: number
+  /** Instead of a number of rounds. */
+  readonly minutes?: number | undefined
+  /** Of each mixture. */
+  readonly seconds: number
+  readonly withoutRoot?: boolean | undefined
+  readonly findingsDirectory: string
+  /** Another build: its `bin/naru.js`. */
+  readonly program?: string | undefined
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** Mixture after mixture on this machine, which is left as it was found: also when the process is told to end. */
+export class ChaosRounds {
+  leftOut: readonly string[] = []
+  readonly #options: ChaosRoundsOptions
+
+  constructor(options: ChaosRoundsOptions) {
+    this.#options = options
+  }
+
+  async run(): Promise<RoundResult[]> {
+    const { only, seed, rounds, minutes, withoutRoot = false, findingsDirectory } = this.#options
+    const mixtures = only === undefined ? MIXTURES : only.map(mixtureNamed)
+    const tools = await prepareTools({ withoutRoot })
+    this.leftOut = tools.leftOut
+    const end = () => {
+      tools.remove()
+      process.exit(1)
+    }
+    for (const signal of SIGNALS) process.once(signal, end)
+    const results: RoundResult[] = []
+    const endMs = performance.now() + (minutes ?? 0) * 60_000
+    try {
+      for (let round = 0; minutes === undefined ? round < rounds : performance.now() < endMs; round++)
+        for (const mixture of mixtures) {
+          if (minutes !== undefined && performance.now() >= endMs) break
+          results.push(await this.#one(tools, mixture, seed + round))
+        }
+    } finally {
+      tools.remove()
+      for (const signal of SIGNALS) process.off(signal, end)
+    }
+    if (results.every(one => one.findings.length === 0))
+      rmSync(findingsDirectory, { recursive: true, force: true })
+    return results
+  }
+
+  async #one(tools: MachineTools, mixture: (typeof MIXTURES)[number], seed: number): Promise<RoundResult> {
+    const { seconds, findingsDirectory, program } = this.#options
+    const label = `${mixture.name} (seed ${seed})`
+    const bar = new SingleBar({
+      format: `${label.padEnd(24)} [{bar}] {value}/{total} s`,
+      stream: process.stderr,
+      clearOnComplete: true,
+      hideCursor: true,
+    })
+    if (process.stderr.isTTY) bar.start(seconds, 0)
+    const timer = setInterval(() => bar.increment(), 1_000)
+    try {
+      const result = await runRound({
+        tools,
+        mixture,
+        seed,
+        durationMs: seconds * 1_000,
+        findingsDirectory,
+        program,
+      })
+      const { findings, verdict, elapsedMs } = result
+      const outcome = findings.length === 0 ? 'ok' : `${findings.length} FINDINGS`
+      console.error(
+        `${label}: ${outcome}, ${verdict?.sends.ok ?? 0} records, ${(elapsedMs / 1000).toFixed(0)} s`,
+      )
+      return result
+    } finally {
+      clearInterval(timer)
+      bar.stop()
+    }
+  }
+}
