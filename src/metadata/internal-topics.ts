@@ -20,8 +20,7 @@ const INTERNAL_TOPICS: ReadonlyMap<string, InternalTopic> = new Map([
       // For good: another number would give groups to coordinators that know nothing of them.
       partitions: 16,
       settings: {
-        'retention.ms': '-1',
-        'retention.bytes': '-1',
+        'cleanup.policy': 'compact',
         // The newest segment is not cleaned: small ones keep what has to be replayed short.
         'segment.bytes': String(16 * 1024 * 1024),
         'max.message.bytes': String(8 * 1024 * 1024),

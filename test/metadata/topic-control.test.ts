@@ -207,7 +207,7 @@ describe('the internal topic __groups', () => {
     expect(topic?.settings).toMatchObject({
       'write.caching': 'false',
       'unclean.leader.election.enable': 'false',
-      'retention.ms': '-1',
+      'cleanup.policy': 'compact',
     })
     const alone = new MetadataContext().addNodes(1)
     alone.create({ name: '__groups' })

@@ -67,6 +67,8 @@ export class PartitionView implements DerivedView {
       } else await this.#begin(of)
     })
     this.#of = of
+    // What the view has not read must not be taken from the log (B8).
+    of.log.limitCleaning({ cleanableEnd: () => this.appliedEnd })
     this.#onChange()
   }
 
