@@ -11,7 +11,14 @@ export interface PartitionMetadata {
   /** Leader epoch that the last unclean election began: committed records may end there (C6). */
   readonly lastUncleanEpoch: Epoch | null
   /** It is on its way to other replicas: who is preferred changes soon. */
-  readonly reassignment?: object
+  readonly reassignment?: PartitionMove
+}
+
+export interface PartitionMove {
+  readonly original: readonly NodeId[]
+  readonly target: readonly NodeId[]
+  /** Bytes per second that each node may copy for moves; absent: what live traffic leaves. */
+  readonly throttleBytesPerSecond?: number
 }
 
 /** A process of a node with its storage: what ISR membership and acknowledgements belong to (A1, A5). */

@@ -85,6 +85,7 @@ export class PartitionLeader {
   readonly #followers = new Set<() => void>()
   readonly #senders = new Map<NodeId, { sender: PartitionSender; lane: SendingLane }>()
   #settings: PartitionSettings
+  #metadata: PartitionMetadata
   #ended: NaruError | undefined
 
   constructor(options: PartitionLeaderOptions) {
@@ -99,6 +100,7 @@ export class PartitionLeader {
     this.#context = context
     this.attend = options.attend
     this.#settings = settings
+    this.#metadata = metadata
     this.#state = new LeaderState({
       self: context.self,
       metadata,
@@ -242,11 +244,20 @@ export class PartitionLeader {
       log: this.#log,
       isLive: lane.isLive,
       limits: this.#context.limits,
+      pace: this.#context.movePace,
+      throttle: () => this.#throttleOf(lane.nodeId),
       onReady: ready => lane.onReady(ready),
       onBlocked: (blocked, reason) => this.#onBlocked(blocked, reason),
     })
     this.#senders.set(lane.nodeId, { sender, lane })
     lane.add(sender, this)
+  }
+
+  /** Of copying to this follower: it is being added by a move that names one. */
+  #throttleOf(follower: NodeId): number | undefined {
+    const { original, target, throttleBytesPerSecond } = this.#metadata.reassignment ?? {}
+    const isAdded = target?.includes(follower) === true && original?.includes(follower) === false
+    return isAdded ? throttleBytesPerSecond : undefined
   }
 
   onAck(session: FollowerSession, ack: { number: number; endOffset: Offset }): void {
@@ -261,6 +272,7 @@ export class PartitionLeader {
 
   /** Committed metadata of this leader epoch, and the settings that they hold. */
   onMetadata(metadata: PartitionMetadata, settings: PartitionSettings): void {
+    this.#metadata = metadata
     if (this.#ended !== undefined) return
     this.#settings = settings
     const { minInsyncReplicas } = settings

@@ -5,6 +5,7 @@ import type { PartitionLog } from '../../log/partition-log.ts'
 import type { FollowNumber, FollowRefusal } from '../../replication/follow.ts'
 import type { MessageInit } from '../../wire/codec.ts'
 import type { PartitionData } from '../../wire/generated/replication.ts'
+import type { MovePace } from './move-pace.ts'
 import type { ReplicationLimits } from './replication-options.ts'
 
 export interface PartitionSenderOptions {
@@ -14,11 +15,17 @@ export interface PartitionSenderOptions {
   readonly log: PartitionLog
   readonly isLive: boolean
   readonly limits: ReplicationLimits
+  readonly pace: MovePace
+  /** Bytes per second; undefined: this copying is not held back. */
+  readonly throttle: () => number | undefined
   /** There is something to take now. */
   readonly onReady: (sender: PartitionSender) => void
   /** It cannot go on: the follower must follow anew. */
   readonly onBlocked: (sender: PartitionSender, reason: FollowRefusal) => void
 }
+
+/** One read of a throttled copy; one batch may be larger. */
+const THROTTLED_BYTES_MIN = 16 * 1024
 
 /**
  * What one follower still has to get of one partition, under one `Follow`: where it goes on, what is on its way. Data
@@ -129,14 +136,22 @@ export class PartitionSender {
     return this.#unacknowledgedBytes < this.#options.limits.partitionWindowBytesMax
   }
 
+  /** About a second of what is held back, so that the follower gets something all the time. */
+  get #frameBytesMax(): number {
+    const { isLive, limits, throttle } = this.#options
+    const rate = isLive ? undefined : throttle()
+    if (rate === undefined) return limits.partitionFrameBytesMax
+    return Math.min(limits.partitionFrameBytesMax, Math.max(rate, THROTTLED_BYTES_MIN))
+  }
+
   #next(): LogSlice | undefined {
-    const { isLive, limits } = this.#options
+    const { isLive } = this.#options
     const from = this.#nextOffset
     if (from < this.#log.logStartOffset) {
       this.#block('AGAIN')
       return undefined
     }
-    const range = { from, upTo: this.#log.logEndOffset, maxBytes: limits.partitionFrameBytesMax }
+    const range = { from, upTo: this.#log.logEndOffset, maxBytes: this.#frameBytesMax }
     const read = this.#read
     this.#read = undefined
     if (read) return read
@@ -154,7 +169,9 @@ export class PartitionSender {
     this.#isReading = true
     try {
       const slice = await this.#log.read(range)
-      if (slice.nextOffset > range.from) this.#read = slice
+      const { pace, throttle } = this.#options
+      await pace.hold(slice.sizeBytes, () => (this.#isOver ? undefined : throttle()))
+      if (!this.#isOver && slice.nextOffset > range.from) this.#read = slice
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown
       // A damaged log is ended as a whole; anything else is for another try.

@@ -9,6 +9,7 @@ import type { ReplicaTiming } from '../../replication/replica-timing.ts'
 import type { AttendedTime } from './attended-time.ts'
 import type { ReportDamage } from './damage-reports.ts'
 import type { HandoverSlots } from './handover-slots.ts'
+import type { MovePace } from './move-pace.ts'
 
 export interface PartitionProposal extends IsrProposal {
   readonly topicId: Uuid
@@ -110,6 +111,8 @@ export interface LeaderContext {
   /** This node is to lead nothing (C11). */
   readonly isDraining: boolean
   readonly handovers: HandoverSlots
+  /** Of what is copied for moves. */
+  readonly movePace: MovePace
   propose(proposer: Proposer, proposal: IsrProposal): void
 }
 

@@ -15,6 +15,7 @@ import { type DamagedReplica, DamageReports } from './damage-reports.ts'
 import { HandoverSlots } from './handover-slots.ts'
 import { IsrProposals } from './isr-proposals.ts'
 import { LeaderLink } from './leader-link.ts'
+import { MovePace } from './move-pace.ts'
 import type { FollowerContext } from './partition-follower.ts'
 import {
   type Proposer,
@@ -61,6 +62,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
   readonly limits: ReplicationLimits
   readonly self: ReplicaIdentity
   readonly handovers: HandoverSlots
+  readonly movePace: MovePace
   readonly onError: (error: NaruError) => void
   readonly #options: ReplicatorOptions
   readonly #image: MetadataImage
@@ -89,6 +91,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
     this.limits = { ...REPLICATION_LIMITS, ...options.limits }
     this.self = { nodeId, directoryId, nodeEpoch }
     this.handovers = new HandoverSlots(this.limits.handoversMax)
+    this.movePace = new MovePace(clock)
     this.time = new AttendedTime(clock, this.limits.tickMs)
     const { alterPartitions } = options
     this.#proposals = new IsrProposals({ clock, alterPartitions, limits: this.limits })

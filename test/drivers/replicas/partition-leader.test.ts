@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import { NaruError } from '../../../src/base/errors.ts'
 import { HandoverSlots } from '../../../src/drivers/replicas/handover-slots.ts'
+import { MovePace } from '../../../src/drivers/replicas/move-pace.ts'
 import {
   type Acks,
   PartitionLeader,
@@ -37,6 +38,7 @@ function leaderContext(clock: Clock): LeaderContext {
     isUnheard: () => false,
     isDraining: false,
     handovers: new HandoverSlots(1),
+    movePace: new MovePace(clock),
     propose() {},
   }
 }
