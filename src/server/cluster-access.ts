@@ -12,6 +12,7 @@ export interface ClusterAccessOptions {
   readonly peers: PeerNetwork
   readonly quorum: ControllerDriver
   readonly controller: ControllerService
+  readonly unreachableNodes: () => readonly NodeId[]
 }
 
 /** The other nodes, and the quorum's membership, as the services of this node reach them. */
@@ -20,6 +21,7 @@ export class ClusterAccess implements ServiceCluster {
   readonly #peers: PeerNetwork
   readonly #quorum: ControllerDriver
   readonly #controller: ControllerService
+  readonly #unreachableNodes: () => readonly NodeId[]
   /** One for each node that was asked, at its address of then. */
   readonly #channels = new Map<NodeId, Channel>()
 
@@ -28,10 +30,15 @@ export class ClusterAccess implements ServiceCluster {
     this.#peers = options.peers
     this.#quorum = options.quorum
     this.#controller = options.controller
+    this.#unreachableNodes = options.unreachableNodes
   }
 
   addressOfNode(nodeId: NodeId): string | undefined {
     return this.#peers.addressOfNode(nodeId)
+  }
+
+  unreachableNodes(): readonly NodeId[] {
+    return this.#unreachableNodes()
   }
 
   async awaitServing(nodeId: NodeId, metadataIndex: MetadataIndex, timeoutMs: number): Promise<void> {

@@ -108,7 +108,11 @@ export class ClusterPart {
       unreachableNodes: () => this.#reach.unreachable,
       onEnded: error => faults.fail(error),
     })
-    this.#access = new ClusterAccess({ ...options, controller: this.#controller })
+    this.#access = new ClusterAccess({
+      ...options,
+      controller: this.#controller,
+      unreachableNodes: () => this.#reach.unreachable,
+    })
     this.#services = this.#makeServices()
   }
 

@@ -9,6 +9,7 @@ import { BATCH_OVERHEAD, producerIdAt } from '../records/batch-header.ts'
 import type { AppendOutcome } from './append-link.ts'
 import { isOfTheLeader, LEADER_PAUSE_MS, LEADER_RETRY_MS_MAX, noLeaderTookIt } from './leader-attempts.ts'
 import type { LeaderForwarding } from './leader-forwarding.ts'
+import { missingQuorum } from './missing-quorum.ts'
 import type { ServiceNode } from './service-node.ts'
 import { requirePartition } from './topic-lookup.ts'
 
@@ -127,7 +128,7 @@ export class AppendLane {
     if (leader !== undefined && !item.isSent && this.#inFlight === 0 && !leader.hasRoom)
       this.#sendHere(leader, item)
     if (item.outcome === undefined) {
-      item.outcome = { kind: 'failed', error: expired(item, this.#lastError, this.#nowMs) }
+      item.outcome = { kind: 'failed', error: expired(item, this.#lastError, this.#now) }
       // It is resolved, as unknown: those behind it need not wait for its answer.
       if (item.isSent) this.#endAttempt(item)
     }
@@ -221,6 +222,10 @@ export class AppendLane {
     })
   }
 
+  get #now(): Now {
+    return { nowMs: this.#nowMs, missing: missingQuorum(this.#options.node) }
+  }
+
   get #nowMs(): number {
     return this.#options.node.clock.monotonicMs()
   }
@@ -260,7 +265,7 @@ export class AppendLane {
 
   #onFailure(item: LaneItem, error: NaruError): void {
     if (!this.#isTriedAgain(item, error)) {
-      item.outcome = { kind: 'failed', error: finalError(item, error, this.#nowMs) }
+      item.outcome = { kind: 'failed', error: finalError(item, error, this.#now) }
       return
     }
     if (error.outcome === 'unknown') item.mayBeStored = true
@@ -300,7 +305,7 @@ export class AppendLane {
     for (let at = this.#head; at < this.#items.length; at++) {
       const item = this.#items[at] as LaneItem
       const isOver = item.outcome === undefined && !item.isSent && nowMs >= item.giveUpMs
-      if (isOver) item.outcome = { kind: 'failed', error: expired(item, this.#lastError, this.#nowMs) }
+      if (isOver) item.outcome = { kind: 'failed', error: expired(item, this.#lastError, this.#now) }
     }
     this.#advance()
   }
@@ -354,13 +359,19 @@ function isMissingPredecessor({ reason, outcome }: NaruError): boolean {
   return outcome === 'none' && (reason === 'OUT_OF_ORDER_SEQUENCE' || reason === 'UNKNOWN_PRODUCER_ID')
 }
 
-function finalError(item: LaneItem, error: NaruError, nowMs: number): NaruError {
-  const isProof = error.outcome === 'none' && (!item.mayBeStored || isMissingPredecessor(error))
-  if (!isProof) return error.reason === 'UNKNOWN_OUTCOME' ? error : unknownOutcome(item, error)
-  return item.isEntry && isOfTheLeader(error) ? gaveUp(item, error, nowMs) : error
+interface Now {
+  readonly nowMs: number
+  /** Why no leader comes, if that is known. */
+  readonly missing: string
 }
 
-function expired(item: LaneItem, last: NaruError | undefined, nowMs: number): NaruError {
+function finalError(item: LaneItem, error: NaruError, now: Now): NaruError {
+  const isProof = error.outcome === 'none' && (!item.mayBeStored || isMissingPredecessor(error))
+  if (!isProof) return error.reason === 'UNKNOWN_OUTCOME' ? error : unknownOutcome(item, error)
+  return item.isEntry && isOfTheLeader(error) ? gaveUp(item, error, now) : error
+}
+
+function expired(item: LaneItem, last: NaruError | undefined, now: Now): NaruError {
   const { topic, partition, timeoutMs } = item
   const details = detailsOf(item)
   if (item.isSent)
@@ -369,7 +380,7 @@ function expired(item: LaneItem, last: NaruError | undefined, nowMs: number): Na
       `${nameOf(item)}: the records were appended, but not known to be stored within ${timeoutMs} ms`,
       { details },
     )
-  if (last !== undefined) return item.mayBeStored ? unknownOutcome(item, last) : gaveUp(item, last, nowMs)
+  if (last !== undefined) return item.mayBeStored ? unknownOutcome(item, last) : gaveUp(item, last, now)
   return new NaruError(
     'OVERLOADED',
     `"${topic.name}" partition ${partition} took no records within ${timeoutMs} ms: it is being opened, or earlier ones wait before it; try again`,
@@ -379,8 +390,8 @@ function expired(item: LaneItem, last: NaruError | undefined, nowMs: number): Na
 
 const RETRY_AFTER_MS = 1_000
 
-function gaveUp(item: LaneItem, last: NaruError, nowMs: number): NaruError {
-  return noLeaderTookIt({ what: nameOf(item), waitedMs: nowMs - item.startMs, last })
+function gaveUp(item: LaneItem, last: NaruError, { nowMs, missing }: Now): NaruError {
+  return noLeaderTookIt({ what: nameOf(item), waitedMs: nowMs - item.startMs, last, missing })
 }
 
 function unknownOutcome(item: LaneItem, cause: NaruError): NaruError {

@@ -36,12 +36,14 @@ export function noController(of: {
   repeatable: boolean
   waitedMs: number
   last: NaruError
+  /** Why there will be none (`missingQuorum`). */
+  missing: string
 }): NaruError {
-  const { method, repeatable, waitedMs, last } = of
+  const { method, repeatable, waitedMs, last, missing } = of
   const nothing = repeatable ? '' : ', nothing was done'
   return new NaruError(
     'CONTROLLER_NOT_AVAILABLE',
-    `${method}: no controller took it within ${Math.round(waitedMs)} ms${nothing}: ${last.message} (try again; naru cluster quorum shows which voters are missing)`,
+    `${method}: no controller took it within ${Math.round(waitedMs)} ms${nothing}: ${last.message}${missing} (try again; naru cluster quorum shows which voters are missing)`,
     { cause: last, details: { method } },
   )
 }

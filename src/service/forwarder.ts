@@ -19,6 +19,7 @@ import {
   tooLate,
   unreachable,
 } from './forward-errors.ts'
+import { missingQuorum } from './missing-quorum.ts'
 import { PeerChannels } from './peer-channels.ts'
 import type { ServiceCluster } from './service-cluster.ts'
 import { settledWithin } from './settled-within.ts'
@@ -77,6 +78,11 @@ export class Forwarder {
     this.#pendingBytes = new ByteBudget(options.bytesMax ?? PENDING_BYTES_MAX)
   }
 
+  get #missing(): string {
+    const { quorum, cluster } = this.#options
+    return missingQuorum({ controller: quorum, ...(cluster && { cluster }) })
+  }
+
   async call(call: ControllerCall): Promise<Uint8Array> {
     const bytes = call.request.length
     const callsMax = this.#options.callsMax ?? PENDING_CALLS_MAX
@@ -115,7 +121,8 @@ export class Forwarder {
         const pauseMs = backoff.nextMs()
         const nowMs = clock.monotonicMs()
         const isOver = nowMs + pauseMs >= giveUpMs || call.isCancelled?.() === true
-        if (isOver) throw noController({ ...call, waitedMs: nowMs - startMs, last: thrown })
+        if (isOver)
+          throw noController({ ...call, waitedMs: nowMs - startMs, last: thrown, missing: this.#missing })
         await delay(clock, pauseMs)
       }
     }

@@ -27,11 +27,17 @@ export function isDirect(metadata: MessageStream['metadata']): boolean {
 }
 
 /** What the client of the entry node is told when nobody took its call: it never needs to know what a leader is. */
-export function noLeaderTookIt(of: { what: string; waitedMs: number; last: NaruError }): NaruError {
-  const { what, waitedMs, last } = of
+export function noLeaderTookIt(of: {
+  what: string
+  waitedMs: number
+  last: NaruError
+  /** Why there will be none (`missingQuorum`). */
+  missing: string
+}): NaruError {
+  const { what, waitedMs, last, missing } = of
   return new NaruError(
     'LEADER_NOT_AVAILABLE',
-    `${what}: no leader took it within ${Math.round(waitedMs)} ms: ${last.message} (nothing was done; try again)`,
+    `${what}: no leader took it within ${Math.round(waitedMs)} ms: ${last.message}${missing} (nothing was done; try again)`,
     { cause: last, details: last.details },
   )
 }

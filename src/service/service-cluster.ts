@@ -7,6 +7,8 @@ export interface ServiceCluster {
   readonly transport: Transport
   /** `host:port` of its peers' port; undefined: not known now. */
   addressOfNode(nodeId: NodeId): string | undefined
+  /** Other nodes that this one does not reach now. */
+  unreachableNodes(): readonly NodeId[]
   /**
    * Resolves once that other node has applied the metadata up to `metadataIndex` and opened the partitions that it
    * then hosts; rejects when it cannot be asked or has not by then.

@@ -167,6 +167,13 @@ describe('a controller that moves', () => {
 })
 
 describe('without a controller', () => {
+  it('a change is refused, naming the voters that are not reached', async () => {
+    cluster.log.lead(undefined)
+    cluster.unreachable = [1, 3]
+    const { message } = await cluster.refusal(2, Admin.createTopics, LOGS, { timeoutMs: 1_000 })
+    expect(message).toContain('of its voters 1, 2, 3 this node does not reach 1, 3')
+  })
+
   it('a change is refused within its deadline, saying what to look at', async () => {
     cluster.log.lead(undefined)
     for (const timeoutMs of [1_000, undefined]) {

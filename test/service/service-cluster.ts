@@ -63,6 +63,8 @@ export class TestServiceCluster {
   readonly network: SimNetwork
   readonly log = new FakeMetadataLog()
   readonly nodes = new Map<number, TestNode>()
+  /** Of every node. */
+  unreachable: readonly number[] = []
   /** Calls that reached the peers' port of a node, greetings included. */
   readonly forwarded: { readonly to: number; readonly request: Buffer }[] = []
   readonly #prng: SeededPrng
@@ -210,6 +212,7 @@ export class TestServiceCluster {
     return {
       transport,
       addressOfNode: other => `host-${other}:7452`,
+      unreachableNodes: () => this.unreachable,
       awaitServing: this.#options.awaitServing ?? (async () => {}),
       addVoter: async () => {},
       removeVoter: async () => {},
