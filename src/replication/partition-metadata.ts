@@ -21,6 +21,13 @@ export interface PartitionMove {
   readonly throttleBytesPerSecond?: number
 }
 
+/** Bytes per second of copying to this replica: it is being added by a move that names them. */
+export function moveThrottle({ reassignment }: PartitionMetadata, replica: NodeId): number | undefined {
+  const { original, target, throttleBytesPerSecond } = reassignment ?? {}
+  const isAdded = target?.includes(replica) === true && original?.includes(replica) === false
+  return isAdded ? throttleBytesPerSecond : undefined
+}
+
 /** A process of a node with its storage: what ISR membership and acknowledgements belong to (A1, A5). */
 export interface ReplicaIdentity {
   readonly nodeId: NodeId

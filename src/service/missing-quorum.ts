@@ -1,14 +1,19 @@
-import { nodeIdOf } from '../raft/membership.ts'
-import type { ServiceNode } from './service-node.ts'
+import type { MetadataQuorum } from '../drivers/controller/metadata-quorum.ts'
+import { quorumMembers } from '../drivers/controller/quorum-members.ts'
+import type { ServiceCluster } from './service-cluster.ts'
 
 /**
  * Why no other leader comes, for the end of a message: nobody leads the metadata quorum, and these of its voters this node
  * does not reach. Empty where there is a controller, as far as this node knows.
  */
-export function missingQuorum({ controller, cluster }: Pick<ServiceNode, 'controller' | 'cluster'>): string {
-  const { leaderId, nodeId, image, status } = controller
+export function missingQuorum(of: {
+  readonly controller: MetadataQuorum
+  readonly cluster?: ServiceCluster
+}): string {
+  const { controller, cluster } = of
+  const { leaderId, nodeId, image } = controller
   if (leaderId !== undefined || cluster === undefined) return ''
-  const voters = status.membership.voters.map(nodeIdOf)
+  const voters = quorumMembers(controller).flatMap(one => (one.isVoter ? one.nodeId : []))
   const unreached = cluster.unreachableNodes()
   // Fenced nodes are not asked whether they are there.
   const isMissing = (voter: number) =>

@@ -14,7 +14,7 @@ import type { FollowerSession } from '../../replication/follower-progress.ts'
 import type { KnownHighWatermark } from '../../replication/follower-state.ts'
 import type { IsrProposal, ProposalAnswer } from '../../replication/in-sync-replicas.ts'
 import { type LeaderEffect, LeaderState } from '../../replication/leader-state.ts'
-import type { PartitionMetadata } from '../../replication/partition-metadata.ts'
+import { moveThrottle, type PartitionMetadata } from '../../replication/partition-metadata.ts'
 import { LeaderHandover } from './leader-handover.ts'
 import {
   beingHandedOver,
@@ -245,19 +245,12 @@ export class PartitionLeader {
       isLive: lane.isLive,
       limits: this.#context.limits,
       pace: this.#context.movePace,
-      throttle: () => this.#throttleOf(lane.nodeId),
+      throttle: () => moveThrottle(this.#metadata, lane.nodeId),
       onReady: ready => lane.onReady(ready),
       onBlocked: (blocked, reason) => this.#onBlocked(blocked, reason),
     })
     this.#senders.set(lane.nodeId, { sender, lane })
     lane.add(sender, this)
-  }
-
-  /** Of copying to this follower: it is being added by a move that names one. */
-  #throttleOf(follower: NodeId): number | undefined {
-    const { original, target, throttleBytesPerSecond } = this.#metadata.reassignment ?? {}
-    const isAdded = target?.includes(follower) === true && original?.includes(follower) === false
-    return isAdded ? throttleBytesPerSecond : undefined
   }
 
   onAck(session: FollowerSession, ack: { number: number; endOffset: Offset }): void {
