@@ -6,7 +6,6 @@ import type { LogSlice } from '../../log/log-tail.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
 import type { Clock } from '../../ports/clock.ts'
 import { sizeInBytesAt } from '../../records/batch-header.ts'
-import { RecordCursor } from '../../records/record-cursor.ts'
 import { stampLogAppendTime } from '../../records/stamp-batch.ts'
 import { validateClientBatch } from '../../records/validate-batch.ts'
 import type { Follow, FollowRefusal } from '../../replication/follow.ts'
@@ -27,6 +26,7 @@ import { OffsetWaiters } from './offset-waiters.ts'
 import { PartitionSender } from './partition-sender.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 import type { LeaderContext } from './replication-options.ts'
+import { requireKeys } from './required-keys.ts'
 import { refused, type SendingLane } from './sending-lane.ts'
 
 /** When a produce is answered; see `naru.v1.Acks`. */
@@ -475,19 +475,6 @@ export class PartitionLeader {
 
   #wakeFollowers(): void {
     for (const wake of this.#followers) wake()
-  }
-}
-
-/** In a compacted topic a record without a key could never become obsolete, nor be kept for its key. */
-function requireKeys(batch: Buffer, topic: string): void {
-  for (const cursor = new RecordCursor(batch); cursor.next(); ) {
-    if (cursor.hasKey) continue
-    throw new NaruError(
-      'INVALID_RECORD',
-      `record ${cursor.offsetDelta} of the batch has no key, and "${topic}" is compacted (cleanup.policy): ` +
-        'nothing of the batch was written; give each record a key',
-      { details: { topic, record: String(cursor.offsetDelta) } },
-    )
   }
 }
 
