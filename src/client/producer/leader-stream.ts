@@ -98,9 +98,7 @@ export class LeaderStream {
     const limitMs = settings.requestTimeoutMs + ANSWER_GRACE_MS
     for (const frame of this.#frames.values()) {
       if (nowMs - frame.sentMs > limitMs)
-        this.#stream.fail(
-          new NaruError('CONNECTION_FAILED', `${route.channel.address} did not answer for ${limitMs} ms`),
-        )
+        this.#stream.fail(lost(`${route.channel.address} did not answer for ${limitMs} ms`))
       return
     }
   }
@@ -116,7 +114,7 @@ export class LeaderStream {
 
   /** There is a better way to the leader: what is in flight is sent again on that, under the same sequence. */
   leave(why: string): void {
-    this.#stream.fail(new NaruError('CONNECTION_FAILED', why, { outcome: 'unknown' }))
+    this.#stream.fail(lost(why))
   }
 
   #gather(): Entry[] {
@@ -205,7 +203,7 @@ export class LeaderStream {
 
   #onClose(error: NaruError | undefined): void {
     this.#isClosed = true
-    const cause = error ?? new NaruError('CONNECTION_FAILED', 'the node ended the stream')
+    const cause = error ?? lost('the node ended the stream')
     // Only a stream that never had a connection proves that nothing of it was taken.
     const wasSent = cause.reason !== 'CONNECTION_FAILED' || cause.outcome !== 'none'
     for (const entry of this.#pendingEntries()) {
@@ -245,6 +243,11 @@ interface Frame {
   readonly entries: Entry[]
   left: number
   readonly sentMs: number
+}
+
+/** What was sent over it may have been stored: the reason alone would say that nothing was. */
+function lost(why: string): NaruError {
+  return new NaruError('CONNECTION_FAILED', why, { outcome: 'unknown' })
 }
 
 function isCurrent({ batch, attempt }: Entry): boolean {

@@ -61,6 +61,16 @@ describe('a producer whose answers are lost', () => {
     expect((await sdk.run(producer.send({ topic: 'logs', value: 'b' }))).offset).toBe(1)
   })
 
+  it('does not send it again without an id where the node says nothing at all', async () => {
+    const frames = watchFrames()
+    sdk.faults.toClient = path => (path === PATH ? 'drop' : 'pass')
+    const producer = sdk.client.producer({ idempotent: false, requestTimeoutMs: 1_000 })
+    const error = await sdk.run(failure(producer.send({ topic: 'logs', value: 'a' })))
+    expect(error).toMatchObject({ reason: 'UNKNOWN_OUTCOME', outcome: 'unknown' })
+    expect(frames).toHaveLength(1)
+    expect(await values('logs')).toEqual(['a'])
+  })
+
   it('gives up after deliveryTimeoutMs, and goes on under a new id', async () => {
     const frames = watchFrames()
     sdk.faults.toClient = path => (path === PATH ? 'drop' : 'pass')
