@@ -1,15 +1,21 @@
+import { writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import { Command, InvalidArgumentError } from 'commander'
-import { SeedPool } from './sim/seed-pool.ts'
-import { SeedTable } from './sim/seed-table.ts'
+import { runSeeds, type SeedSummary } from './sim/run-seeds.ts'
+import { simulationSection, situationsText } from './sim/sim-report.ts'
 
 /** `npm run sim`: clusters of whole nodes under faults, seed after seed (test/sim/cluster-simulation.ts says what that is). */
+/** With fewer, what was not met tells nothing. */
+const TOLD_FROM_SEEDS = 100
 const ROOT = new URL('..', import.meta.url).pathname
 
 interface Flags {
   readonly seed: number
-  readonly seeds: number
+  readonly seeds?: number
+  readonly minutes?: number
+  readonly report?: boolean
   readonly trace?: boolean
   readonly twice?: boolean
   readonly length: number
@@ -19,7 +25,9 @@ interface Flags {
 const flags = new Command('npm run sim --')
   .description('Simulates clusters of whole nodes under faults; exits with 1 if a seed fails')
   .option('--seed <n>', 'the first seed', whole, 1)
-  .option('--seeds <n>', 'how many', positive, 1)
+  .option('--seeds <n>', 'how many (default 1; without end if --minutes is given)', positive)
+  .option('--minutes <n>', 'begin no seed after so long', share)
+  .option('--report', 'write docs/reports/simulation-DATE.md')
   .option('--trace', 'print all that happens')
   .option('--twice', 'run each seed twice and compare')
   .option('--length <share>', 'of the time in which things go wrong; 1 is the full length', share, 1)
@@ -29,8 +37,8 @@ const flags = new Command('npm run sim --')
 
 process.exitCode = await simulate(flags)
 
-async function simulate({ seed, seeds, trace, twice, length, processes }: Flags): Promise<number> {
-  const table = new SeedTable()
+async function simulate({ seed, trace, twice, length, processes, minutes, ...rest }: Flags): Promise<number> {
+  const seeds = rest.seeds ?? (minutes === undefined ? 1 : Number.MAX_SAFE_INTEGER)
   const bar = new SingleBar({
     format: 'seeds [{bar}] {value}/{total} failed {failed} eta {eta_formatted}',
     stream: process.stderr,
@@ -39,35 +47,46 @@ async function simulate({ seed, seeds, trace, twice, length, processes }: Flags)
   })
   const isShown = process.stderr.isTTY && seeds > 1
   if (isShown) bar.start(seeds, 0, { failed: 0 })
-  const startedMs = performance.now()
-  const task = { lengthShare: length, isTracing: trace === true, isTwice: twice === true, mutant: undefined }
-  const pool = new SeedPool(
-    {
-      root: ROOT,
-      processes,
-      task,
-      onAnswer: answer => {
-        table.add(answer)
-        for (const line of answer.trace) console.log(line)
-        if (isShown) bar.update(table.seeds, { failed: table.failures.length })
-        else if (answer.failure !== undefined)
-          console.error(`seed ${answer.seed}: ${answer.failure}\n${answer.stack ?? ''}`)
-      },
+  const summary = await runSeeds({
+    root: ROOT,
+    from: seed,
+    seeds,
+    minutesMax: minutes,
+    processes,
+    task: {
+      simulation: 'cluster',
+      lengthShare: length,
+      isTracing: trace === true,
+      isTwice: twice === true,
+      mutant: undefined,
     },
-    { from: seed, count: seeds },
-  )
-  await pool.run()
+    onAnswer: (answer, table) => {
+      for (const line of answer.trace) console.log(line)
+      if (isShown) bar.update(table.seeds, { failed: table.failures.length })
+      else if (answer.failure !== undefined)
+        console.error(`seed ${answer.seed}: ${answer.failure}\n${answer.stack ?? ''}`)
+    },
+  })
   bar.stop()
-  const seconds = (performance.now() - startedMs) / 1000
+  const { table, seconds } = summary
   console.log(table.toString())
   console.log(
     `${table.seeds} seeds from ${seed} on, ${table.failures.length} failed; ${Math.round(table.simulatedMs / 60_000)} min of simulated time, ` +
       `${table.events} events, in ${seconds.toFixed(1)} s (${(table.seeds / seconds).toFixed(1)} seeds/s)`,
   )
+  if (table.seeds >= TOLD_FROM_SEEDS) console.log(situationsText(table))
+  if (rest.report) await report(summary)
   if (table.failures.length === 0) return 0
   const again = length === 1 ? 'npm run sim --' : `npm run sim -- --length ${length}`
   console.log(table.failuresText(again))
   return 1
+}
+
+async function report(summary: SeedSummary): Promise<void> {
+  const date = new Date().toISOString().slice(0, 10)
+  const path = `docs/reports/simulation-${date}.md`
+  await writeFile(join(ROOT, path), `# Simulation of ${date}\n\n${simulationSection(summary)}`)
+  console.log(`written: ${path}`)
 }
 
 function whole(text: string): number {

@@ -1,13 +1,17 @@
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { ClusterMutant } from '../../test/sim/mutants/cluster-mutants.ts'
+import type { PlantedBug } from '../../test/sim/mutants/planted-bugs.ts'
 
 const COPIED = [
   'src',
   'test/sim',
   'test/harness',
   'test/drivers/raft',
+  'test/replication',
+  'test/metadata',
+  'test/groups',
+  'test/chaos',
   'scripts/sim',
   'package.json',
   'tsconfig.json',
@@ -19,7 +23,7 @@ const COPIED = [
  */
 export async function makeMutantTree(
   root: string,
-  { name, edits }: ClusterMutant,
+  { name, edits }: PlantedBug,
 ): Promise<{ root: string; remove: () => Promise<void> }> {
   const tree = await mkdtemp(join(tmpdir(), 'naru-mutant-'))
   await mkdir(join(tree, 'test/drivers'), { recursive: true })
@@ -27,7 +31,7 @@ export async function makeMutantTree(
   for (const path of COPIED) await cp(join(root, path), join(tree, path), { recursive: true })
   await symlink(join(root, 'node_modules'), join(tree, 'node_modules'))
   for (const [file, passage, replacement] of edits) {
-    const path = join(tree, 'src/raft', file)
+    const path = join(tree, 'src', file)
     const code = await readFile(path, 'utf8')
     if (code.split(passage).length !== 2) throw new Error(`"${name}": ${file} does not hold once: ${passage}`)
     await writeFile(

@@ -1,7 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { join } from 'node:path'
+import type { SimulationName } from '../../test/sim/simulations.ts'
 
 export interface SeedTask {
+  readonly simulation: SimulationName
   readonly seed: number
   readonly lengthShare: number
   readonly isTracing: boolean

@@ -20,6 +20,17 @@ export class SeedTable {
     }
   }
 
+  /** How often it happened, in all seeds. */
+  countOf(what: string): number {
+    return this.#counts.get(what)?.total ?? 0
+  }
+
+  /** By name: how often, and in how many seeds. */
+  get counts(): readonly (readonly [what: string, total: number, seeds: number])[] {
+    const sorted = [...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1))
+    return sorted.map(([what, { total, seeds }]) => [what, total, seeds])
+  }
+
   toString(): string {
     const table = new Table({
       head: ['what happened', 'times', 'in seeds'],
@@ -27,8 +38,7 @@ export class SeedTable {
       chars: NO_LINES,
       style: { head: [], border: [] },
     })
-    for (const [what, { total, seeds }] of [...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)))
-      table.push([what, total, seeds])
+    for (const row of this.counts) table.push([...row])
     return table.toString()
   }
 

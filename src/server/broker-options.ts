@@ -1,6 +1,7 @@
 import type { NaruError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { RaftDriverOptions } from '../drivers/raft/raft-driver.ts'
+import type { LogDirectoryLimits } from '../log/log-directory-options.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Disk } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
@@ -26,6 +27,7 @@ export interface BrokerOptions extends BrokerPorts {
   readonly onFailed: (error: NaruError) => void
   /** Other than the defaults where a simulation is to see in seconds what else takes days. */
   readonly raftLimits?: RaftDriverOptions['limits']
+  readonly logLimits?: Partial<LogDirectoryLimits>
 }
 
 /** As `host:port`, where others reach this node. */

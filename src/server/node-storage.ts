@@ -21,6 +21,8 @@ export interface NodeStorageOptions {
   readonly clock: Clock
   readonly prng: Prng
   readonly openStore: OpenStore
+  /** Other than what the settings say. */
+  readonly logLimits?: Partial<LogDirectoryLimits>
 }
 
 interface NodeStorageParts {
@@ -111,7 +113,7 @@ async function openLogs(
     disk,
     clock,
     dataDirectory,
-    limits: logLimits(settings),
+    limits: { ...logLimits(settings), ...options.logLimits },
     isUrgent: topic => topic === GROUPS_TOPIC,
     isSpaceLow: () => reserve?.isLow ?? false,
     onError,

@@ -29,6 +29,7 @@ export interface SimBrokerOptions {
   readonly onFailed?: (error: NaruError) => void
   readonly onLog?: (line: LogLine) => void
   readonly raftLimits?: BrokerOptions['raftLimits']
+  readonly logLimits?: BrokerOptions['logLimits']
   /** To plant a bug between the broker and its disk. */
   readonly wrapDisk?: (disk: Disk) => Disk
 }
@@ -70,6 +71,7 @@ export class SimBroker {
       openStore: async (_, how) => machine.openState(how),
       onFailed: error => options.onFailed?.(error),
       ...(options.raftLimits && { raftLimits: options.raftLimits }),
+      ...(options.logLimits && { logLimits: options.logLimits }),
     })
     const addresses = { client: `${name}:7450`, peer: `${name}:7452` }
     const ports = [

@@ -124,6 +124,13 @@ export class SimDiskImage {
     this.names.wipe()
   }
 
+  /** A directory is gone with all that is in it, durably and behind everybody's back. */
+  loseDirectory(path: string): void {
+    const { directory, name } = this.names.parent(path, 'lose')
+    this.names.remove(directory, name)
+    this.names.sync(directory)
+  }
+
   /** Nothing completes until `unstall`: a disk that hangs. */
   stall(): void {
     this.#stalled ??= []

@@ -153,6 +153,10 @@ export class SimConnection {
     return this.#address.slice(0, this.#address.lastIndexOf(':'))
   }
 
+  get isEstablished(): boolean {
+    return this.#server !== undefined
+  }
+
   joins(a: string, b: string): boolean {
     const hosts = [this.client.host, this.serverHost]
     return hosts.includes(a) && hosts.includes(b) && (a === b || this.client.host !== this.serverHost)

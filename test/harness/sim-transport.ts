@@ -129,20 +129,19 @@ class SimChannel implements Channel {
 
   #dial(): SimConnection {
     const { network, incarnation, host, address } = this.#options
-    let isUp = false
     const connection = new SimConnection(network, {
       host,
       incarnation,
       address,
       onBreak: () => {
         if (this.#connection === connection) this.#connection = undefined
-        const outcome = isUp ? 'unknown' : 'none'
+        // What was sent on a connection that was up may have been done, whether anything came back or not.
+        const outcome = connection.isEstablished ? 'unknown' : 'none'
         const error = new NaruError('CONNECTION_FAILED', `the connection to ${address} failed`, { outcome })
         for (const end of [...this.#streams.values()]) end.finish(error)
       },
     })
     connection.onReceive.client = packet => {
-      isUp = true
       const { id, ...rest } = packet as (Packet | Ping) & { id: number }
       if (rest.kind === 'ping') connection.sendToServer({ kind: 'ping', id } satisfies Ping & { id: number })
       else this.#streams.get(id)?.receive(rest as Packet)

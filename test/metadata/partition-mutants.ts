@@ -66,6 +66,17 @@ export const PARTITION_MUTANTS: readonly PartitionMutant[] = [
     ],
   },
   {
+    name: 'wiped replica kept in the ISR',
+    found: /^P2: /,
+    edits: [
+      [
+        'node-control.ts',
+        'const left = this.#leave([nodeId], isSameDirectory ? heldBy(before, request) : () => false)',
+        'const left = isSameDirectory || !before ? this.#leave([nodeId], isSameDirectory ? heldBy(before, request) : () => false) : []',
+      ],
+    ],
+  },
+  {
     name: 'a lost disk keeps its place in the ELR',
     found: /^P2: /,
     edits: [['node-control.ts', 'isSameDirectory ? heldBy(before, request) : () => false', '() => true']],

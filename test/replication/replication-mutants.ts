@@ -51,6 +51,29 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     edits: [['leader-state.ts', ' || acknowledged < this.epochStartOffset', '']],
   },
   {
+    name: 'entry into the ISR waits for the high watermark to reach the epoch start',
+    harm: 'below min.insync.replicas HW cannot move before somebody enters: nobody ever does (C4)',
+    edits: [
+      [
+        'leader-state.ts',
+        '    if (!session || acknowledged === undefined) return false\n    if (acknowledged <',
+        '    if (!session || acknowledged === undefined || !this.isHighWatermarkCurrent) return false\n    if (acknowledged <',
+      ],
+    ],
+  },
+  {
+    name: 'proposal rolled back on timeout',
+    harm: 'HW moves without the proposed member, and the delayed proposal is accepted (C5)',
+    edits: [
+      [
+        'in-sync-replicas.ts',
+        "if (proposal !== this.#proposal || answer.kind !== 'refused') return false",
+        "if (proposal !== this.#proposal || answer.kind === 'accepted') return false\n" +
+          "    if (answer.kind === 'unknown') {\n      this.#settle()\n      return true\n    }",
+      ],
+    ],
+  },
+  {
     name: 'acknowledgement before fsync',
     harm: 'a power cut takes what was acknowledged',
     options: { bugs: { acksBeforeSync: true } },

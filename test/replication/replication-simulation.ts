@@ -229,6 +229,7 @@ export class ReplicationSimulation {
   #resend(replica: SimulatedReplica): void {
     const proposal = this.#proposals.get(replica.id)
     if (!proposal || !replica.state || !this.#prng.chance(0.3)) return
+    replica.onProposalAnswer(proposal, { kind: 'unknown' }, this.#nowMs)
     this.#sendProposal(replica, proposal)
   }
 

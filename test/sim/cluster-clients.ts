@@ -1,112 +1,53 @@
-import { NaruError } from '../../src/base/errors.ts'
-import { connectClient } from '../../src/client/client.ts'
 import type { Admin, Client, Producer } from '../../src/client/index.ts'
-import { delay } from '../../src/ports/clock.ts'
 import type { SeededPrng } from '../harness/seeded-prng.ts'
-import { SimMachine } from '../harness/sim-machine.ts'
-import type { SimNetwork } from '../harness/sim-network.ts'
-import { SimTransport } from '../harness/sim-transport.ts'
+import type { ClientProcess } from './client-process.ts'
 import type { ClusterJournal } from './cluster-journal.ts'
 import type { ClusterTopics, ExpectedTopic } from './cluster-topics.ts'
 
 export interface ClusterClientOptions {
   readonly name: string
-  readonly network: SimNetwork
+  readonly process: ClientProcess
   readonly prng: SeededPrng
   readonly journal: ClusterJournal
   readonly topics: ClusterTopics
-  readonly bootstrap: readonly string[]
+  readonly replicationFactor: number
   readonly thinkMsMax: number
 }
 
 const TOPICS_MAX = 4
 const PARTITIONS_MAX = 4
-const REQUEST_TIMEOUT_MS = 4_000
 /** Of answers that a change may get although this client knows nothing against it: too few nodes live. */
 const REFUSALS = /^(NOT_ENOUGH_REPLICAS|INVALID_REPLICATION_FACTOR)$/
 
 /**
- * A client on a machine of its own that uses the SDK: makes, grows, alters and deletes its own topics, writes to them,
- * and asks about everybody's. It can be killed at any moment; the next one on its machine makes topics of other names.
+ * A client that makes, grows, alters and deletes its own topics, writes to them, and asks about everybody's. The next one on
+ * its machine makes topics of other names.
  */
 export class ClusterClient {
-  readonly machine: SimMachine
   readonly #options: ClusterClientOptions
-  #life = 0
+  readonly #process: ClientProcess
   #own: ExpectedTopic[] = []
   #made = 0
   #values = 0
-  #running = 0
-  #isStopping = false
 
   constructor(options: ClusterClientOptions) {
     this.#options = options
-    const { name, network, prng } = options
-    this.machine = new SimMachine(0, { name, scheduler: network.scheduler, prng: prng.fork('machine') })
-  }
-
-  /** All calls are answered or refused. */
-  get isIdle(): boolean {
-    return this.#running === 0
+    this.#process = options.process
   }
 
   start(): void {
-    this.#life++
-    this.#own = []
-    this.#running = 0
-    void this.#run(this.#changeTopics)
-    void this.#run(this.#write)
-  }
-
-  stop(): void {
-    this.#isStopping = true
-  }
-
-  crash(): void {
-    this.machine.kill()
-    if (!this.#isStopping) this.start()
-    else this.#running = 0
-  }
-
-  connect(options: { readonly connectTimeoutMs?: number } = {}): Promise<Client> {
-    const { network, bootstrap, prng } = this.#options
-    const { incarnation, clock, name } = this.machine
-    return connectClient(
-      bootstrap,
-      { requestTimeoutMs: REQUEST_TIMEOUT_MS, connectTimeoutMs: 5_000, ...options },
-      {
-        transport: new SimTransport(network, incarnation, name),
-        clock,
-        prng: prng.fork(`sdk ${this.#life}`),
-      },
-    )
-  }
-
-  async #run(work: (client: Client) => Promise<void>): Promise<void> {
-    const life = this.#life
-    this.#running++
-    try {
-      while (!this.#isStopping) {
-        try {
-          const client = await this.connect()
-          await work.call(this, client)
-          await client.close()
-        } catch (thrown) {
-          this.#mustBeKnown(thrown, 'a connection')
-        }
-      }
-    } catch (thrown) {
-      this.#options.journal.fail(thrown)
-    }
-    if (life === this.#life) this.#running--
+    const works = [(client: Client) => this.#changeTopics(client), (client: Client) => this.#write(client)]
+    this.#process.start(works, () => {
+      this.#own = []
+    })
   }
 
   async #changeTopics(client: Client): Promise<void> {
     const { prng, thinkMsMax } = this.#options
     const admin = client.admin()
-    while (!this.#isStopping) {
+    while (!this.#process.isStopping) {
       await this.#step(admin)
-      await delay(this.machine.clock, prng.fraction() * thinkMsMax)
+      await this.#process.pause(prng.fraction() * thinkMsMax)
     }
   }
 
@@ -121,7 +62,7 @@ export class ClusterClient {
       if (own.length >= TOPICS_MAX) return
       const { name } = this.#options
       this.#made++
-      const made = topics.add(`${name}-${this.#life}-${this.#made}`)
+      const made = topics.add(`${name}-${this.#process.life}-${this.#made}`)
       this.#own.push(made)
       await this.#create(admin, made)
     } else if (topic.exists === false) await this.#create(admin, topic)
@@ -131,7 +72,7 @@ export class ClusterClient {
   }
 
   async #create(admin: Admin, topic: ExpectedTopic): Promise<void> {
-    const { prng, topics } = this.#options
+    const { prng, topics, replicationFactor } = this.#options
     const partitions = 1 + Math.floor(prng.fraction() * 2)
     await topics.change(topic, {
       what: 'create',
@@ -143,7 +84,7 @@ export class ClusterClient {
         topic.topicId = undefined
       },
       call: () =>
-        admin.createTopics([{ name: topic.name, partitions, replicationFactor: 1 }], { timeoutMs: 3_000 }),
+        admin.createTopics([{ name: topic.name, partitions, replicationFactor }], { timeoutMs: 3_000 }),
       done: ([created]) => {
         topic.exists = true
         topic.topicId = created?.topicId
@@ -210,7 +151,7 @@ export class ClusterClient {
       await admin.describeTopics([topic.name])
       journal.count('topics described')
     } catch (thrown) {
-      const error = this.#mustBeKnown(thrown, `describe ${topic.name}`)
+      const error = this.#process.mustBeKnown(thrown, `describe ${topic.name}`)
       if (error.reason !== 'UNKNOWN_TOPIC') return
       journal.count('topics denied')
       const wasThere = exists === true && deletions === topic.deletions
@@ -226,25 +167,25 @@ export class ClusterClient {
       await admin.describeCluster()
       await admin.listTopics()
     } catch (thrown) {
-      this.#mustBeKnown(thrown, 'a look at the cluster')
+      this.#process.mustBeKnown(thrown, 'a look at the cluster')
     }
   }
 
   async #write(client: Client): Promise<void> {
     const { prng, thinkMsMax } = this.#options
     const producer = client.producer({ deliveryTimeoutMs: 5_000, requestTimeoutMs: 2_000 })
-    while (!this.#isStopping) {
+    while (!this.#process.isStopping) {
       const topic = prng.pick([...this.#own.filter(one => one.exists === true), undefined])
       if (topic) await this.#produce(producer, topic)
-      await delay(this.machine.clock, prng.fraction() * thinkMsMax)
+      await this.#process.pause(prng.fraction() * thinkMsMax)
     }
-    await producer.close().catch(thrown => this.#mustBeKnown(thrown, 'the end of a producer'))
+    await producer.close().catch(thrown => this.#process.mustBeKnown(thrown, 'the end of a producer'))
   }
 
   async #produce(producer: Producer, topic: ExpectedTopic): Promise<void> {
     const { prng, journal, name } = this.#options
     const partition = Math.floor(prng.fraction() * Math.min(...topic.partitions))
-    const value = `${name}/${this.#life}/${++this.#values}`
+    const value = `${name}/${this.#process.life}/${++this.#values}`
     const { deletions, topicId } = topic
     try {
       const { offset } = await producer.send({ topic: topic.name, partition, value })
@@ -254,18 +195,9 @@ export class ClusterClient {
       journal.expect(!topic.records.has(place), () => `${topic.name} ${place} was given twice`)
       topic.records.set(place, value)
     } catch (thrown) {
-      this.#mustBeKnown(thrown, `a record for ${topic.name}`)
+      this.#process.mustBeKnown(thrown, `a record for ${topic.name}`)
       journal.count('records refused')
     }
-  }
-
-  /** A client is told what happened, never of an accident. */
-  #mustBeKnown(thrown: unknown, what: string): NaruError {
-    const { journal } = this.#options
-    if (!(thrown instanceof NaruError)) journal.fail(thrown)
-    const error = NaruError.from(thrown)
-    journal.expect(error.reason !== 'INTERNAL', () => `${what}: ${error.message} (INTERNAL)`)
-    return error
   }
 }
 

@@ -2,21 +2,25 @@ import { NaruError } from '../../src/base/errors.ts'
 import type { Admin } from '../../src/client/index.ts'
 import type { SeededPrng } from '../harness/seeded-prng.ts'
 import type { ClusterNode, SimBrokerCluster } from '../harness/sim-broker-cluster.ts'
-import type { ClusterClient } from './cluster-clients.ts'
+import type { ClientProcess } from './client-process.ts'
 import type { ClusterJournal } from './cluster-journal.ts'
 import { HARMS, type Harm, type Swarm } from './cluster-swarm.ts'
+import { ReplicaFaults, type ReplicaFaultsOptions } from './replica-faults.ts'
 
 export interface ClusterFaultsOptions {
   readonly cluster: SimBrokerCluster
   readonly swarm: Swarm
   readonly prng: SeededPrng
   readonly journal: ClusterJournal
-  readonly clients: readonly ClusterClient[]
+  readonly clients: readonly ClientProcess[]
   /** Who changes the quorum. */
-  readonly operator: ClusterClient
+  readonly operator: ClientProcess
   /** All voters are on the disks that they were made voters with, and nobody's change is under way. */
   readonly mayLose: (member: ClusterNode) => boolean
   readonly leader: () => ClusterNode | undefined
+  /** What befell the disk of a node, for who has to know what may be lost. */
+  readonly onDataLost: ReplicaFaultsOptions['onDataLost']
+  readonly onPowerCut: (nodeId: number) => void
 }
 
 /** A node may be fenced for what was done so long ago: sessions, redials and elections come one after the other. */
@@ -31,11 +35,11 @@ const SUPERVISED_EVERY_MS = 50
  * supervisor that starts again what has died, as an orchestrator would.
  */
 export class ClusterFaults {
-  readonly everWiped = new Set<number>()
   restarts = 0
   readonly #options: ClusterFaultsOptions
   /** When the supervisor starts a dead node. */
   readonly #rebootAtMs = new Map<ClusterNode, number>()
+  readonly #replicas: ReplicaFaults
   readonly #disturbedMs = new Map<number, number>()
   readonly #allDisturbedMs = { at: 0 }
   #isOver = false
@@ -44,6 +48,15 @@ export class ClusterFaults {
 
   constructor(options: ClusterFaultsOptions) {
     this.#options = options
+    this.#replicas = new ReplicaFaults({
+      ...options,
+      image: () => options.leader()?.node?.quorum?.image,
+      cutPower: member => {
+        this.#disturbAll()
+        this.#down(member, 'power cut')
+      },
+      operate: (what, change) => void this.#operate(what, change),
+    })
   }
 
   /** Something was done to the node, or to what lies between it and others, a while ago at most. */
@@ -157,7 +170,10 @@ export class ClusterFaults {
     this.#disturb(member)
     member.machine.image.unstall()
     if (how === 'kill') cluster.kill(member)
-    else cluster.powerCut(member)
+    else {
+      cluster.powerCut(member)
+      this.#options.onPowerCut(member.nodeId)
+    }
     member.machine.image.syncErrorProbability = 0
     this.#bootLater(member)
   }
@@ -237,7 +253,7 @@ export class ClusterFaults {
   }
 
   #harmDiskOrQuorum(harm: Harm, one: ClusterNode): boolean {
-    const { prng, operator, clients } = this.#options
+    const { prng, clients } = this.#options
     const { image, time } = one.machine
     switch (harm) {
       case 'slow disk':
@@ -268,11 +284,14 @@ export class ClusterFaults {
       case 'leader removed':
         // Nobody can know yet that this leaves too few: the operator has taken two voters at the same moment.
         if (this.#nowMs - this.#wipedMs < NOTICED_MS) return false
-        void this.#operate(harm, one, operator)
+        this.#changeQuorum(harm, one)
+        return true
+      case 'voter added':
+      case 'node drained':
+        this.#changeQuorum(harm, one)
         return true
       default:
-        void this.#operate(harm, one, operator)
-        return true
+        return this.#replicas.harm(harm, one)
     }
   }
 
@@ -291,6 +310,7 @@ export class ClusterFaults {
       this.#disturb(member)
       cluster.network.powerOff(name)
       member.node = undefined
+      this.#options.onPowerCut(member.nodeId)
       image.syncErrorProbability = 0
       this.#bootLater(member)
     })
@@ -370,7 +390,7 @@ export class ClusterFaults {
     this.#down(member, 'power cut')
     member.machine.image.wipe()
     member.machine.state.destroy()
-    this.everWiped.add(member.nodeId)
+    this.#options.onDataLost(member.nodeId)
     return true
   }
 
@@ -383,30 +403,42 @@ export class ClusterFaults {
     return true
   }
 
-  /** Answers and refusals are both fine; the oracles see what comes of it. */
-  async #operate(harm: Harm, one: ClusterNode, operator: ClusterClient): Promise<void> {
-    const { journal, leader } = this.#options
-    const target = harm === 'leader removed' ? (leader() ?? one) : one
-    const change = (admin: Admin): Promise<unknown> => {
-      if (harm === 'voter added') return admin.addVoter(target.nodeId)
-      if (harm === 'node drained') return admin.drainNode(target.nodeId, { timeoutMs: 2_000 })
-      return admin.removeVoter(target.nodeId)
-    }
-    this.#operating++
+  #changeQuorum(harm: Harm, one: ClusterNode): void {
+    const { nodeId } = harm === 'leader removed' ? (this.#options.leader() ?? one) : one
     if (harm === 'node drained') this.#disturbAll()
-    journal.tell('op', () => `${harm}: node ${target.nodeId}`)
+    const change = (admin: Admin): Promise<unknown> => {
+      if (harm === 'voter added') return admin.addVoter(nodeId)
+      if (harm === 'node drained') return admin.drainNode(nodeId, { timeoutMs: 2_000 })
+      return admin.removeVoter(nodeId)
+    }
+    void this.#operate(`${harm}: node ${nodeId}`, change, harm)
+  }
+
+  /** Until every partition that was given up has a leader again: what is left of it is what there is. */
+  async recover(partitions: readonly { topic: string; partition: number }[]): Promise<void> {
+    for (const { topic, partition } of partitions)
+      await this.#operate(`recover ${topic}-${partition}`, admin =>
+        admin.recoverPartitions(topic, { partition }),
+      )
+  }
+
+  /** Answers and refusals are both fine; the oracles see what comes of it. */
+  async #operate(what: string, change: (admin: Admin) => Promise<unknown>, counted?: string): Promise<void> {
+    const { journal, operator } = this.#options
+    this.#operating++
+    journal.tell('op', () => what)
     try {
       const client = await operator.connect()
       try {
         await change(client.admin())
-        journal.count(`${harm}: done`)
+        if (counted !== undefined) journal.count(`${counted}: done`)
+        journal.tell('op', () => `${what}: done`)
       } finally {
         await client.close()
       }
     } catch (thrown) {
-      const error = NaruError.from(thrown)
-      journal.tell('op', () => `${harm}: ${error.message}`)
-      journal.expect(error.reason !== 'INTERNAL', () => `${harm}: ${error.message} (INTERNAL)`)
+      const error = operator.mustBeKnown(thrown, what)
+      journal.tell('op', () => `${what}: ${error.message}`)
     }
     this.#operating--
   }

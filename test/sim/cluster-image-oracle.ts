@@ -9,6 +9,8 @@ export interface ImageOracleOptions {
   readonly journal: ClusterJournal
   /** Something was done to that node, its controller or the way between, in the last seconds: it may well be fenced. */
   readonly wasDisturbed: (nodeId: number) => boolean
+  /** Told of each image that is newer than all before it. */
+  readonly onNewest: (image: MetadataImage) => void
 }
 
 /**
@@ -46,7 +48,9 @@ export class ClusterImageOracle {
     )
     const isJump = before === undefined || endIndex > before + 1
     if (isJump || endIndex % COMPARED_EVERY === 0) this.compare(who, image)
-    if (endIndex > this.#newestIndex) this.#judge(image)
+    if (endIndex <= this.#newestIndex) return
+    this.#judge(image)
+    this.#options.onNewest(image)
   }
 
   compare(who: string, image: MetadataImage): void {

@@ -251,12 +251,14 @@ export class ClusterQuorumOracle {
     }
   }
 
-  #checkCommit({ life, before, now }: Step): void {
+  #checkCommit({ life, before, now, output }: Step): void {
     const from = before?.commitIndex ?? now.logStart.index
     this.#expect(now.commitIndex >= from, () => `R6 the commit index of ${life.member} fell`)
     if (now.commitIndex === from) return
     if (now.role === 'leader' && before?.term === now.term) this.#checkLeaderCommit(life, now, from)
-    for (let index = from + 1; index <= now.commitIndex; index++) {
+    // What a snapshot brings is committed; what this log had in its place, of a deposed leader perhaps, is not.
+    const comesByLogFrom = Math.max(from, output.persist?.snapshot?.index ?? 0)
+    for (let index = comesByLogFrom + 1; index <= now.commitIndex; index++) {
       const term = life.terms.get(index)
       const committed = this.#committed.get(index)
       if (term === undefined) continue
@@ -289,10 +291,11 @@ export class ClusterQuorumOracle {
     )
   }
 
-  /** Of a replaced disk nothing counts any more: that voter holds nothing. */
+  /** What was acknowledged of a disk that is replaced counts: it was true, and that voter never votes again. */
   #isHeldBy(voter: MemberId, position: LogPosition): boolean {
     const disk = this.#diskOf(nodeIdOf(voter))
-    return disk.memberId === voter && disk.holds(position)
+    if (disk.memberId !== voter) return this.#claimsOf(voter).match.index >= position.index
+    return disk.holds(position)
   }
 
   #checkPreVote({ before, now, input }: Step): void {

@@ -1,19 +1,24 @@
-import type { ConsumedRecord } from '../../src/client/index.ts'
-import type { MetadataImage } from '../../src/metadata/metadata-image.ts'
 import type { Disk } from '../../src/ports/disk.ts'
-import { nodeIdOf } from '../../src/raft/membership.ts'
 import type { RaftOutput } from '../../src/raft/raft-output.ts'
+import { HistoryRecorder } from '../chaos/workload/history-recorder.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { type ClusterNode, SimBrokerCluster } from '../harness/sim-broker-cluster.ts'
 import { DurableRaft } from '../harness/sim-cluster-disk.ts'
+import { ClientProcess } from './client-process.ts'
 import { ClusterClient } from './cluster-clients.ts'
+import { ClusterConvergence } from './cluster-convergence.ts'
+import { ClusterEnd } from './cluster-end.ts'
 import { ClusterFaults } from './cluster-faults.ts'
 import { ClusterImageOracle, hashOf } from './cluster-image-oracle.ts'
 import { ClusterJournal } from './cluster-journal.ts'
 import { attachProbe, isAssertion } from './cluster-probes.ts'
 import { ClusterQuorumOracle } from './cluster-quorum-oracle.ts'
 import { drawSwarm, type Swarm } from './cluster-swarm.ts'
-import { ClusterTopics, type ExpectedTopic } from './cluster-topics.ts'
+import { ClusterTopics } from './cluster-topics.ts'
+import { LogClient } from './log-client.ts'
+import { ReplicaOracle, type ReplicaPlace } from './replica-oracle.ts'
+import { attachReplicaProbe } from './replica-probe.ts'
+import { SimLogs } from './sim-logs.ts'
 
 export interface ClusterSimulationOptions {
   readonly seed: number
@@ -37,11 +42,13 @@ export interface ClusterSimulationResult {
   readonly events: number
 }
 
-const SETTINGS = { 'auto.create.topics.enable': false }
 /** Virtual time to reach it; everything that is needed for it is bounded by far less. */
 const CONVERGED_MS_MAX = 60_000
 const IDLE_MS_MAX = 60_000
 const LOOK_MS = 100
+/** Between two looks at every replica: it costs more than what is checked at each event. */
+const SWEEP_MS = 500
+const RECOVER_MS = 1_000
 const CALM_MS = 1_000
 /** Starts of a node after everything is healed: the one that brings it back, one for each thing found broken, one after a drain. */
 const RESTARTS_PER_NODE_MAX = 5
@@ -52,10 +59,9 @@ const READ_MS_MAX = 60_000
  * faults; then everything heals and must converge, and everything acknowledged must be there.
  *
  * Who checks: `ClusterQuorumOracle` the Raft cores and what of them is on the disks, `ClusterImageOracle` the metadata of
- * all nodes, `ClusterTopics` and `ClusterClient` what clients were told. To take replicated partitions and groups in:
- * give the topics of `ClusterClient` more than one replica; add an oracle of partitions next to `ClusterTopics` (true
- * high watermark, P1-P15) that sees leaders and followers through a probe as `cluster-probes.ts` has it for Raft; let
- * clients read while they write, and join groups.
+ * all nodes, `ReplicaOracle` the replicas and theirs, `ClusterTopics` and `ClusterEnd` what clients were told. To take
+ * groups in: clients beside `LogClient` that join them on the topics of `SimLogs` and record their commits in the history,
+ * an oracle of coordinators next to `ReplicaOracle` with a probe of its own, and in `ClusterConvergence` that they settle.
  */
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationResult> {
   const simulation = new ClusterSimulation(options)
@@ -71,48 +77,63 @@ class ClusterSimulation {
   readonly #images: ClusterImageOracle
   readonly #topics: ClusterTopics
   readonly #faults: ClusterFaults
+  readonly #replicas: ReplicaOracle
+  readonly #convergence: ClusterConvergence
+  readonly #logs: SimLogs
+  readonly #history: HistoryRecorder
   readonly #clients: ClusterClient[] = []
-  readonly #operator: ClusterClient
+  readonly #logClients: LogClient[] = []
+  readonly #processes: ClientProcess[] = []
+  readonly #operator: ClientProcess
   readonly #disks = new Map<number, DurableRaft>()
+  readonly #places = new Map<Disk, ReplicaPlace>()
+  #sweptMs = 0
+  #recoveredMs = 0
 
   constructor(options: ClusterSimulationOptions) {
     this.#options = options
     const prng = new SeededPrng(`cluster ${options.seed}`)
     const swarm = drawSwarm(prng.fork('swarm'))
     this.#swarm = swarm
-    const clocks = prng.fork('clocks')
-    this.#cluster = new SimBrokerCluster({
-      seed: options.seed,
-      nodes: swarm.nodes,
-      settings: SETTINGS,
-      clock: () => ({
-        driftPpm: (clocks.fraction() * 2 - 1) * swarm.clockDriftPpmMax,
-        offsetMs: (clocks.fraction() * 2 - 1) * swarm.clockOffsetMsMax,
-      }),
-      brokerOptions: member => this.#brokerOptions(member),
+    this.#cluster = this.#makeCluster(prng.fork('clocks'))
+    const { scheduler } = this.#cluster
+    const nowMs = () => scheduler.nowMs
+    const journal = new ClusterJournal(nowMs, options.isTracing ?? false)
+    this.#journal = journal
+    this.#history = new HistoryRecorder({ now: nowMs })
+    this.#quorum = new ClusterQuorumOracle({ journal, diskOf: nodeId => this.#diskOf(nodeId) })
+    this.#topics = new ClusterTopics(journal)
+    this.#logs = new SimLogs(swarm.logs)
+    this.#replicas = new ReplicaOracle({
+      journal,
+      nowMs,
+      imageOf: nodeId => this.#memberOf(nodeId).machine.image,
     })
-    const { scheduler, network } = this.#cluster
-    network.delayMs = swarm.delayMs
-    network.dialTimeoutMs = swarm.silenceMs
-    network.keepaliveMs = 2 * swarm.silenceMs
-    for (const { machine } of this.#cluster.members) machine.image.syncLatencyMs = swarm.syncMs
-    this.#journal = new ClusterJournal(() => scheduler.nowMs, options.isTracing ?? false)
-    this.#quorum = new ClusterQuorumOracle({ journal: this.#journal, diskOf: nodeId => this.#diskOf(nodeId) })
-    this.#topics = new ClusterTopics(this.#journal)
-    const makeClient = (name: string) => this.#makeClient(name, prng)
-    for (let at = 0; at < swarm.clients; at++) this.#clients.push(makeClient(`c${at}`))
-    this.#operator = makeClient('op')
+    this.#convergence = new ClusterConvergence({
+      cluster: this.#cluster,
+      voters: () => this.#quorum.membership?.voters ?? [],
+      diskOf: nodeId => this.#diskOf(nodeId),
+      areClientsIdle: () => this.#whoWaits() === undefined,
+    })
+    this.#operator = this.#makeProcess('op', prng)
+    this.#makeClients(prng)
     this.#faults = new ClusterFaults({
       cluster: this.#cluster,
       swarm,
       prng: prng.fork('faults'),
-      journal: this.#journal,
-      clients: this.#clients,
+      journal,
+      clients: this.#processes,
       operator: this.#operator,
       mayLose: member => this.#mayLose(member),
-      leader: () => this.#leader(),
+      leader: () => this.#convergence.leader,
+      onDataLost: (nodeId, partition) => this.#replicas.onHarm(nodeId, partition),
+      onPowerCut: nodeId => this.#replicas.onPowerCut(nodeId),
     })
-    this.#images = new ClusterImageOracle({ journal: this.#journal, wasDisturbed: this.#faults.wasDisturbed })
+    this.#images = new ClusterImageOracle({
+      journal,
+      wasDisturbed: this.#faults.wasDisturbed,
+      onNewest: image => this.#replicas.onImage(image),
+    })
   }
 
   async run(): Promise<ClusterSimulationResult> {
@@ -140,17 +161,22 @@ class ClusterSimulation {
     const { scheduler } = this.#cluster
     scheduler.observe(() => this.#observe())
     this.#faults.start()
-    for (const client of this.#clients) client.start()
+    for (const client of [...this.#clients, ...this.#logClients]) client.start()
+    this.#logs
+      .make({ operator: this.#operator, topics: this.#topics, journal: this.#journal })
+      .catch(thrown => this.#journal.fail(thrown))
     await scheduler.runFor(this.#swarm.durationMs * (this.#options.lengthShare ?? 1))
     this.#faults.heal()
     const restarts = this.#faults.restarts
     await this.#until('a cluster of equal nodes', CONVERGED_MS_MAX, () => this.#whyNotConverged())
     await scheduler.runFor(CALM_MS)
-    for (const client of this.#clients) client.stop()
+    for (const process of this.#processes) process.stop()
     await this.#until('an answer to every call', IDLE_MS_MAX, () => this.#whoWaits())
-    this.#faults.restart(this.#draining())
-    await this.#until('a cluster of equal nodes, without clients', CONVERGED_MS_MAX, () =>
-      this.#whyNotConverged(),
+    this.#faults.restart(this.#convergence.draining)
+    await this.#until(
+      'a cluster of equal nodes, without clients',
+      CONVERGED_MS_MAX,
+      () => this.#whyNotConverged() ?? this.#whoWaits(),
     )
     const again = this.#faults.restarts - restarts
     const restartsMax = RESTARTS_PER_NODE_MAX * this.#cluster.members.length
@@ -164,11 +190,16 @@ class ClusterSimulation {
       const image = node?.quorum?.image
       if (image) this.#images.look(machine.name, image)
     }
+    const { nowMs } = this.#cluster.scheduler
+    if (nowMs < this.#sweptMs + SWEEP_MS) return
+    this.#sweptMs = nowMs
+    this.#replicas.sweep()
   }
 
   #attach(): () => void {
     const { spoil } = this.#options
-    return attachProbe({
+    const detachReplicas = this.#attachReplicas()
+    const detach = attachProbe({
       onStep: (node, { input, output }) => {
         this.#quorum.onStep(node, { input, output })
         return spoil ? spoil(output) : output
@@ -187,6 +218,45 @@ class ClusterSimulation {
           this.#journal.fail(thrown)
       },
     })
+    return () => {
+      detach()
+      detachReplicas()
+    }
+  }
+
+  #attachReplicas(): () => void {
+    const oracle = this.#replicas
+    return attachReplicaProbe({
+      onOpened: (disk, options, log) => {
+        const place = this.#places.get(disk)
+        if (place) oracle.onOpened(place, options, log)
+      },
+      onLeaderBegins: (log, state) => oracle.onLeaderBegins(log, state),
+      onHighWatermark: (log, offset) => oracle.onHighWatermark(log, offset),
+      onCut: (log, how) => oracle.onCut(log, how),
+      onRepeatedBatch: () => this.#journal.count('batches repeated'),
+      onRefusedBatch: (log, batch, thrown) => oracle.onRefusedBatch(log, batch, thrown),
+    })
+  }
+
+  #makeCluster(clocks: SeededPrng): SimBrokerCluster {
+    const swarm = this.#swarm
+    const cluster = new SimBrokerCluster({
+      seed: this.#options.seed,
+      nodes: swarm.nodes,
+      settings: { 'auto.create.topics.enable': false, 'disk.free.min': swarm.diskFreeMin },
+      clock: () => ({
+        driftPpm: (clocks.fraction() * 2 - 1) * swarm.clockDriftPpmMax,
+        offsetMs: (clocks.fraction() * 2 - 1) * swarm.clockOffsetMsMax,
+      }),
+      brokerOptions: member => this.#brokerOptions(member),
+    })
+    const { network, members } = cluster
+    network.delayMs = swarm.delayMs
+    network.dialTimeoutMs = swarm.silenceMs
+    network.keepaliveMs = 2 * swarm.silenceMs
+    for (const { machine } of members) machine.image.syncLatencyMs = swarm.syncMs
+    return cluster
   }
 
   #brokerOptions(member: ClusterNode) {
@@ -194,50 +264,67 @@ class ClusterSimulation {
     return {
       seed: `${this.#options.seed} ${member.nodeId}`,
       raftLimits: this.#swarm.raftLimits,
+      logLimits: { checkpointIntervalMs: this.#swarm.checkpointMs },
       onFailed: (error: Parameters<ClusterFaults['onFailed']>[1]) => this.#faults.onFailed(member, error),
       onLog: ({ level, message, facts }: { level: string; message: string; facts: object }) =>
         this.#journal.tell(member.machine.name, () => `${level} ${message} ${JSON.stringify(facts)}`),
-      ...(wrapDisk && { wrapDisk }),
+      wrapDisk: (disk: Disk) => {
+        const wrapped = wrapDisk?.(disk) ?? disk
+        const { incarnation } = member.machine
+        this.#places.set(wrapped, { nodeId: member.nodeId, incarnation })
+        return wrapped
+      },
     }
   }
 
-  #makeClient(name: string, prng: SeededPrng): ClusterClient {
-    return new ClusterClient({
+  #makeProcess(name: string, prng: SeededPrng): ClientProcess {
+    return new ClientProcess({
       name,
       network: this.#cluster.network,
       prng: prng.fork(name),
       journal: this.#journal,
-      topics: this.#topics,
       bootstrap: this.#cluster.members.map(({ machine }) => `${machine.name}:7450`),
-      thinkMsMax: this.#swarm.thinkMsMax,
     })
+  }
+
+  #makeClients(prng: SeededPrng): void {
+    const swarm = this.#swarm
+    const { thinkMsMax, deliveryMs, replicationFactor } = swarm
+    const journal = this.#journal
+    const common = (name: string) => {
+      const process = this.#makeProcess(name, prng)
+      this.#processes.push(process)
+      return { name, process, prng: prng.fork(`${name} work`), journal, thinkMsMax }
+    }
+    for (let at = 0; at < swarm.clients; at++)
+      this.#clients.push(new ClusterClient({ ...common(`c${at}`), topics: this.#topics, replicationFactor }))
+    const [logs, history, oracle] = [this.#logs, this.#history, this.#replicas]
+    for (let at = 0; at < swarm.logClients; at++)
+      this.#logClients.push(new LogClient({ ...common(`p${at}`), logs, history, oracle, deliveryMs }))
+  }
+
+  #memberOf(nodeId: number): ClusterNode {
+    return this.#cluster.members[nodeId] as ClusterNode
   }
 
   #diskOf(nodeId: number): DurableRaft {
     const known = this.#disks.get(nodeId)
     if (known) return known
-    const disk = new DurableRaft((this.#cluster.members[nodeId] as ClusterNode).machine.image)
+    const disk = new DurableRaft(this.#memberOf(nodeId).machine.image)
     this.#disks.set(nodeId, disk)
     return disk
   }
 
-  #leader(): ClusterNode | undefined {
-    return this.#cluster.running.find(({ node }) => node.quorum?.isLeading)
-  }
-
-  /** A minority of the voters: all of them are on their disks, and stay there but for this one. */
+  /**
+   * A minority: all voters are on their disks, all replicas in sync, and nobody has asked to change that; and so it stays
+   * but for this one.
+   */
   #mayLose(member: ClusterNode): boolean {
     const { membership } = this.#quorum
-    if (!membership || membership.voters.length < 3 || !this.#allVotersHaveDisks()) return false
-    return (
-      this.#cluster.running.length === this.#cluster.members.length &&
-      member.node?.broker.refusal === undefined
-    )
-  }
-
-  #allVotersHaveDisks(): boolean {
-    const voters = this.#quorum.membership?.voters ?? []
-    return voters.every(voter => this.#diskOf(nodeIdOf(voter)).memberId === voter)
+    const { members, running } = this.#cluster
+    if (!membership || membership.voters.length < 3 || !this.#convergence.allVotersHaveDisks()) return false
+    if (!this.#convergence.areReplicasWhole() || this.#replicas.hasProposals) return false
+    return running.length === members.length && member.node?.broker.refusal === undefined
   }
 
   async #until(what: string, timeMsMax: number, why: () => string | undefined): Promise<void> {
@@ -251,43 +338,36 @@ class ClusterSimulation {
     this.#journal.tell('--', () => `${what}: reached`)
   }
 
-  #draining(): ClusterNode[] {
-    const nodes = this.#leader()?.node?.quorum?.image.nodes
-    return this.#cluster.running.filter(({ nodeId }) => nodes?.get(nodeId)?.isDraining)
-  }
-
   #whoWaits(): string | undefined {
     if (!this.#faults.isIdle) return 'the operator waits'
-    return this.#clients.every(client => client.isIdle) ? undefined : 'a client waits'
+    return this.#processes.every(process => process.isIdle) ? undefined : 'a client waits'
   }
 
-  /** L1, L3, L4. */
   #whyNotConverged(): string | undefined {
-    const { members, running } = this.#cluster
-    if (running.length < members.length) return 'a node is down'
-    const leader = this.#leader()
-    const image = leader?.node?.quorum?.image
-    if (!leader || !image) return 'nobody leads'
-    for (const { nodeId, node } of running) {
-      const { refusal, quorum } = node.broker
-      if (refusal || !quorum) return `node ${nodeId} does not serve: ${refusal?.message}`
-      if (quorum.leaderId !== leader.nodeId)
-        return `node ${nodeId} follows ${quorum.leaderId}, not ${leader.nodeId}`
-      if (image.nodes.get(nodeId)?.isFenced !== false) return `node ${nodeId} is fenced`
-      if (this.#isAhead(image, quorum.image)) return `node ${nodeId} is behind`
-    }
-    return this.#allVotersHaveDisks() ? undefined : 'a voter has lost its disk, and was not replaced'
+    this.#recover()
+    // Nothing is placed on nodes that are drained.
+    if (!this.#logs.areMade && this.#convergence.draining.length === 0) return 'a log was not made yet'
+    return this.#convergence.whyNot()
   }
 
-  /** While clients change things, nobody is ever quite equal. */
-  #isAhead(leading: MetadataImage, other: MetadataImage): boolean {
-    return leading.appliedEndIndex - other.appliedEndIndex > (this.#whoWaits() === undefined ? 0 : 50)
+  /** An operator chooses a leader where nobody is electable any more, once all nodes are there to choose from. */
+  #recover(): void {
+    const { nowMs } = this.#cluster.scheduler
+    const areAllThere = this.#cluster.members.every(({ node }) => node && node.broker.refusal === undefined)
+    if (!areAllThere || !this.#faults.isIdle || nowMs < this.#recoveredMs + RECOVER_MS) return
+    this.#recoveredMs = nowMs
+    const offline = this.#convergence.offline((topic, partition) =>
+      this.#replicas.mayRecover(topic, partition),
+    )
+    if (offline.length === 0) return
+    this.#journal.count('partitions recovered by hand', offline.length)
+    void this.#faults.recover(offline)
   }
 
   async #checkEnd(): Promise<void> {
-    const { running } = this.#cluster
-    const image = this.#leader()?.node?.quorum?.image as MetadataImage
-    for (const { machine, node } of running) {
+    const { image } = this.#convergence
+    if (!image) throw new Error('a cluster that has converged has a leader')
+    for (const { machine, node } of this.#cluster.running) {
       this.#images.compare(machine.name, node.image)
       this.#journal.expect(
         hashOf(node.image) === hashOf(image),
@@ -295,49 +375,17 @@ class ClusterSimulation {
       )
     }
     this.#topics.check(name => image.topics.byName(name), image.topics.names())
-    await this.#cluster.scheduler.finish(this.#checkRecords(image), { timeMsMax: READ_MS_MAX })
+    const end = new ClusterEnd({
+      journal: this.#journal,
+      reader: this.#operator,
+      topics: this.#topics,
+      logs: this.#logs,
+      history: this.#history,
+      oracle: this.#replicas,
+    })
+    await this.#cluster.scheduler.finish(end.check(image), { timeMsMax: READ_MS_MAX })
+    this.#replicas.sweep()
     if (this.#journal.failure) throw this.#journal.failure
-  }
-
-  /** Every acknowledged record of a topic that is still there, unless its only replica was wiped away. */
-  async #checkRecords(image: MetadataImage): Promise<void> {
-    const client = await this.#operator.connect()
-    for (const topic of this.#topics.all.values()) {
-      if (topic.records.size === 0 || topic.exists !== true || topic.isLost) continue
-      const view = image.topics.byName(topic.name)
-      for (const [partition, { replicas }] of view?.partitions() ?? []) {
-        if (replicas.some(nodeId => this.#faults.everWiped.has(nodeId))) continue
-        const reader = client.reader({
-          topic: topic.name,
-          partitions: [partition],
-          stop: 'currentEnd',
-          retryTimeoutMs: 10_000,
-        })
-        const found: ConsumedRecord[] = []
-        for await (const record of reader) found.push(record)
-        this.#checkPartition(topic, partition, found)
-        await reader.close()
-      }
-    }
-    await client.close()
-  }
-
-  #checkPartition(topic: ExpectedTopic, partition: number, found: readonly ConsumedRecord[]): void {
-    const byOffset = new Map(found.map(({ offset, value }) => [`${partition}/${offset}`, String(value)]))
-    const values = new Set(byOffset.values())
-    this.#journal.expect(
-      values.size === found.length,
-      () => `${topic.name}-${partition} holds a record twice`,
-    )
-    this.#journal.count('records read', found.length)
-    for (const [place, value] of topic.records) {
-      if (!place.startsWith(`${partition}/`)) continue
-      const there = byOffset.get(place)
-      this.#journal.expect(
-        there === value,
-        () => `${topic.name} ${place} was acknowledged as ${value}, and is ${there}`,
-      )
-    }
   }
 }
 

@@ -26,6 +26,11 @@ export const HARMS = [
   'leader removed',
   'node drained',
   'client crash',
+  'bit rot',
+  'lost directory',
+  'reassignment',
+  'preferred leaders',
+  'setting changed',
 ] as const
 
 export type Harm = (typeof HARMS)[number]
@@ -52,6 +57,22 @@ export interface Swarm {
   readonly clockOffsetMsMax: number
   readonly thinkMsMax: number
   readonly raftLimits: NonNullable<BrokerOptions['raftLimits']>
+  /** Of the topics that clients make and delete. */
+  readonly replicationFactor: number
+  readonly logs: readonly SwarmLog[]
+  /** Clients that write to the logs and read them. */
+  readonly logClients: number
+  readonly deliveryMs: number
+  readonly diskFreeMin: number
+  readonly checkpointMs: number
+}
+
+/** A topic that stays from the beginning to the end of a run, and whose whole history is held to what was promised. */
+export interface SwarmLog {
+  readonly name: string
+  readonly partitions: number
+  readonly replicationFactor: number
+  readonly settings: Readonly<Record<string, string>>
 }
 
 /** A harm that is not drawn at all is as telling as one that comes often. */
@@ -61,8 +82,9 @@ export function drawSwarm(prng: SeededPrng): Swarm {
   const weights = new Map<Harm, number>()
   for (const harm of HARMS)
     weights.set(harm, prng.chance(ABSENT) ? 0 : (RARE.get(harm) ?? 1) * prng.fraction())
+  const nodes = prng.pick([1, 3, 3, 3, 3, 3, 5, 5])
   return {
-    nodes: prng.pick([1, 3, 3, 3, 3, 3, 5, 5]),
+    nodes,
     joinersMax: prng.pick([0, 1, 1, 2]),
     clients: prng.pick([1, 1, 2]),
     durationMs: prng.pick([2_000, 4_000, 8_000]),
@@ -89,11 +111,33 @@ export function drawSwarm(prng: SeededPrng): Swarm {
       snapshotAfterEntries: prng.pick([5, 10, 30, 50_000]),
       keptEntries: prng.pick([0, 0, 4]),
     },
+    replicationFactor: Math.min(nodes, prng.pick([1, 1, 2, 3])),
+    ...drawLogs(prng, nodes),
+    deliveryMs: prng.pick([3_000, 10_000, 30_000]),
+    diskFreeMin: prng.pick([0, 8_192]),
+    checkpointMs: prng.pick([300, 1_000, 60_000]),
   }
 }
 
+function drawLogs(prng: SeededPrng, nodes: number): { logs: SwarmLog[]; logClients: number } {
+  const logs = Array.from({ length: prng.pick([0, 1, 1, 1, 2]) }, (_, at) => {
+    const replicationFactor = Math.min(nodes, prng.pick([1, 2, 3, 3, 3, 3]))
+    const settings: Record<string, string> = {
+      'segment.ms': prng.pick(['1000', '600000']),
+      // Clocks are days apart.
+      'message.timestamp.after.max.ms': String(1_000 * DAY_MS),
+    }
+    if (replicationFactor > 1 && prng.chance(0.4)) settings['min.insync.replicas'] = prng.pick(['1', '2'])
+    if (prng.chance(0.15)) settings['write.caching'] = 'true'
+    return { name: `log-${at}`, partitions: prng.pick([1, 1, 2, 3]), replicationFactor, settings }
+  })
+  return { logs, logClients: logs.length === 0 ? 0 : prng.pick([1, 1, 2]) }
+}
+
+const DAY_MS = 86_400_000
+
 const RARE: ReadonlyMap<Harm, number> = new Map([
   ['power cut of all', 0.3],
-  ['wiped disk', 0.5],
   ['power cut in a disk change', 1.5],
+  ['bit rot', 2],
 ])

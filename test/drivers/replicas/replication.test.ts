@@ -317,6 +317,19 @@ test('a damaged replica is taken out by its leader, not electable, then emptied 
   expect(await cluster.run(cluster.node(2).machine.disk.stat(mark))).toBeUndefined()
 })
 
+test('a replica whose directory is gone is taken out of the ISR, and then filled again like a new one (A1)', async () => {
+  const cluster = await startTopic()
+  await produceAll(cluster, 1, ['a', 'b'])
+  cluster.kill(cluster.node(2))
+  cluster.node(2).machine.image.loseDirectory('data/topics/logs-0')
+  const before = cluster.controller.partition()
+  await cluster.boot(cluster.node(2))
+  await cluster.until(() => cluster.controller.partition().partitionEpoch > before.partitionEpoch)
+  expect(cluster.controller.partition()).toMatchObject({ isr: [1, 3], elr: [] })
+  await cluster.until(isrIs(cluster, [1, 2, 3]))
+  expect(await cluster.values(2)).toEqual(['a', 'b'])
+})
+
 test('a leader whose log is damaged says so until the controller hears it; another leads, and fills it again', async () => {
   const cluster = await startTopic()
   await produceAll(cluster, 1, ['a', 'b'])

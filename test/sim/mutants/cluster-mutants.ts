@@ -35,12 +35,6 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
 ]
 
-export function clusterMutant(name: string): ClusterMutant {
-  const mutant = CLUSTER_MUTANTS.find(one => one.name === name)
-  if (!mutant) throw new Error(`there is no mutant "${name}"`)
-  return mutant
-}
-
 /** The keeper of the membership takes two steps for a replacement: the core's mistake shows only if it takes one. */
 function withKeeper(mutant: Mutant): ClusterMutant {
   if (mutant.name !== 'one-entry voter replacement') return mutant
