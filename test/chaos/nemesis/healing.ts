@@ -20,24 +20,46 @@ export async function healAll({ cluster }: Scene): Promise<void> {
   await cluster.startAll()
 }
 
-/** Resolves when all partitions have all their replicas in sync, and every voter has all that is committed. */
-export async function allInSync({ admin, workload, unrest }: Scene): Promise<void> {
-  await until(
-    async () => {
-      const partitions = await described(admin, workload.topic)
-      const isInSync = (one: (typeof partitions)[number]) =>
-        one.leader !== undefined &&
-        one.isr.length === one.replicas.length &&
-        one.addingReplicas.length + one.removingReplicas.length === 0
-      if (partitions.length < workload.partitions || !partitions.every(isInSync)) return undefined
-      const { members, committedIndex, leader } = await admin.describeQuorum()
-      const isCurrent = (one: (typeof members)[number]) =>
-        one.nodeId === leader || (one.matchIndex ?? 0) >= committedIndex
-      return members.length > 0 && members.every(isCurrent) ? true : undefined
-    },
-    { timeoutMs: HEALED_TIMEOUT_MS },
+/**
+ * Resolves when all partitions have all their replicas in sync, and every voter has all that is committed; else rejects, and
+ * says what is lacking.
+ */
+export async function allInSync(scene: Scene): Promise<void> {
+  let lacking = ['nobody has answered yet']
+  const look = async () => {
+    lacking = await lackingOf(scene)
+    return lacking.length === 0 ? true : undefined
+  }
+  try {
+    await until(look, { timeoutMs: HEALED_TIMEOUT_MS })
+  } catch (thrown) {
+    throw new Error(`not in sync after ${HEALED_TIMEOUT_MS} ms: ${lacking.join('; ')}`, { cause: thrown })
+  }
+  scene.unrest.end()
+}
+
+async function lackingOf({ admin, workload }: Scene): Promise<string[]> {
+  const partitions = await described(admin, workload.topic)
+  const late = partitions.filter(
+    one =>
+      one.leader === undefined ||
+      one.isr.length < one.replicas.length ||
+      one.addingReplicas.length + one.removingReplicas.length > 0,
   )
-  unrest.end()
+  const { members, committedIndex, leader, term } = await admin.describeQuorum()
+  const behind = members.filter(one => one.nodeId !== leader && (one.matchIndex ?? 0) < committedIndex)
+  return [
+    ...(partitions.length < workload.partitions ? ['the topic is not known'] : []),
+    ...late.map(
+      one =>
+        `partition ${one.partition} of leader ${one.leader ?? 'none'}, epoch ${one.leaderEpoch}, has in sync ${one.isr.join()} of ` +
+        `${one.replicas.join()}, adding ${one.addingReplicas.join()}, removing ${one.removingReplicas.join()}`,
+    ),
+    ...(leader === undefined ? [`term ${term} has no controller`] : []),
+    ...behind.map(
+      one => `member ${one.nodeId} has the metadata to ${one.matchIndex ?? '?'} of ${committedIndex}`,
+    ),
+  ]
 }
 
 /** Resolves when the node that is down is in sync for nothing, and the other voters have all that is committed. */
