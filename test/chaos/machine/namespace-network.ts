@@ -63,7 +63,11 @@ export class NamespaceNetwork implements NodeNetwork {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const nodeId of [...this.#delayers.keys()]) this.#stopDelayer(nodeId)
-    for (const { nodeId } of this.#places) await run('ip', ['netns', 'delete', namespaceOf(nodeId)])
+    for (const { nodeId } of this.#places) {
+      // With its namespace it would go, too, but some time later: the next network takes the same names.
+      await run('ip', ['link', 'delete', ownName(`v${nodeId}`)])
+      await run('ip', ['netns', 'delete', namespaceOf(nodeId)])
+    }
     await run('ip', ['link', 'delete', BRIDGE])
   }
 
