@@ -47,12 +47,13 @@ export class ClusterConvergence {
     return true
   }
 
-  /** Partitions without a leader, of those that `isGivenUp`. */
+  /** Partitions that nobody can be elected for, of those that `isGivenUp`. Whoever is in the ELR only has to come back. */
   offline(isGivenUp: (topic: string, partition: number) => boolean): { topic: string; partition: number }[] {
     const found = []
     for (const topic of this.image?.topics.all() ?? [])
-      for (const [partition, { leader }] of topic.partitions())
-        if (leader === null && isGivenUp(topic.name, partition)) found.push({ topic: topic.name, partition })
+      for (const [partition, { leader, isr, elr }] of topic.partitions())
+        if (leader === null && isr.length + elr.length === 0 && isGivenUp(topic.name, partition))
+          found.push({ topic: topic.name, partition })
     return found
   }
 

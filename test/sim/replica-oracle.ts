@@ -255,7 +255,8 @@ export class ReplicaOracle implements PartitionOracle {
     for (const replica of this.#replicas.values()) {
       const { log, partition } = replica
       if (!log || !isAlive(replica) || log.failure || replica.isHarmed || partition.isForfeit) continue
-      if (!this.#stateOf(partition)) continue
+      // Moved away, it is removed at some time.
+      if (!this.#stateOf(partition)?.replicas.includes(replica.nodeId)) continue
       const upTo = Math.min(log.highWatermark, partition.endOffset)
       for (const batch of partition.between(replica.verifiedUpTo, upTo)) {
         const found = replica.segments.at(batch.baseOffset, { durably: false })

@@ -78,7 +78,6 @@ export const OFTEN: readonly string[] = [
   'nodes fenced',
   'orderly stops that ended',
   'power cut in a disk change',
-  'reassignment',
   'records acknowledged, acks all',
   'records followed',
   'records read',
