@@ -48,7 +48,13 @@ async function lackingOf({ admin, workload }: Scene): Promise<string[]> {
   )
   const { members, committedIndex, leader, term } = await admin.describeQuorum()
   const behind = members.filter(one => one.nodeId !== leader && (one.matchIndex ?? 0) < committedIndex)
+  const { nodes } = await admin.describeCluster()
+  const fenced = nodes.filter(({ state }) => state !== 'active')
   return [
+    ...fenced.map(
+      ({ nodeId, state, appliedIndex }) =>
+        `node ${nodeId} is ${state}, metadata applied to ${appliedIndex ?? '?'}`,
+    ),
     ...(partitions.length < workload.partitions ? ['the topic is not known'] : []),
     ...late.map(
       one =>
