@@ -111,6 +111,14 @@ export interface TopicRecord {
   readonly name: string
   /** Only what was set for this topic; all else follows the defaults. */
   readonly settings: SettingOverrides
+  /** Absent: none. */
+  readonly cachedNodes?: readonly CachedNode[]
+}
+
+/** A process that may have acknowledged records of a topic on its page cache, though the topic syncs first by now (C10). */
+export interface CachedNode {
+  readonly nodeId: NodeId
+  readonly nodeEpoch: Epoch
 }
 
 /** The topic is gone, with its partitions and settings. */
@@ -183,6 +191,8 @@ export interface TopicSettingsRecord {
   readonly topicId: Uuid
   readonly set: SettingOverrides
   readonly removed: readonly string[]
+  /** In place of those before; absent: they stay. */
+  readonly cachedNodes?: readonly CachedNode[]
 }
 
 /** Key -> value as text, as users write them; read through `topic-settings.ts`. */

@@ -114,16 +114,18 @@ export class NodeControl {
     const isRemoved = (nodeId: NodeId) => nodeIds.includes(nodeId)
     return this.#topics().flatMap(topic => {
       const settings = settingsOf(topic, this.#options.topicDefaults)
-      const isCached = settings['write.caching']
+      const isCached = ({ nodeId, nodeEpoch }: NodeRef) =>
+        settings['write.caching'] ||
+        topic.cachedNodes.some(one => one.nodeId === nodeId && one.nodeEpoch === nodeEpoch)
       const facts = electionFacts(this.#image, settings)
       const factsThen = {
         ...facts,
         isActive: (nodeId: NodeId) => !isRemoved(nodeId) && facts.isActive(nodeId),
       }
-      return changePartitions(topic, (state, partition) => {
+      return changePartitions(topic, state => {
         if (!state.isr.some(isRemoved) && !state.elr.some(isRemoved)) return state
         const isOnly = state.replicas.length === 1
-        const keepsRecords = keeps({ topicId: topic.id, partition, isCached, isOnly })
+        const keepsRecords = keeps({ isCached, isOnly })
         return removeFromIsr(state, { isRemoved, keepsRecords }, factsThen)
       })
     })
@@ -174,24 +176,18 @@ export function isReplaceable(image: MetadataImage, nodeId: NodeId): boolean {
 }
 
 interface ReplicaFacts {
-  readonly topicId: Uuid
-  readonly partition: PartitionId
-  /** The topic acknowledges on page caches (`write.caching`). */
-  readonly isCached: boolean
+  /** The topic acknowledges on page caches (`write.caching`), or did at any time since that process registered. */
+  readonly isCached: (by: NodeRef) => boolean
   /** The partition has one replica. */
   readonly isOnly: boolean
 }
 
 /**
- * What a node still has that comes back with its directory: all that it acknowledged, except partitions that are gone
- * from it (A1), and what an unclean stop may have lost of a page cache (C10). A sole replica is taken as it is: nobody
- * else could have more, and that is what `write.caching` with one replica means.
+ * What a node still has that comes back with its directory: all that it acknowledged, except what an unclean stop may
+ * have lost of a page cache (C10). A sole replica is taken as it is: nobody else could have more, and that is what
+ * `write.caching` with one replica means. (A partition whose own directory is gone it reports once it has registered.)
  */
 function heldBy(before: NodeImage, request: NodeRegistration): (of: ReplicaFacts) => boolean {
   const isClean = request.cleanStopEpoch === before.nodeEpoch
-  const missing = new Set(
-    request.missingPartitions?.map(({ topicId, partition }) => `${topicId} ${partition}`),
-  )
-  return ({ topicId, partition, isCached, isOnly }) =>
-    !missing.has(`${topicId} ${partition}`) && (isClean || !isCached || isOnly)
+  return ({ isCached, isOnly }) => isClean || isOnly || !isCached(before)
 }

@@ -1,4 +1,4 @@
-import type { Epoch, NodeId, PartitionId, Uuid } from '../base/brands.ts'
+import type { Epoch, NodeId, Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { NodeImage } from './node-image.ts'
@@ -17,8 +17,6 @@ export interface NodeRegistration {
   readonly nodeEpoch?: Epoch | undefined
   /** The epoch under which the node ran until its last stop, if that was orderly (B7). */
   readonly cleanStopEpoch?: Epoch | undefined
-  /** Partitions that its checkpoints name and whose directories are gone (A1). */
-  readonly missingPartitions?: readonly { readonly topicId: Uuid; readonly partition: PartitionId }[]
 }
 
 /** Node ids are int32 on the wire and in protobuf. */

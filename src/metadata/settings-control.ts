@@ -3,10 +3,10 @@ import { NaruError } from '../base/errors.ts'
 import type { MachineResult } from '../machine/state-machine.ts'
 import { CONTROLLER_LIMITS, type ControllerOptions } from './controller-options.ts'
 import type { MetadataImage } from './metadata-image.ts'
-import type { MetadataRecord, SettingOverrides } from './metadata-record.ts'
+import type { CachedNode, MetadataRecord, SettingOverrides } from './metadata-record.ts'
 import { elect, electable } from './partition-election.ts'
 import { advanceReassignment } from './partition-reassignment.ts'
-import { changePartitions, electionFacts } from './topic-elections.ts'
+import { changePartitions, electionFacts, settingsOf } from './topic-elections.ts'
 import { requireUserTopic } from './topic-errors.ts'
 import type { TopicView } from './topic-image.ts'
 import {
@@ -85,8 +85,22 @@ export class SettingsControl {
       topicId: topic.id,
       set,
       removed: [...removed].sort(),
+      ...this.#noLongerCached(topic, next),
     }
     return [settings, ...this.#consequences(topic, next)]
+  }
+
+  /**
+   * The processes of now: what they acknowledged is on their page caches until they have stopped in good order, also after
+   * the topic has come to sync first (C10). Those of an earlier end that still run are among them.
+   */
+  #noLongerCached(topic: TopicView, overrides: SettingOverrides): { cachedNodes?: readonly CachedNode[] } {
+    const { replicationFactor } = topic
+    const defaults = this.#options.topicDefaults ?? {}
+    const then = resolveTopicSettings(overrides, { replicationFactor, defaults })
+    if (!settingsOf(topic, defaults)['write.caching'] || then['write.caching']) return {}
+    const cachedNodes = this.#image.nodes.all().map(({ nodeId, nodeEpoch }) => ({ nodeId, nodeEpoch }))
+    return { cachedNodes: cachedNodes.sort((a, b) => a.nodeId - b.nodeId) }
   }
 
   /**

@@ -2,7 +2,7 @@ import type { PartitionId, Uuid } from '../base/brands.ts'
 import type { SnapshotRegistry } from '../machine/snapshot-registry.ts'
 import { TimelineMap } from '../machine/timeline-map.ts'
 import { TimelineValue } from '../machine/timeline-value.ts'
-import type { PartitionState, SettingOverrides } from './metadata-record.ts'
+import type { CachedNode, PartitionState, SettingOverrides } from './metadata-record.ts'
 import { settledFactor } from './partition-reassignment.ts'
 
 /** A topic as everybody sees it. Its settings are read through `resolveTopicSettings`. */
@@ -17,6 +17,8 @@ export interface TopicView {
   readonly replicationFactor: number
   /** Only what was set for this topic. */
   readonly settings: SettingOverrides
+  /** Processes that ran when the topic last ceased to acknowledge on page caches (C10). */
+  readonly cachedNodes: readonly CachedNode[]
   partition(partition: PartitionId): PartitionState | undefined
   /** In order, from 0. */
   partitions(): Iterable<readonly [PartitionId, PartitionState]>
@@ -30,16 +32,18 @@ export class TopicImage implements TopicView {
   /** Number of replicas -> partitions with so many. */
   readonly #factors: TimelineMap<number, number>
   readonly #settings: TimelineValue<SettingOverrides>
+  readonly #cachedNodes: TimelineValue<readonly CachedNode[]>
 
   constructor(
     registry: SnapshotRegistry,
-    topic: { readonly id: Uuid; readonly name: string; readonly settings: SettingOverrides },
+    topic: Pick<TopicView, 'id' | 'name' | 'settings' | 'cachedNodes'>,
   ) {
     this.id = topic.id
     this.name = topic.name
     this.#partitions = new TimelineMap(registry)
     this.#factors = new TimelineMap(registry)
     this.#settings = new TimelineValue(registry, topic.settings)
+    this.#cachedNodes = new TimelineValue(registry, topic.cachedNodes)
   }
 
   get partitionCount(): number {
@@ -52,6 +56,10 @@ export class TopicImage implements TopicView {
 
   get settings(): SettingOverrides {
     return this.#settings.get()
+  }
+
+  get cachedNodes(): readonly CachedNode[] {
+    return this.#cachedNodes.get()
   }
 
   partition(partition: PartitionId): PartitionState | undefined {
@@ -72,6 +80,10 @@ export class TopicImage implements TopicView {
 
   setSettings(settings: SettingOverrides): void {
     this.#settings.set(settings)
+  }
+
+  setCachedNodes(nodes: readonly CachedNode[]): void {
+    this.#cachedNodes.set(nodes)
   }
 
   #count(factor: number, by: number): void {

@@ -70,10 +70,10 @@ export class TopicsImage {
   }
 
   replayTopic(record: TopicRecord, delta?: MetadataDelta): void {
-    const { topicId, name, settings } = record
+    const { topicId, name, settings, cachedNodes = [] } = record
     assert(!this.#topics.has(topicId), `topic id ${topicId} comes twice`)
     assert(this.colliding(name) === undefined, `topic name ${name} is taken`)
-    this.#topics.set(topicId, new TopicImage(this.#registry, { id: topicId, name, settings }))
+    this.#topics.set(topicId, new TopicImage(this.#registry, { id: topicId, name, settings, cachedNodes }))
     this.#ids.set(name, topicId)
     this.#idsByCollisionKey.set(topicCollisionKey(name), topicId)
     delta?.onTopicCreated(topicId)
@@ -116,6 +116,7 @@ export class TopicsImage {
     const removed = new Set(record.removed)
     const kept = Object.entries(topic.settings).filter(([key]) => !removed.has(key))
     topic.setSettings({ ...Object.fromEntries(kept), ...record.set })
+    if (record.cachedNodes) topic.setCachedNodes(record.cachedNodes)
     delta?.onSettingsChanged(record.topicId)
   }
 
@@ -130,7 +131,9 @@ export class TopicsImage {
   *records(): Iterable<MetadataRecord> {
     for (const name of this.names()) {
       const topic = this.byName(name) as TopicView
-      yield { type: 'topic', version: 0, topicId: topic.id, name, settings: topic.settings }
+      const { id: topicId, settings, cachedNodes } = topic
+      const more = cachedNodes.length === 0 ? {} : { cachedNodes }
+      yield { type: 'topic', version: 0, topicId, name, settings, ...more }
       for (const [partition, state] of topic.partitions())
         yield partitionRecord({ topicId: topic.id, partition, state })
     }

@@ -5,6 +5,7 @@ import type { ControllerOptions } from '../../src/metadata/controller-options.ts
 import type { NewTopic } from '../../src/metadata/creation-plan.ts'
 import { MetadataImage } from '../../src/metadata/metadata-image.ts'
 import type { MetadataRecord } from '../../src/metadata/metadata-record.ts'
+import type { NodeRegistration } from '../../src/metadata/node-registration.ts'
 
 export const WALL_MS = 1_700_000_000_000
 
@@ -39,7 +40,7 @@ export class MetadataContext {
 
   register(
     nodeId: number,
-    more: { incarnation?: string; directoryId?: string; rack?: string; isSessionAlive?: boolean } = {},
+    more: Partial<NodeRegistration> & { isSessionAlive?: boolean } = {},
   ): { nodeEpoch: number } {
     const { isSessionAlive = false, ...fields } = more
     return this.run(

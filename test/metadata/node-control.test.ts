@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { formCluster } from '../../src/metadata/controller.ts'
 import type { NodeRegistration } from '../../src/metadata/node-registration.ts'
-import { contents, errorOf, MetadataContext, registration, WALL_MS } from './metadata-context.ts'
+import { contents, errorOf, imageOf, MetadataContext, registration, WALL_MS } from './metadata-context.ts'
 
 describe('registering a node', () => {
   it('gives exactly this record, fenced until it has caught up', () => {
@@ -192,16 +192,26 @@ describe('what a node still has when it comes back', () => {
     expect(comeBack(two, {})).toBe(inElr)
   })
 
-  it('lacks partitions whose directories are gone, as if that part of the disk were new (A1)', () => {
-    expect(comeBack(two, { missingPartitions: [{ topicId: 'topic-id-1', partition: 0 }] })).toBe(gone)
-    expect(comeBack(two, { missingPartitions: [{ topicId: 'topic-id-1', partition: 1 }] })).toBe(inElr)
-  })
-
   it('may lack what was acknowledged on page caches, unless it stopped in good order (C10)', () => {
     const cached = { ...two, 'write.caching': 'true' }
     expect(comeBack(cached, {})).toBe(gone)
     expect(comeBack(cached, { cleanStopEpoch: 1 })).toBe(inElr)
     expect(comeBack(cached, { cleanStopEpoch: 7 })).toBe(gone)
+  })
+
+  it('may lack it also where the topic came to sync only while that process ran (C10)', () => {
+    const context = new MetadataContext().addNodes(2)
+    const settings = { ...two, 'write.caching': 'true' }
+    context.create({ name: 'logs', assignments: [[1, 2]], settings })
+    context.run(context.controller.settings.alter({ changes: [{ name: 'logs', remove: ['write.caching'] }] }))
+    expect(contents(imageOf(contents(context.image)))).toEqual(contents(context.image))
+    context.register(1, { incarnation: 'clean', cleanStopEpoch: 1 })
+    expect(context.show('logs')).toContain('isr=2 elr=1 ')
+    context.register(2, { incarnation: 'cut' })
+    expect(context.show('logs')).toContain('isr= elr=1 ')
+    // What it has acknowledged since its start was synced.
+    context.register(1, { incarnation: 'cut-too' })
+    expect(context.show('logs')).toContain('isr= elr=1 ')
   })
 
   it('is all that there is of a partition with one replica', () => {

@@ -55,6 +55,11 @@ export const PARTITION_MUTANTS: readonly PartitionMutant[] = [
     ],
   },
   {
+    name: 'page caches are forgotten as soon as the topic syncs first',
+    found: /^P2: /,
+    edits: [['settings-control.ts', '...this.#noLongerCached(topic, next),', '']],
+  },
+  {
     name: 'a damaged replica stays electable',
     found: /^P2: /,
     edits: [

@@ -40,6 +40,8 @@ export class PartitionSimulation {
   readonly #nodes = new Map<number, SimulatedNode>()
   /** `topic id partition` -> `node@directory` that hold all that is committed. */
   readonly #holders = new Map<string, Set<string>>()
+  /** `topic id node epoch` of the processes that ran while the topic acknowledged on page caches. */
+  readonly #cached = new Set<string>()
   readonly #log: string[] = []
   readonly #old: IsrChange[] = []
   #made = 0
@@ -126,7 +128,6 @@ export class PartitionSimulation {
     const directoryId = isWiped ? `disk-${++this.#made}` : before.directoryId
     const incarnation = `process-${++this.#made}`
     const missing = [...this.#partitions()].filter(() => !isWiped && this.#prng.chance(0.1))
-    const missingPartitions = missing.map(([topic, partition]) => ({ topicId: topic.id, partition }))
     const request = {
       clusterId: 'cluster',
       nodeId,
@@ -136,11 +137,10 @@ export class PartitionSimulation {
       clientAddress: 'a:1',
       peerAddress: 'b:1',
       release: '0.1.0',
-      missingPartitions,
       ...(isClean && before && { cleanStopEpoch: before.nodeEpoch }),
     }
     for (const [topic, partition, state] of this.#partitions()) {
-      const isCached = resolve(topic)['write.caching']
+      const isCached = this.#cached.has(`${topic.id} ${nodeId} ${before?.nodeEpoch}`)
       const isLost = missing.some(([one, at]) => one.id === topic.id && at === partition)
       const isTorn = isCached && !isClean && state.replicas.length > 1
       if (before && (isLost || isTorn))
@@ -149,7 +149,10 @@ export class PartitionSimulation {
     const answer = this.#run(`register ${nodeId} ${directoryId}${isClean ? ' clean' : ''}`, () =>
       this.#controller.nodes.register(request, { isSessionAlive: false, wallMs: 0 }),
     )
-    if (answer) this.#nodes.set(nodeId, { nodeEpoch: answer.nodeEpoch, directoryId, incarnation })
+    if (!answer) return
+    this.#nodes.set(nodeId, { nodeEpoch: answer.nodeEpoch, directoryId, incarnation })
+    // Before it is unfenced.
+    for (const [topic, partition] of missing) this.#report(nodeId, topic, partition)
   }
 
   #unfence(nodeId: number): void {
@@ -226,9 +229,11 @@ export class PartitionSimulation {
     if (!topic) return
     const set: Record<string, string> = {}
     const remove: string[] = []
-    if (this.#prng.chance(0.6)) set['min.insync.replicas'] = String(1 + this.#below(3))
-    else if (this.#prng.chance(0.5)) remove.push('min.insync.replicas')
-    else set['unclean.leader.election.enable'] = this.#prng.chance(0.5) ? 'true' : 'false'
+    const flag = this.#prng.chance(0.5) ? 'true' : 'false'
+    const kind = this.#below(10)
+    if (kind < 6) set['min.insync.replicas'] = String(1 + this.#below(3))
+    else if (kind < 8) remove.push('min.insync.replicas')
+    else set[kind < 9 ? 'write.caching' : 'unclean.leader.election.enable'] = flag
     this.#run(`set ${topic.name} ${JSON.stringify(set)} -${remove}`, () =>
       this.#controller.settings.alter({ changes: [{ name: topic.name, set, remove }] }),
     )
@@ -271,6 +276,10 @@ export class PartitionSimulation {
     if (!found) return
     const [topic, partition] = found
     this.#holders.get(keyOf(topic, partition))?.delete(this.#holder(nodeId))
+    this.#report(nodeId, topic, partition)
+  }
+
+  #report(nodeId: number, topic: TopicView, partition: number): void {
     this.#run(`damage of ${topic.name}-${partition} on ${nodeId}`, () =>
       this.#controller.isr.reportDamage(this.#ref(nodeId), [{ topicId: topic.id, partition }]),
     )
@@ -302,6 +311,10 @@ export class PartitionSimulation {
   #apply(result: MachineResult<MetadataRecord, unknown>): void {
     for (const record of result.records) this.#image.replay(record)
     this.#records.push(...result.records)
+    for (const topic of this.#image.topics.all())
+      if (resolve(topic)['write.caching'])
+        for (const { nodeId, nodeEpoch } of this.#image.nodes.all())
+          this.#cached.add(`${topic.id} ${nodeId} ${nodeEpoch}`)
   }
 
   #commit(topic: TopicView, partition: number, state: PartitionState): void {

@@ -93,6 +93,14 @@ function toWire(record: MetadataRecord): MessageInit<wire.MetadataRecord> {
   }
 }
 
+/** Protobuf cannot tell an empty list from none. */
+function withoutEmptyNodes<Record extends { readonly cachedNodes: readonly wire.CachedNode[] }>({
+  cachedNodes,
+  ...record
+}: Record): Omit<Record, 'cachedNodes'> & { readonly cachedNodes?: readonly wire.CachedNode[] } {
+  return cachedNodes.length === 0 ? record : { ...record, cachedNodes }
+}
+
 function partitionChangedToWire(record: PartitionChangedRecord): MessageInit<wire.PartitionChangedRecord> {
   const {
     topicId,
@@ -145,11 +153,11 @@ function fromWire(message: wire.MetadataRecord): MetadataRecord | undefined {
   if (nodeDraining) return { type: 'nodeDraining', version, ...nodeDraining }
   if (nodeRemoved) return { type: 'nodeRemoved', version, ...nodeRemoved }
   const { topic, topicDeleted, partition, partitionChanged, topicSettings, producerIds } = message
-  if (topic) return { type: 'topic', version, ...topic }
+  if (topic) return { type: 'topic', version, ...withoutEmptyNodes(topic) }
   if (topicDeleted) return { type: 'topicDeleted', version, ...topicDeleted }
   if (partition) return partitionFromWire(partition, version)
   if (partitionChanged) return partitionChangedFromWire(partitionChanged, version)
-  if (topicSettings) return { type: 'topicSettings', version, ...topicSettings }
+  if (topicSettings) return { type: 'topicSettings', version, ...withoutEmptyNodes(topicSettings) }
   if (producerIds) return { type: 'producerIds', version, ...producerIds }
   return undefined
 }

@@ -36,12 +36,6 @@ export interface RegisterNode {
   readonly release: string
   readonly nodeEpoch?: number
   readonly cleanStopEpoch?: number
-  readonly missingPartitions: readonly MissingPartition[]
-}
-
-export interface MissingPartition {
-  readonly topicId: string
-  readonly partition: number
 }
 
 export interface NodeRegistered {

@@ -67,6 +67,12 @@ export interface TopicRecord {
   readonly topicId: string
   readonly name: string
   readonly settings: { readonly [key: string]: string }
+  readonly cachedNodes: readonly CachedNode[]
+}
+
+export interface CachedNode {
+  readonly nodeId: number
+  readonly nodeEpoch: number
 }
 
 export interface TopicDeletedRecord {
@@ -117,6 +123,7 @@ export interface TopicSettingsRecord {
   readonly topicId: string
   readonly set: { readonly [key: string]: string }
   readonly removed: readonly string[]
+  readonly cachedNodes: readonly CachedNode[]
 }
 
 export interface ProducerIdsRecord {

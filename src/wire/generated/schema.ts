@@ -40,6 +40,7 @@ message naru.internal.v1.AllocateProducerIdsResponse 1:firstProducerId:int64 2:c
 message naru.internal.v1.AlterPartitions 1:changes:naru.internal.v1.IsrChange*
 message naru.internal.v1.AwaitAppliedRequest 1:metadataIndex:int64
 message naru.internal.v1.AwaitAppliedResponse 1:appliedIndex:int64
+message naru.internal.v1.CachedNode 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.CallRequest 1:clusterId:string 2:toNodeId:int32 3:method:string 4:request:bytes 5:timeoutMs:int64 6:fromNodeId:int32 7:principal:string
 message naru.internal.v1.CallResponse 1:response:bytes 2:metadataIndex:int64
 message naru.internal.v1.CaughtUp 1:appliedIndex:int64
@@ -85,7 +86,6 @@ message naru.internal.v1.KnownMember 1:memberId:string 2:address:string
 message naru.internal.v1.LeaveCluster
 message naru.internal.v1.MetadataChange 1:version:int32 2:records:bytes*
 message naru.internal.v1.MetadataRecord 1:version:int32 2:featureLevel:naru.internal.v1.FeatureLevelRecord|record 3:cluster:naru.internal.v1.ClusterRecord|record 4:nodeRegistered:naru.internal.v1.NodeRegisteredRecord|record 5:nodeUnfenced:naru.internal.v1.NodeUnfencedRecord|record 6:nodeFenced:naru.internal.v1.NodeFencedRecord|record 7:nodeDraining:naru.internal.v1.NodeDrainingRecord|record 8:nodeRemoved:naru.internal.v1.NodeRemovedRecord|record 9:topic:naru.internal.v1.TopicRecord|record 10:topicDeleted:naru.internal.v1.TopicDeletedRecord|record 11:partition:naru.internal.v1.PartitionRecord|record 12:partitionChanged:naru.internal.v1.PartitionChangedRecord|record 13:topicSettings:naru.internal.v1.TopicSettingsRecord|record 14:producerIds:naru.internal.v1.ProducerIdsRecord|record
-message naru.internal.v1.MissingPartition 1:topicId:string 2:partition:int32
 message naru.internal.v1.NodeDraining 1:remaining:naru.v1.TopicPartition*
 message naru.internal.v1.NodeDrainingRecord 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.NodeFencedRecord 1:nodeId:int32 2:nodeEpoch:int64
@@ -130,7 +130,7 @@ message naru.internal.v1.RaftRefused 1:previousIndex:int64 2:hint:naru.internal.
 message naru.internal.v1.RaftTimeoutNow
 message naru.internal.v1.RaftVoteAnswer 1:granted:bool
 message naru.internal.v1.RaftVoteRequest 1:last:naru.internal.v1.RaftPosition? 2:transfer:bool
-message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:directoryId:string 4:incarnation:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:nodeEpoch:int64? 10:cleanStopEpoch:int64? 11:missingPartitions:naru.internal.v1.MissingPartition*
+message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:directoryId:string 4:incarnation:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:nodeEpoch:int64? 10:cleanStopEpoch:int64?
 message naru.internal.v1.ReplicaPlace 1:topicId:string 2:partition:int32
 message naru.internal.v1.ReplicaState 1:topicId:string 2:partition:int32 3:logEndOffset:int64 4:highWatermark:int64 5:lastEpoch:int32? 6:damaged:bool
 message naru.internal.v1.ReplicateRequest 1:open:naru.internal.v1.OpenReplication? 2:follows:naru.internal.v1.PartitionFollow* 3:acks:naru.internal.v1.PartitionAck*
@@ -143,8 +143,8 @@ message naru.internal.v1.SnapshotHeader 1:hello:naru.internal.v1.RaftHello? 2:te
 message naru.internal.v1.StepAside
 message naru.internal.v1.SteppedAside
 message naru.internal.v1.TopicDeletedRecord 1:topicId:string
-message naru.internal.v1.TopicRecord 1:topicId:string 2:name:string 3:settings:map
-message naru.internal.v1.TopicSettingsRecord 1:topicId:string 2:set:map 3:removed:string*
+message naru.internal.v1.TopicRecord 1:topicId:string 2:name:string 3:settings:map 4:cachedNodes:naru.internal.v1.CachedNode*
+message naru.internal.v1.TopicSettingsRecord 1:topicId:string 2:set:map 3:removed:string* 4:cachedNodes:naru.internal.v1.CachedNode*
 message naru.v1.AccessRule 1:principal:string 2:resource:naru.v1.ResourceKind 3:pattern:naru.v1.PatternKind 4:name:string 5:operation:naru.v1.Operation 6:effect:naru.v1.Effect
 message naru.v1.AddAccessRulesRequest 1:rules:naru.v1.AccessRule*
 message naru.v1.AddAccessRulesResponse

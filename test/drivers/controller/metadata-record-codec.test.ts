@@ -45,6 +45,7 @@ const RECORDS: MetadataRecord[] = [
   { type: 'nodeDraining', version: 0, ...node },
   { type: 'nodeRemoved', version: 0, ...node, directoryId: 'd' },
   { type: 'topic', version: 0, topicId, name: 'logs', settings: { 'retention.ms': '1' } },
+  { type: 'topic', version: 0, topicId, name: 'logs', settings: {}, cachedNodes: [node] },
   { type: 'topicDeleted', version: 0, topicId },
   { type: 'partition', version: 0, topicId, partition: 0, ...partition },
   { type: 'partition', version: 0, topicId, partition: 1, ...partition, leader: null, lastUncleanEpoch: 0 },
@@ -57,6 +58,14 @@ const RECORDS: MetadataRecord[] = [
     reassignment: { original: [3], target: [1], throttleBytesPerSecond: 1_000_000 },
   },
   { type: 'topicSettings', version: 0, topicId, set: {}, removed: ['retention.ms'] },
+  {
+    type: 'topicSettings',
+    version: 0,
+    topicId,
+    set: {},
+    removed: [],
+    cachedNodes: [node, { ...node, nodeId: 9 }],
+  },
   { type: 'producerIds', version: 0, nodeId: 3, nextProducerId: 2 ** 40 },
 ]
 
