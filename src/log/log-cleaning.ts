@@ -1,8 +1,8 @@
-import type { Offset } from '../base/brands.ts'
+import type { Epoch, Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Clock } from '../ports/clock.ts'
 import { DiskError } from '../ports/disk.ts'
-import { baseOffsetAt, isControlAt, lastOffsetAt } from '../records/batch-header.ts'
+import { baseOffsetAt, isControlAt, lastOffsetAt, leaderEpochAt } from '../records/batch-header.ts'
 import { BatchFilter, deleteHorizonAt } from '../records/filter-batch.ts'
 import { RecordCursor } from '../records/record-cursor.ts'
 import { CleanedSegmentWriter } from './cleaned-segment.ts'
@@ -39,9 +39,10 @@ const RECORDS_PER_TURN = 2_000
  * remembered of a producer, the last batch of each segment: so epochs, producers and offsets can still be made anew from
  * the `.log` files alone. A record without a key goes, as in Kafka.
  *
- * A tombstone goes once `delete.retention.ms` have passed since the first cleaning that left it as the newest of its key, which
- * notes that in its batch. Before that the records that it deletes are gone: the same cleaning has removed them, in this
- * log or in the one where it was copied from, and segments are replaced from the oldest on.
+ * A tombstone goes once `delete.retention.ms` have passed since the first cleaning of this log that left it as the newest of
+ * its key, which notes that in its batch. The same cleaning has removed the records that it deletes, since segments are
+ * replaced from the oldest on: so who reads on from one of them within that time meets the tombstone. What the log that
+ * this one was copied from has noted says nothing of here.
  *
  * Reads and appends go on meanwhile; a truncation or retention that changes what was read makes the cleaning give up.
  */
@@ -68,6 +69,8 @@ class Cleaning {
   readonly #options: CleaningOptions & { limits: CleaningLimits; wallMs: number }
   readonly #cuts: number
   #isGivenUp = false
+  /** Of the batch before, in this pass from the log's first on. */
+  #epoch: Epoch | undefined
   #records = 0
 
   constructor(
@@ -95,6 +98,7 @@ class Cleaning {
       const newest = await this.#mapKeys(from)
       if (newest.endOffset <= from) return
       const kept = await this.#batchesToKeep()
+      this.#epoch = undefined
       for (const group of groupSegments(core, newest.endOffset)) {
         if (!this.isOver) await this.#cleanGroup(group, newest, kept)
       }
@@ -123,11 +127,11 @@ class Cleaning {
       const indexes = from > segment.baseOffset ? await core.indexesOf(segment) : undefined
       for await (const batch of this.#batchesOf(segment, indexes?.offsets.lookup(from) ?? 0)) {
         const fullAt = await this.#mapBatch(batch, from, keys)
-        if (fullAt !== undefined) return { keys, endOffset: fullAt }
-        if (this.isOver) return { keys, endOffset: from }
+        if (fullAt !== undefined) return { keys, from, endOffset: fullAt }
+        if (this.isOver) return { keys, from, endOffset: from }
       }
     }
-    return { keys, endOffset }
+    return { keys, from, endOffset }
   }
 
   /** The offset of the first record for which there is no room; undefined: all are noted. */
@@ -179,8 +183,12 @@ class Cleaning {
     const { kept, endOffset } = target
     for (const segment of group) {
       for await (const batch of this.#batchesOf(segment, 0)) {
+        const epoch = leaderEpochAt(batch, 0)
+        // By the batches: where the log start lies in an epoch, its entry does not say where it began.
+        const isFirst = epoch !== this.#epoch
+        this.#epoch = epoch
         const isLast = lastOffsetAt(batch, 0) + 1 === endOffset
-        const keepEmpty = isLast || kept.has(baseOffsetAt(batch, 0))
+        const keepEmpty = isFirst || isLast || kept.has(baseOffsetAt(batch, 0))
         const left = await this.#filter(batch, { newest: target.newest, keepEmpty, outcome })
         if (this.isOver) return outcome
         outcome.isChanged ||= left !== batch
@@ -199,7 +207,8 @@ class Cleaning {
     if (isControlAt(batch, 0)) return batch
     const { wallMs, limits } = this.#options
     const horizonMs = deleteHorizonAt(batch, 0)
-    const isTombstoneOver = horizonMs !== undefined && horizonMs <= wallMs
+    const isNew = lastOffsetAt(batch, 0) >= how.newest.from
+    const isTombstoneOver = horizonMs !== undefined && horizonMs <= wallMs && !isNew
     const tombstonesKeptFrom = limits.tombstonesKeptFrom?.() ?? Number.POSITIVE_INFINITY
     const filter = decodable(() => new BatchFilter(batch))
     if (!filter) return batch
@@ -217,14 +226,18 @@ class Cleaning {
         else how.outcome.removedTombstonesEnd = offset + 1
       }
     }
-    const deleteHorizonMs = wallMs + this.#core.config.deleteRetentionMs
-    return filter.finish({ deleteHorizonMs, keepEmpty: how.keepEmpty })
+    // What is new here may have a horizon of the log that it was copied from, where the records went that it deletes. From
+    // this one they go only now. What is not mapped yet has them still.
+    const isMapped = lastOffsetAt(batch, 0) < how.newest.endOffset
+    const deleteMs = wallMs + this.#core.config.deleteRetentionMs
+    const horizon = isMapped ? { deleteMs, isRenewed: isNew } : undefined
+    return filter.finish({ horizon, keepEmpty: how.keepEmpty })
   }
 
-  /** First offsets of batches without which epochs or producers could not be made anew from the log. */
+  /** First offsets of batches without which producers could not be made anew from the log. */
   async #batchesToKeep(): Promise<ReadonlySet<Offset>> {
     const core = this.#core
-    const kept = new Set(core.epochs.entries.map(entry => entry.startOffset))
+    const kept = new Set<Offset>()
     const { disk, clock, directory } = core
     const producers = new ProducerTracker({ disk, clock, directory })
     await replayProducers(core, this.#plan.endOffset, producers)
@@ -269,6 +282,8 @@ class Cleaning {
 
 interface NewestOffsets {
   readonly keys: KeyOffsetMap
+  /** Inclusive; what lies before was cleaned earlier. */
+  readonly from: Offset
   /** Exclusive; of what lies behind nothing is known. */
   readonly endOffset: Offset
 }

@@ -375,7 +375,7 @@ export class PartitionLog {
     await core.lock.run(async () => {
       core.ensureServing()
       await orLater(core, async () => {
-        await core.gaps.allow()
+        await core.allowGaps()
         await core.compaction.noteRemovedTombstones(source.removedTombstonesEnd)
       })
     })

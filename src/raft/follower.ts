@@ -182,14 +182,15 @@ export class Follower implements Role {
 
   /** The leader tells no more than what this member acknowledged: not to have that means to have lost it. */
   #onHeartbeat({ from, commitIndex, round, proof }: Heartbeat): void {
-    const { self, term, attachment, log, outbox, freshness, askedMs } = this.#state
+    const { self, term, attachment, log, outbox, freshness, askedMs, incarnation } = this.#state
     if (commitIndex <= log.lastIndex) log.commitTo(commitIndex)
     else {
       const reason = `commits ${commitIndex}, which this log (to ${log.lastIndex}) has acknowledged and lost`
       outbox.tell({ type: 'message-ignored', from, kind: 'heartbeat', reason })
     }
     if (proof) freshness.note(proof, log.appliedIndex)
-    outbox.send({ type: 'heartbeat-answer', from: self, to: from, term, round, askedMs, attachment })
+    const asked = { askedMs, incarnation }
+    outbox.send({ type: 'heartbeat-answer', from: self, to: from, term, round, ...asked, attachment })
   }
 }
 

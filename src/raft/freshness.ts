@@ -4,12 +4,15 @@
  * member that has applied so much knew everything, when it asked, that was committed or even proposed.
  *
  * Only the time of asking counts, never that of an arrival: what lay in a socket while a process stood still is as
- * old as it is, and a deposed leader proves nothing.
+ * old as it is, and a deposed leader proves nothing. Nor does what an earlier process of the member asked: its clock was
+ * another one, and may have been far ahead.
  */
 import type { MemberId } from './membership.ts'
 
 export interface FreshnessProof {
-  /** By the clock of the member that asked. */
+  /** The process that asked. */
+  readonly incarnation: string
+  /** By its clock. */
   readonly askedMs: number
   /** The last entry of the leader's log when it was asked: only who has applied it is as fresh as that. */
   readonly index: number
@@ -28,10 +31,10 @@ export class FreshnessProofs {
 
   /** A majority followed this leader when that round began. */
   confirmed(confirmedRound: number): void {
-    for (const [member, { askedMs, index, round }] of this.#pending) {
+    for (const [member, { round, ...proof }] of this.#pending) {
       if (round > confirmedRound) continue
       this.#pending.delete(member)
-      this.#proven.set(member, { askedMs, index })
+      this.#proven.set(member, proof)
     }
   }
 
@@ -42,11 +45,17 @@ export class FreshnessProofs {
 
 /** A member's own side: the proofs that it was given, as far as it has applied what they name. */
 export class Freshness {
+  readonly #incarnation: string
   #freshMs: number | undefined
   #waiting: FreshnessProof | undefined
   #next: FreshnessProof | undefined
 
+  constructor(options: { incarnation: string }) {
+    this.#incarnation = options.incarnation
+  }
+
   note(proof: FreshnessProof, appliedIndex: number): void {
+    if (proof.incarnation !== this.#incarnation) return
     if (this.#waiting) this.#next = proof
     else this.#waiting = proof
     this.applied(appliedIndex)

@@ -9,7 +9,7 @@
  *    committed (R12: the single-server change is unsafe without that).
  */
 import { NaruError } from '../base/errors.ts'
-import { FreshnessProofs } from './freshness.ts'
+import { type FreshnessProof, FreshnessProofs } from './freshness.ts'
 import {
   changeMembership,
   encodeMembership,
@@ -142,7 +142,7 @@ export class Leader implements Role, LeaderRequests {
         this.replicator.onHeartbeatAnswer(message.from)
         this.#reads.answered(message.from, message.round)
         this.#confirmRounds()
-        this.#ask(message.from, message.askedMs, this.#reads.round + 1)
+        this.#ask(message.from, message, this.#reads.round + 1)
         break
       case 'read-index-request':
         this.#read({ member: message.from, id: message.id })
@@ -267,7 +267,7 @@ export class Leader implements Role, LeaderRequests {
   #heartbeat(): void {
     this.#heartbeatDeadlineMs = this.#state.nowMs + this.#state.timing.heartbeatMs
     const round = this.#reads.beginRound()
-    this.#ask(this.#state.self, this.#state.askedMs, round)
+    this.#ask(this.#state.self, this.#state, round)
     this.replicator.broadcastHeartbeat(round, this.#proofs)
     this.#confirmRounds()
   }
@@ -290,8 +290,9 @@ export class Leader implements Role, LeaderRequests {
     this.#heartbeat()
   }
 
-  #ask(member: MemberId, askedMs: number, round: number): void {
-    this.#proofs.asked(member, { askedMs, index: this.#state.log.lastIndex, round })
+  #ask(member: MemberId, asked: Omit<FreshnessProof, 'index'>, round: number): void {
+    const { incarnation, askedMs } = asked
+    this.#proofs.asked(member, { incarnation, askedMs, index: this.#state.log.lastIndex, round })
   }
 
   /** What a majority has answered proves that this node led: to who reads, and to who asks how fresh it is. */

@@ -101,6 +101,8 @@ export interface HeartbeatAnswer extends Envelope {
   readonly round: number
   /** When it was sent, by the sender's clock, in whole ms: what the leader's proof of freshness will quote. */
   readonly askedMs: number
+  /** Of the sender's process: the clock of the next one begins anew. */
+  readonly incarnation: string
   readonly attachment: Uint8Array | undefined
 }
 

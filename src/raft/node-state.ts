@@ -43,7 +43,7 @@ export class NodeState {
   readonly log: RaftLog
   readonly memberships: MembershipHistory
   readonly outbox = new Outbox()
-  readonly freshness = new Freshness()
+  readonly freshness: Freshness
   readonly #random: () => number
   #term: number
   #votedFor: MemberId | undefined
@@ -64,6 +64,7 @@ export class NodeState {
   constructor(options: RaftOptions, saved: SavedRaft, nowMs: number) {
     this.self = options.self
     this.incarnation = options.incarnation
+    this.freshness = new Freshness(options)
     this.mayVote = options.mayVote
     this.timing = { ...DEFAULT_TIMING, ...options.timing }
     checkTiming(this.timing)

@@ -28,7 +28,7 @@ export function deleteHorizonAt(buffer: Buffer, at: number): number | undefined 
  *
  *     const filter = new BatchFilter(buffer, at)
  *     while (filter.next()) if (wanted(filter.record)) filter.keep()
- *     const left = filter.finish({ deleteHorizonMs, keepEmpty })
+ *     const left = filter.finish({ horizon, keepEmpty })
  */
 export class BatchFilter {
   readonly record: RecordCursor
@@ -53,18 +53,23 @@ export class BatchFilter {
 
   /**
    * The bytes of the batch that is left; the batch itself where nothing is to be changed; undefined where nothing is left.
-   * `deleteHorizonMs` is noted in a batch that keeps tombstones and has no horizon yet.
+   * `horizon` is noted in a batch that keeps tombstones, and has none yet or is to have it renewed.
    */
-  finish(options: { deleteHorizonMs: number; keepEmpty: boolean }): Buffer | undefined {
+  finish(options: {
+    horizon: { readonly deleteMs: number; readonly isRenewed: boolean } | undefined
+    keepEmpty: boolean
+  }): Buffer | undefined {
     const header = readBatchHeader(this.#batch)
+    const { horizon, keepEmpty } = options
     const hasHorizon = (header.attributes & DELETE_HORIZON_BIT) !== 0
-    const getsHorizon = this.#keptTombstones > 0 && !hasHorizon
+    const isOther = !hasHorizon || (horizon?.isRenewed === true && header.baseTimestamp !== horizon.deleteMs)
+    const newHorizon = this.#keptTombstones > 0 && isOther ? horizon : undefined
     if (this.#kept.length === 0) {
-      if (!options.keepEmpty) return undefined
+      if (!keepEmpty) return undefined
       return header.recordCount === 0 ? this.#batch : this.#emptied()
     }
-    if (this.#kept.length === header.recordCount && !getsHorizon) return this.#batch
-    const baseTimestamp = getsHorizon ? options.deleteHorizonMs : header.baseTimestamp
+    if (this.#kept.length === header.recordCount && !newHorizon) return this.#batch
+    const baseTimestamp = newHorizon?.deleteMs ?? header.baseTimestamp
     const shift = header.baseTimestamp - baseTimestamp
     const records = shift === 0 ? Buffer.concat(this.#kept) : rebased(this.#kept, shift)
     const packed = compress(header.compression, records)
@@ -73,7 +78,7 @@ export class BatchFilter {
     if (sizeInBytes > BATCH_BYTES_MAX) return this.#batch
     const batch = Buffer.allocUnsafeSlow(sizeInBytes)
     batch.set(packed, BATCH_OVERHEAD)
-    const attributes = header.attributes | (getsHorizon ? DELETE_HORIZON_BIT : 0)
+    const attributes = header.attributes | (newHorizon ? DELETE_HORIZON_BIT : 0)
     const recordCount = this.#kept.length
     writeBatchHeader(batch, 0, { ...header, sizeInBytes, attributes, baseTimestamp, recordCount })
     stampCrc(batch, 0)

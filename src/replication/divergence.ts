@@ -28,9 +28,13 @@ export function answerFollow(
     const fits = fetchOffset === logStartOffset || (mayBeElected && fetchOffset <= logEndOffset)
     return fits ? { kind: 'accepted' } : without
   }
-  // Never of one that may be elected: tombstones are removed below the high watermark, and it has all of that.
+  // Never of one that may be elected: tombstones are removed below the high watermark, and it has all of that. A new
+  // leader's may lag behind that: it says nothing of the others.
   const hasMissedNone = follow.removals === log.removals
-  if (!hasMissedNone && fetchOffset < Math.min(log.removedTombstonesEnd, log.highWatermark)) return without
+  const missedBelow = mayBeElected
+    ? Math.min(log.removedTombstonesEnd, log.highWatermark)
+    : log.removedTombstonesEnd
+  if (!hasMissedNone && fetchOffset < missedBelow) return without
   // All epochs here are later: what is before the log start cannot be compared, what is behind it differs.
   const here = log.endOffsetForEpoch(lastFetchedEpoch) ?? {
     epoch: lastFetchedEpoch,

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { BatchFilter } from '../../src/records/filter-batch.ts'
+import { stampBatch } from '../../src/records/stamp-batch.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
 import {
   appendKeyed,
@@ -9,6 +11,7 @@ import {
   derivedState,
   KEYED_TIME_MS,
   type Keyed,
+  keyedBatch,
   openCompacted,
   readKeyed,
   removeDerived,
@@ -31,6 +34,11 @@ async function fill(fixture: CompactedFixture, records: readonly Keyed[]): Promi
 async function commit(fixture: CompactedFixture): Promise<void> {
   await synced(fixture)
   fixture.log.highWatermark = fixture.log.logEndOffset
+}
+
+function stampedAt(batch: Buffer, baseOffset: number): Buffer {
+  stampBatch(batch, 0, { baseOffset, leaderEpoch: 1 })
+  return batch
 }
 
 /** Large enough that the segments before are closed ones. */
@@ -118,6 +126,51 @@ describe('a compacted log', () => {
       await log.close()
       const again = await openCompacted(machine)
       expect(again.log.removedTombstonesEnd).toBe(3)
+      await again.log.close()
+    }))
+
+  it('counts delete.retention.ms from its own first cleaning, whatever the log noted that it was copied from', () =>
+    onMachine(async machine => {
+      const fixture = await openCompacted(machine, { deleteRetentionMs: DAY_MS })
+      const { log } = fixture
+      await fill(fixture, [['a', 'a0']])
+      // Cleaned there long ago, where the record that it deletes is gone.
+      const filter = new BatchFilter(stampedAt(keyedBatch([['a', null]]), 1))
+      while (filter.next()) filter.keep()
+      const horizon = { deleteMs: KEYED_TIME_MS, isRenewed: false }
+      const copied = filter.finish({ horizon, keepEmpty: false })
+      log.appendAsFollower(copied ? [copied] : [], { leaderEpoch: 1, wallMs: KEYED_TIME_MS })
+      await commit(fixture)
+      const cleanedMs = KEYED_TIME_MS + 5 * DAY_MS
+      await close(fixture)
+      await cleanNow(log, { wallMs: cleanedMs })
+      expect(brief(await readKeyed(log))[0]).toBe('1 a=-')
+      await close(fixture)
+      await cleanNow(log, { wallMs: cleanedMs + DAY_MS - 1 })
+      expect(brief(await readKeyed(log))[0]).toBe('1 a=-')
+      await close(fixture)
+      await cleanNow(log, { wallMs: cleanedMs + DAY_MS })
+      expect(brief(await readKeyed(log)).some(line => line.includes('a='))).toBe(false)
+      await log.close()
+    }))
+
+  it('knows an epoch also where the log start lies in it, and nothing else of it is left', () =>
+    onMachine(async machine => {
+      const fixture = await openCompacted(machine)
+      const { log } = fixture
+      const records = [0, 1, 2].map((at): Keyed => ['k', `v${at}`])
+      appendKeyed(log, records, { leaderEpoch: 1 })
+      appendKeyed(log, [['k', 'v3']], { leaderEpoch: 2 })
+      await close(fixture)
+      await log.deleteRecordsBefore(1)
+      const before = derivedState(log)
+      expect(log.segmentBaseOffsets[1]).toBeGreaterThan(3)
+      await cleanNow(log)
+      await fixture.raise()
+      await log.close()
+      await removeDerived(machine)
+      const again = await openCompacted(machine)
+      expect(derivedState(again.log)).toEqual(before)
       await again.log.close()
     }))
 

@@ -329,6 +329,21 @@ describe('a log directory', () => {
     expect(counted).toBeGreaterThan(5)
   })
 
+  it('makes the directory of a partition that begins as a copy of a compacted one', async () => {
+    const machine = new SimMachine(10)
+    await machine.run(async () => {
+      const directory = await openDirectory(machine)
+      const log = await openPartition(directory)
+      await log.noteCompacted({ removedTombstonesEnd: 7 })
+      expect(log.failure).toBeUndefined()
+      await directory.close()
+      const next = await openDirectory(machine)
+      const again = await openPartition(next)
+      expect([again.gapsAllowed, again.removedTombstonesEnd]).toEqual([true, 7])
+      await next.close()
+    })
+  })
+
   it('gives a topic of a name that was there before none of the offsets that the checkpoints had for it', async () => {
     const machine = new SimMachine(10)
     await machine.run(async () => {

@@ -23,7 +23,19 @@ test('what arrives after a pause is as old as the question that it answers', () 
 test('each answer asks anew, by the own clock', () => {
   const node = new LoneNode()
   node.nowMs = 123.9
-  expect(hear(node, undefined).sendNow).toMatchObject([{ type: 'heartbeat-answer', askedMs: 123 }])
+  expect(hear(node, undefined).sendNow).toMatchObject([
+    { type: 'heartbeat-answer', askedMs: 123, incarnation: 'i' },
+  ])
+})
+
+test('what the process before asked, by a clock of its own, proves nothing to the next one', () => {
+  const node = new LoneNode()
+  node.nowMs = 100
+  hear(node, { incarnation: 'before', askedMs: 3_600_000, index: 0 })
+  hear(node, { incarnation: 'before', askedMs: 50, index: 0 })
+  expect(freshMs(node)).toBeUndefined()
+  hear(node, { askedMs: 60, index: 0 })
+  expect(freshMs(node)).toBe(60)
 })
 
 test('who lacks what the leader had decided by then is not so fresh, until it has applied that', () => {
@@ -54,7 +66,15 @@ test('a leader proves nothing, not even to itself, that a majority has not confi
       .flatMap(output => output.sendNow)
       .flatMap(message => (message.type === 'heartbeat' && message.to === '2@a' ? message : []))
   const answer = (from: string, round: number, askedMs: number) =>
-    node.receive({ type: 'heartbeat-answer', from, term, round, askedMs, attachment: undefined })
+    node.receive({
+      type: 'heartbeat-answer',
+      from,
+      term,
+      round,
+      askedMs,
+      incarnation: from,
+      attachment: undefined,
+    })
   const [first] = proofsAfter()
   const firstMs = node.nowMs
   answer('2@a', first?.round ?? 0, 7)
@@ -68,7 +88,7 @@ test('a leader proves nothing, not even to itself, that a majority has not confi
   answer('3@a', second?.round ?? 0, 9)
   answer('4@a', second?.round ?? 0, 9)
   const [fourth] = proofsAfter()
-  expect(fourth?.proof).toEqual({ askedMs: 7, index: last.index })
+  expect(fourth?.proof).toEqual({ incarnation: '2@a', askedMs: 7, index: last.index })
 })
 
 test('a sole voter that leads is always fresh', () => {
@@ -82,7 +102,8 @@ test('a sole voter that leads is always fresh', () => {
   expect(freshMs(node)).toBe(5_000)
 })
 
-function hear(node: LoneNode, proof: { askedMs: number; index: number } | undefined) {
+function hear(node: LoneNode, asked: { incarnation?: string; askedMs: number; index: number } | undefined) {
+  const proof = asked && { incarnation: 'i', ...asked }
   return node.receive({ type: 'heartbeat', ...LEADER, commitIndex: 0, round: 1, proof })
 }
 

@@ -7,7 +7,7 @@ import { append, configEntry, entry, LoneNode } from '../harness/raft-lone-node.
 
 const OTHER_TERM_MESSAGES = [
   { type: 'append-answer', from: '2@a', result: { accepted: true, matchIndex: 0 }, attachment: undefined },
-  { type: 'heartbeat-answer', from: '2@a', round: 1, askedMs: 0, attachment: undefined },
+  { type: 'heartbeat-answer', from: '2@a', round: 1, askedMs: 0, incarnation: 'x', attachment: undefined },
   { type: 'vote-answer', from: '2@a', granted: true },
   { type: 'newer-term', from: '2@a' },
 ] as const
@@ -338,6 +338,7 @@ describe('thesis', () => {
       term: 1,
       round: round?.round ?? 0,
       askedMs: 0,
+      incarnation: 'x',
       attachment: undefined,
     })
     expect(output.readStates).toEqual([{ ticket: 5, index: 1 }])

@@ -252,6 +252,7 @@ describe('snapshots', () => {
         term: 1,
         round: i,
         askedMs: 0,
+        incarnation: 'x',
         attachment: undefined,
       })
     }
@@ -320,7 +321,15 @@ describe('liveness of members, for the controller', () => {
     node.lead()
     node.advance(100)
     const attachment = Buffer.from('applied 5')
-    node.receive({ type: 'heartbeat-answer', from: '2@a', term: 1, round: 1, askedMs: 0, attachment })
+    node.receive({
+      type: 'heartbeat-answer',
+      from: '2@a',
+      term: 1,
+      round: 1,
+      askedMs: 0,
+      incarnation: 'x',
+      attachment,
+    })
     expect(node.status.members.find(({ member }) => member === '2@a')).toMatchObject({
       attachment,
       heardMs: node.nowMs,

@@ -9,7 +9,8 @@ import { checkBatch } from '../../src/records/validate-batch.ts'
 
 beforeAll(initCompression)
 
-const HORIZON = { deleteHorizonMs: 9_000_000_000_000, keepEmpty: false }
+const HORIZON_MS = 9_000_000_000_000
+const HORIZON = { horizon: { deleteMs: HORIZON_MS, isRenewed: false }, keepEmpty: false }
 
 /** Values 0 to 4; the third is a tombstone. */
 function sample(compression: Compression = 'none'): Buffer {
@@ -31,7 +32,11 @@ function sample(compression: Compression = 'none'): Buffer {
   })
 }
 
-function left(batch: Buffer, keep: readonly number[], options = HORIZON): Buffer | undefined {
+function left(
+  batch: Buffer,
+  keep: readonly number[],
+  options: Parameters<BatchFilter['finish']>[0] = HORIZON,
+): Buffer | undefined {
   const filter = new BatchFilter(batch)
   while (filter.next()) if (keep.includes(filter.record.offset)) filter.keep()
   return filter.finish(options)
@@ -48,7 +53,7 @@ describe.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)(
       expect(before).toMatchObject(kept)
       expect([sizeInBytes, recordCount]).toEqual([filtered.length, keep.length])
       expect(decodeBatch(filtered)).toEqual(decodeBatch(batch).filter(({ offset }) => keep.includes(offset)))
-      expect(deleteHorizonAt(filtered, 0)).toBe(keep.includes(102) ? HORIZON.deleteHorizonMs : undefined)
+      expect(deleteHorizonAt(filtered, 0)).toBe(keep.includes(102) ? HORIZON_MS : undefined)
     })
   },
 )
@@ -60,9 +65,25 @@ it('is the same batch where all of it stays and no horizon comes', () => {
 
 it('keeps the horizon that it has', () => {
   const first = left(sample(), [101, 102]) as Buffer
-  const second = left(first, [102], { ...HORIZON, deleteHorizonMs: 1 }) as Buffer
-  expect(deleteHorizonAt(second, 0)).toBe(HORIZON.deleteHorizonMs)
+  const second = left(first, [102], {
+    horizon: { deleteMs: 1, isRenewed: false },
+    keepEmpty: false,
+  }) as Buffer
+  expect(deleteHorizonAt(second, 0)).toBe(HORIZON_MS)
   expect(decodeBatch(second)).toEqual(decodeBatch(sample()).slice(2, 3))
+})
+
+it('gets another horizon where it is renewed, and none where it is not known when that is', () => {
+  const first = left(sample(), [102]) as Buffer
+  const renewed = left(first, [102], {
+    horizon: { deleteMs: 7, isRenewed: true },
+    keepEmpty: false,
+  }) as Buffer
+  expect(deleteHorizonAt(renewed, 0)).toBe(7)
+  expect(decodeBatch(renewed)).toEqual(decodeBatch(first))
+  expect(left(renewed, [102], { horizon: { deleteMs: 7, isRenewed: true }, keepEmpty: false })).toBe(renewed)
+  const none = left(sample(), [102], { horizon: undefined, keepEmpty: false }) as Buffer
+  expect(deleteHorizonAt(none, 0)).toBeUndefined()
 })
 
 it('is gone without records, or stands for its header alone', () => {

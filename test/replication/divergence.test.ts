@@ -135,6 +135,14 @@ describe('behind removed tombstones', () => {
     expect(answerFollow(leader, follow, { mayBeElected: true })).toMatchObject({ reason: 'DAMAGED' })
   })
 
+  test('who may hold what they deleted starts over also where the leader is new, and its high watermark lags', () => {
+    const behind = ArrayLog.ofEpochs('1111')
+    behind.highWatermark = 1
+    behind.removedTombstonesEnd = 3
+    expect(answerFollow(behind, follow, member)).toMatchObject({ kind: 'refused', reason: 'RESET' })
+    expect(answerFollow(behind, follow, { mayBeElected: true })).toEqual({ kind: 'accepted' })
+  })
+
   test('who has seen them, has missed none since, or holds nothing goes on', () => {
     expect(answerFollow(leader, { ...follow, fetchOffset: 3 }, member)).toEqual({ kind: 'accepted' })
     expect(answerFollow(leader, { ...follow, removals: 7 }, member)).toEqual({ kind: 'accepted' })

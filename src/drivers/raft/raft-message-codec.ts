@@ -63,8 +63,8 @@ export function fromWire(message: wire.RaftMessage, ends: Ends): StreamedMessage
     return { type: 'append-answer', ...envelope, ...appendAnswerFromWire(message.appendAnswer) }
   if (message.heartbeat) return { type: 'heartbeat', ...envelope, ...heartbeatFromWire(message.heartbeat) }
   if (message.heartbeatAnswer) {
-    const { round, askedMs, attachment } = message.heartbeatAnswer
-    return { type: 'heartbeat-answer', ...envelope, round, askedMs, attachment }
+    const { round, askedMs, incarnation, attachment } = message.heartbeatAnswer
+    return { type: 'heartbeat-answer', ...envelope, round, askedMs, incarnation, attachment }
   }
   if (message.readIndexRequest)
     return { type: 'read-index-request', ...envelope, ...message.readIndexRequest }
@@ -123,20 +123,27 @@ function appendAnswerFromWire(answer: wire.RaftAppendAnswer): Pick<AppendAnswer,
 }
 
 function heartbeatToWire({ commitIndex, round, proof }: Heartbeat): MessageInit<wire.RaftHeartbeat> {
-  return { commitIndex, round, freshAskedMs: proof?.askedMs, freshIndex: proof?.index }
+  const { askedMs: freshAskedMs, index: freshIndex, incarnation: freshIncarnation } = proof ?? {}
+  return { commitIndex, round, freshAskedMs, freshIndex, freshIncarnation }
 }
 
 function heartbeatFromWire(
   heartbeat: wire.RaftHeartbeat,
 ): Pick<Heartbeat, 'commitIndex' | 'round' | 'proof'> {
-  const { commitIndex, round, freshAskedMs: askedMs, freshIndex: index } = heartbeat
-  const proof = askedMs === undefined || index === undefined ? undefined : { askedMs, index }
-  return { commitIndex, round, proof }
+  const {
+    commitIndex,
+    round,
+    freshAskedMs: askedMs,
+    freshIndex: index,
+    freshIncarnation: incarnation,
+  } = heartbeat
+  const isProven = askedMs !== undefined && index !== undefined && incarnation !== undefined
+  return { commitIndex, round, proof: isProven ? { incarnation, askedMs, index } : undefined }
 }
 
 function heartbeatAnswerToWire(message: HeartbeatAnswer): MessageInit<wire.RaftHeartbeatAnswer> {
-  const { round, askedMs, attachment } = message
-  return { round, askedMs, attachment }
+  const { round, askedMs, incarnation, attachment } = message
+  return { round, askedMs, incarnation, attachment }
 }
 
 export function required(position: wire.RaftPosition | undefined): LogPosition {

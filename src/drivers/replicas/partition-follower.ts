@@ -119,8 +119,10 @@ export class PartitionFollower implements FollowingPartition {
   }
 
   onData({ number, from, batches, removals, removedTombstonesEnd, ...ends }: PartitionData): void {
-    if (removedTombstonesEnd !== undefined && !this.#isReadyFor({ number, from, removedTombstonesEnd }))
+    if (removedTombstonesEnd !== undefined && !this.#isReadyFor({ number, from, removedTombstonesEnd })) {
+      this.#options.attend()
       return
+    }
     if (removals !== undefined) this.#state.onCompacted(number, removals)
     if (batches.length > 0) {
       const effects = this.#state.onData(number, from, this.#nowMs)

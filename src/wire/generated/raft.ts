@@ -110,12 +110,14 @@ export interface RaftHeartbeat {
   readonly round: number
   readonly freshAskedMs?: number
   readonly freshIndex?: number
+  readonly freshIncarnation?: string
 }
 
 export interface RaftHeartbeatAnswer {
   readonly round: number
   readonly attachment?: Buffer
   readonly askedMs: number
+  readonly incarnation: string
 }
 
 export type RaftTimeoutNow = { readonly [key: string]: never }

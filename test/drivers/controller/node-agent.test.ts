@@ -264,6 +264,18 @@ describe('the clock of rule C12', () => {
     // By then it knows what became of it.
     expect(other.member.driver?.image.appliedEndIndex).toBeGreaterThanOrEqual(fencedEnd)
   })
+
+  it('takes nothing that the process before asked, whose clock was far ahead', async () => {
+    const { cluster, other } = await clusterWithOther(52)
+    await cluster.runFor(60_000)
+    cluster.kill(other.nodeId)
+    const next = await cluster.boot(other.nodeId)
+    await cluster.until(() => next.agent.lastHeardControllerMs !== undefined)
+    const ageMs = () => next.member.machine.clock.monotonicMs() - (next.agent.lastHeardControllerMs ?? 0)
+    expect(ageMs()).toBeGreaterThanOrEqual(0)
+    await cluster.runFor(1000)
+    expect(ageMs()).toBeGreaterThanOrEqual(0)
+  })
 })
 
 async function next(ids: ProducerIds | undefined): Promise<number> {

@@ -14,15 +14,19 @@ const SETTINGS = {
 const NEVER_MS = 1e9
 const LARGE = '.'.repeat(400_000)
 
-async function start(options: ReplicaClusterOptions = {}): Promise<ReplicaCluster> {
+async function start(
+  options: ReplicaClusterOptions = {},
+  settings: Readonly<Record<string, string>> = SETTINGS,
+): Promise<ReplicaCluster> {
   const logLimits = {
     cleanerIntervalMs: NEVER_MS,
     cleanerBytesPerSecond: 1e12,
     // What memory still has of the newest records is given out as it was.
     tailBytesMax: 0,
+    ...options.logLimits,
   }
   const cluster = await ReplicaCluster.start({ ...options, logLimits })
-  cluster.controller.createTopic({ settings: SETTINGS })
+  cluster.controller.createTopic({ settings })
   await cluster.until(() => cluster.node(1).replicas?.leader(TOPIC_ID, 0) !== undefined)
   return cluster
 }
@@ -132,4 +136,20 @@ test('a leader keeps the tombstones that a follower has not come to', async () =
   await closeSegments(cluster)
   await clean(cluster, 1)
   expect(cluster.log(1).removedTombstonesEnd).toBe(4)
+})
+
+test('a follower that learns of compaction by its leader, before its metadata tell, goes on by itself', async () => {
+  const fromMemory = { logLimits: { tailBytesMax: 100_000 } }
+  const cluster = await start(fromMemory, { ...SETTINGS, 'cleanup.policy': 'delete' })
+  await produce(cluster, ['a', 'a0'])
+  await followsTo(cluster, 2)
+  await cluster.scheduler.runFor(2_000)
+  cluster.node(2).isDeaf = true
+  const set = { 'cleanup.policy': 'compact' }
+  cluster.controller.commit([{ type: 'topicSettings', version: 0, topicId: TOPIC_ID, set, removed: [] }])
+  await cluster.until(() => cluster.log(1).gapsAllowed)
+  await produce(cluster, ['a', 'a1'])
+  await cluster.until(() => cluster.log(2).logEndOffset === 2)
+  expect(cluster.log(2).gapsAllowed).toBe(true)
+  expect(cluster.controller.partition().isr).toContain(2)
 })
