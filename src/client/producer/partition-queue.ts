@@ -246,12 +246,22 @@ export class PartitionQueue {
     }
   }
 
+  /**
+   * Under another identity than what is in flight it would be no successor to the leader, which could take it and refuse what
+   * was sent before it.
+   */
+  #mayFollow(batch: ProducerBatch): boolean {
+    const before = this.#batches[this.#inFlightCount - 1]
+    if (this.#inFlightCount === 0 || before?.stamp === undefined) return true
+    return before.stamp.identity === (batch.stamp?.identity ?? this.#identity)
+  }
+
   #candidate(): ProducerBatch | undefined {
     const { settings } = this.#host
     if (this.#host.nowMs() < this.#retryAtMs) return undefined
     if (this.#inFlightCount >= (this.#isProbing ? 1 : settings.inFlightMax)) return undefined
     const batch = this.#batches[this.#inFlightCount]
-    if (batch !== undefined) return batch
+    if (batch !== undefined) return this.#mayFollow(batch) ? batch : undefined
     const open = this.#open
     if (open === undefined || open.recordCount === 0 || this.#inFlightCount > 0) return undefined
     const lingerLeftMs = settings.lingerMs > 0 ? open.createdMs + settings.lingerMs - this.#host.nowMs() : 0

@@ -141,6 +141,28 @@ describe('a producer that is refused', () => {
     expect(stored).toEqual(wanted.slice(wanted.length - stored.length))
   })
 
+  it('lets nothing under a new id overtake what may be stored under the old one', async () => {
+    const encode = (answers: readonly ProduceAnswer[]) => Producer.produceStream.response.encode({ answers })
+    const producer = sdk.client.producer({ batchBytesMax: 100 })
+    await sdk.run(producer.send({ topic: 'logs', value: 'first' }))
+    let isFirst = true
+    sdk.faults.toNode = (path, message, answer) => {
+      if (path !== PATH || !isFirst) return 'pass'
+      isFirst = false
+      const [lost, ...others] = Producer.produceStream.response.decode(refusal(message, GAP)).answers
+      const failure = errorToFailure(
+        new NaruError('DEADLINE_EXCEEDED', 'nobody knows', { outcome: 'unknown' }),
+      )
+      const unknown = others.map(one => ({ ...one, results: [{ partition: 0, failure }] }))
+      queueMicrotask(() => answer(encode([lost, ...unknown] as ProduceAnswer[])))
+      return 'drop'
+    }
+    const wanted = Array.from({ length: 50 }, (_, i) => `${i}`)
+    for (const value of wanted) producer.enqueue({ topic: 'logs', value })
+    await sdk.run(producer.flush())
+    expect(await values('logs')).toEqual(['first', ...wanted])
+  })
+
   it('fails the records of the batch and no others, and tells of it', async () => {
     refuse(1, new NaruError('INVALID_TIMESTAMP', 'from the future'))
     const failures: unknown[] = []
