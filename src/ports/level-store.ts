@@ -1,6 +1,6 @@
 import { Level } from 'level'
 import { NaruError } from '../base/errors.ts'
-import type { KeyValueChange, KeyValueStore } from './key-value-store.ts'
+import type { KeyValueChange, KeyValuePair, KeyValueStore } from './key-value-store.ts'
 
 export interface LevelStoreOptions {
   /** Uncompressed blocks kept in memory. Beside it LevelDB holds at most two write buffers of 4 MiB. */
@@ -62,14 +62,15 @@ export class LevelStore implements KeyValueStore {
     )
   }
 
-  async *entries(range: { from?: Uint8Array; to?: Uint8Array }): AsyncIterable<readonly [Buffer, Buffer]> {
+  async *pages(range: { from?: Uint8Array; to?: Uint8Array }): AsyncIterable<readonly KeyValuePair[]> {
     // A LevelDB iterator reads a snapshot taken when it is made: one moment, as the port promises.
-    const iterator = await this.#call('read', async () => this.#level.iterator(bounds(range)))
+    const options = { ...bounds(range), highWaterMarkBytes: PAGE_BYTES }
+    const iterator = await this.#call('read', async () => this.#level.iterator(options))
     try {
       for (;;) {
-        const pairs = await this.#call('read', () => iterator.nextv(PAIRS_PER_READ))
+        const pairs = await this.#call('read', () => iterator.nextv(PAGE_PAIRS_MAX))
         if (pairs.length === 0) return
-        for (const [key, value] of pairs) yield [asBuffer(key), asBuffer(value)]
+        yield pairs.map(([key, value]) => [asBuffer(key), asBuffer(value)] as const)
       }
     } finally {
       await iterator.close()
@@ -102,7 +103,9 @@ export class LevelStore implements KeyValueStore {
   }
 }
 
-const PAIRS_PER_READ = 256
+/** What is read into memory at once, and used in one turn of the event loop. */
+const PAGE_BYTES = 64 * 1024
+const PAGE_PAIRS_MAX = 1_000
 
 /** What the library has on Node and its shared types (which cover browsers too) leave out. */
 interface LevelStatics {

@@ -9,6 +9,7 @@ import { Coordinators } from '../drivers/groups/coordinators.ts'
 import { GroupViews } from '../drivers/groups/group-views.ts'
 import type { PeerNetwork } from '../drivers/raft/peer-network.ts'
 import { ReplicaSet } from '../drivers/replicas/replica-set.ts'
+import type { GroupLimits, GroupSettings } from '../groups/group-options.ts'
 import type { NodeIdentity } from '../log/node-file.ts'
 import type { ControllerOptions } from '../metadata/controller-options.ts'
 import { isReplaceable } from '../metadata/node-control.ts'
@@ -89,7 +90,7 @@ export class ClusterPart {
       ...options,
       views: this.#views,
       requireLeader: (topic, partition) => this.#replicas.requireLeader(topic, partition),
-      settings: {},
+      ...groupOptions(settings),
     })
     this.#controller = new ControllerService({
       ...options,
@@ -268,6 +269,22 @@ function registrationOf({ identity, settings, addresses, storage }: ClusterPartO
     peerAddress: addresses.peer,
     release: VERSION,
     cleanStopEpoch: storage.directory.cleanStopNodeEpoch,
+  }
+}
+
+function groupOptions(settings: Settings): {
+  settings: Partial<GroupSettings>
+  limits: Partial<GroupLimits>
+} {
+  return {
+    settings: {
+      releaseTimeoutMs: settings['group.release.timeout.ms'],
+      offsetsRetentionMs: settings['offsets.retention.ms'],
+    },
+    limits: {
+      sessionTimeoutMinMs: settings['group.min.session.timeout.ms'],
+      sessionTimeoutMaxMs: settings['group.max.session.timeout.ms'],
+    },
   }
 }
 

@@ -132,6 +132,27 @@ export const SETTINGS = {
     'Memory for the keys of the partition that is being compacted, 24 bytes for each; more keys take several passes.',
   ),
 
+  'group.min.session.timeout.ms': integer(
+    1_000,
+    { min: 1_000, max: 10_000 },
+    'The shortest session timeout that a member of a group may ask for; members that do not ask have 10,000. Set it and the next three alike on all nodes.',
+  ),
+  'group.max.session.timeout.ms': integer(
+    30 * 60_000,
+    { min: 10_000, max: DAY_MS },
+    'The longest one. A member that is gone without a word keeps its partitions from others for so long.',
+  ),
+  'group.release.timeout.ms': integer(
+    60_000,
+    { min: 1_000, max: DAY_MS },
+    'How long a member may finish what it has of a partition that is to go to another member, before it is taken.',
+  ),
+  'offsets.retention.ms': integer(
+    7 * DAY_MS,
+    { min: 60_000 },
+    'How long the offsets of a group without members are kept.',
+  ),
+
   'connections.max': integer(10_000, { min: 1, max: 100_000 }, 'Client connections open at once.'),
   'connections.per.address.max': integer(
     1000,

@@ -1,4 +1,5 @@
 import type { Codec } from './codec.ts'
+import { groupRecordKey, groupRecordValue } from './group-record-codec.ts'
 import { MessageCodec } from './message-codec.ts'
 import { produceStreamRequest, produceStreamResponse } from './produce-codec.ts'
 import { produceRequest } from './produce-request-codec.ts'
@@ -14,6 +15,8 @@ export const HOT_CODECS = [
   fetchResponse,
   replicateRequest,
   replicateResponse,
+  groupRecordKey,
+  groupRecordValue,
 ] as const
 
 const codecs = new Map<string, Codec<unknown>>(HOT_CODECS.map(codec => [codec.name, codec as Codec<unknown>]))

@@ -6,7 +6,7 @@ import { messageSchema } from './schema.ts'
 import { decodeStrictly, type StrictReader } from './strict-reader.ts'
 
 /**
- * Messages that carry records by the megabyte have hand-written codecs: no schema walk, no copy on the way in
+ * Messages that carry records by the megabyte, or are many themselves, have hand-written codecs: no schema walk, no copy on the way in
  * (`bytes` are views), exactly one on the way out (protobufjs's Writer keeps references until `finish` has made one
  * buffer of the right size, which is what gRPC takes). Tests hold them equal to `MessageCodec`.
  *

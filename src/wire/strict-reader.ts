@@ -98,7 +98,9 @@ export class StrictReader {
   }
 
   int64(path: string): number {
-    const value = Number(this.#reader.int64())
+    const { low, high } = this.#reader.int64()
+    // Rounded where it is not safe, to what is not safe either.
+    const value = high * 2 ** 32 + (low >>> 0)
     if (!Number.isSafeInteger(value))
       throw malformed(`${path}: the number is outside -(2^53 - 1) ... 2^53 - 1`)
     return value
@@ -110,10 +112,13 @@ export class StrictReader {
   }
 
   string(path: string): string {
-    const bytes = this.bytes()
-    const text = bytes.toString('utf8')
+    const length = this.#reader.uint32()
+    const start = this.#reader.pos
+    this.#reader.skip(length)
+    const text = this.#bytes.toString('utf8', start, start + length)
     // Decoding puts U+FFFD in the place of what is not UTF-8; a real one survives the way back.
-    if (text.includes('\ufffd') && !Buffer.from(text).equals(bytes)) throw malformed(`${path}: not UTF-8`)
+    if (text.includes('\ufffd') && !Buffer.from(text).equals(this.#bytes.subarray(start, start + length)))
+      throw malformed(`${path}: not UTF-8`)
     return text
   }
 }

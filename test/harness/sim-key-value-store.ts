@@ -1,6 +1,6 @@
 import { assert } from '../../src/base/assert.ts'
 import { NaruError } from '../../src/base/errors.ts'
-import type { KeyValueChange, KeyValueStore } from '../../src/ports/key-value-store.ts'
+import type { KeyValueChange, KeyValuePair, KeyValueStore } from '../../src/ports/key-value-store.ts'
 import type { EventScheduler } from './event-scheduler.ts'
 import type { SeededPrng } from './seeded-prng.ts'
 import { never, type SimIncarnation } from './sim-incarnation.ts'
@@ -150,11 +150,11 @@ export class SimKeyValueStore implements KeyValueStore {
     await this.#run(() => this.#image.write({ changes }, options), options)
   }
 
-  async *entries(range: { from?: Uint8Array; to?: Uint8Array }): AsyncIterable<readonly [Buffer, Buffer]> {
+  async *pages(range: { from?: Uint8Array; to?: Uint8Array }): AsyncIterable<readonly KeyValuePair[]> {
     const pairs = await this.#run(() => this.#image.pairs(range))
-    for (const [index, pair] of pairs.entries()) {
-      if (index > 0 && index % PAIRS_PER_READ === 0) await this.#run(() => undefined)
-      yield pair
+    for (let at = 0; at < pairs.length; at += PAGE_PAIRS) {
+      if (at > 0) await this.#run(() => undefined)
+      yield pairs.slice(at, at + PAGE_PAIRS)
     }
   }
 
@@ -178,7 +178,7 @@ export class SimKeyValueStore implements KeyValueStore {
   }
 }
 
-const PAIRS_PER_READ = 256
+const PAGE_PAIRS = 256
 
 function applyTo(map: Map<string, Buffer>, batch: Batch): void {
   for (const change of batch.changes) {

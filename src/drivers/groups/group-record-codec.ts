@@ -119,16 +119,11 @@ const NOT_REVOKING = 0
 
 /** undefined: none of the records of this release. */
 function fromWire(key: wire.GroupRecordKey, value: wire.GroupRecordValue | null): GroupRecord | undefined {
+  // By far the most, and so without a closure and a spread.
+  if (key.offset) return offsetRecord(key.group, key.offset, value)
   // A version that replay does not know is refused there: the union only knows the present one.
   const head = { version: (value?.version ?? 0) as 0, group: key.group }
-  const { topic, member, target, assignment, offset } = key
-  if (offset)
-    return valued(value, value?.offset, of => ({
-      type: 'offset',
-      ...head,
-      ...offset,
-      value: of && offsetFromWire(of),
-    }))
+  const { topic, member, target, assignment } = key
   if (assignment)
     return valued(value, value?.assignment, of => ({
       type: 'assignment',
@@ -197,6 +192,18 @@ function assignmentFromWire({ memberEpoch, topics }: wire.GroupAssignmentValue):
   return { memberEpoch, partitions }
 }
 
-function offsetFromWire({ leaderEpoch, ...rest }: wire.GroupOffsetValue): CommittedOffset {
-  return { ...rest, leaderEpoch: leaderEpoch ?? null }
+function offsetRecord(
+  group: string,
+  { topicId, partition }: wire.GroupOffsetKey,
+  value: wire.GroupRecordValue | null,
+): GroupRecord | undefined {
+  const version = (value?.version ?? 0) as 0
+  if (value === null) return { type: 'offset', version, group, topicId, partition, value }
+  const { offset } = value
+  return offset && { type: 'offset', version, group, topicId, partition, value: offsetFromWire(offset) }
+}
+
+function offsetFromWire(value: wire.GroupOffsetValue): CommittedOffset {
+  const { nextOffset, leaderEpoch = null, metadata, committedAtMs } = value
+  return { nextOffset, leaderEpoch, metadata, committedAtMs }
 }

@@ -1,5 +1,5 @@
 import type { Epoch, Offset, PartitionId, Uuid } from '../../base/brands.ts'
-import { crc32c } from '../../records/crc32c.ts'
+import { crc32c, crc32cAfter } from '../../records/crc32c.ts'
 
 /**
  * The view of `__groups` in LevelDB, byte for byte (docs/formats.md). Keys of one partition are together, its state first:
@@ -59,7 +59,8 @@ export function rowKey(partition: PartitionId, viewId: Buffer, recordKey: Uint8A
 /** The record key of a row of this view; undefined: it is another one's. */
 export function recordKeyOf(key: Buffer, viewId: Buffer): Buffer | undefined {
   const start = HEAD_BYTES + VIEW_ID_BYTES
-  const isOwn = key[HEAD_BYTES - 1] === ROW_KIND && key.subarray(HEAD_BYTES, start).equals(viewId)
+  if (key.length <= start) return undefined
+  const isOwn = key[HEAD_BYTES - 1] === ROW_KIND && viewId.compare(key, HEAD_BYTES, start) === 0
   return isOwn ? key.subarray(start) : undefined
 }
 
@@ -106,6 +107,7 @@ function head(partition: PartitionId, kind: number): Buffer {
   return bytes
 }
 
+/** As of both in a row. */
 function crcOf(key: Buffer, content: Uint8Array): number {
-  return crc32c(Buffer.concat([key, content]))
+  return crc32cAfter(crc32c(key), content)
 }

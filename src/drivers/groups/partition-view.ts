@@ -126,17 +126,18 @@ export class PartitionView implements DerivedView {
     if (of === undefined) return undefined
     let state: ViewState | undefined
     try {
-      for await (const [key, value] of this.#store.entries(viewRange(this.#partition))) {
-        const content = decodeViewValue(key, value)
-        if (content === undefined) throw damaged(key)
-        if (state !== undefined) {
-          const recordKey = recordKeyOf(key, state.viewId)
-          if (recordKey !== undefined) each({ key: recordKey, value: content })
-          continue
+      for await (const page of this.#store.pages(viewRange(this.#partition)))
+        for (const [key, value] of page) {
+          const content = decodeViewValue(key, value)
+          if (content === undefined) throw damaged(key)
+          if (state !== undefined) {
+            const recordKey = recordKeyOf(key, state.viewId)
+            if (recordKey !== undefined) each({ key: recordKey, value: content })
+            continue
+          }
+          state = key.equals(viewStateKey(this.#partition)) ? decodeViewState(content) : undefined
+          if (state === undefined || !isSound(state, of)) return undefined
         }
-        state = key.equals(viewStateKey(this.#partition)) ? decodeViewState(content) : undefined
-        if (state === undefined || !isSound(state, of)) return undefined
-      }
       return state?.appliedEnd
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown

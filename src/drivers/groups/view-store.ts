@@ -1,6 +1,6 @@
 import { NaruError } from '../../base/errors.ts'
 import { SerialQueue } from '../../log/serial-queue.ts'
-import type { KeyValueChange, KeyValueStore } from '../../ports/key-value-store.ts'
+import type { KeyValueChange, KeyValuePair, KeyValueStore } from '../../ports/key-value-store.ts'
 
 /**
  * LevelDB as the views of groups use it: one change at a time, each synced. It is a convenience that a node does without
@@ -51,8 +51,8 @@ export class ViewStore {
     await this.#store.clear(range)
   }
 
-  async *entries(range: { from: Buffer; to: Buffer }): AsyncIterable<readonly [Buffer, Buffer]> {
-    if (!this.#failure && !this.#isClosed) yield* this.#store.entries(range)
+  async *pages(range: { from: Buffer; to: Buffer }): AsyncIterable<readonly KeyValuePair[]> {
+    if (!this.#failure && !this.#isClosed) yield* this.#store.pages(range)
   }
 
   /** What is in it is not as it was written. */

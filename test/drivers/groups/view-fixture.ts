@@ -144,7 +144,7 @@ export class ViewFixture {
         this.writes++
         return store.write(batch, options)
       },
-      entries: range => store.entries(range),
+      pages: range => store.pages(range),
       clear: range => store.clear(range),
       close: () => store.close(),
     }
