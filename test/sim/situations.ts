@@ -70,7 +70,6 @@ export const OFTEN: readonly string[] = [
   'changes with unknown outcome',
   'elections',
   'ends told',
-  'high watermarks moved during a proposal',
   'leaders elected',
   'leaders elected from the ELR',
   'members that entered an ISR',
