@@ -66,6 +66,17 @@ test('a record without a key is refused, and nothing of its batch is written', a
   expect(cluster.log(1).logEndOffset).toBe(0)
 })
 
+test('a batch that unpacks to more than any batch may hold is refused: unpacking it at each cleaning would take long', async () => {
+  const cluster = await start()
+  const records = Array.from({ length: 21 }, (_, at): Keyed => [`k${at}`, LARGE])
+  const batch = (count: number) => keyedBatch(records.slice(0, count), { compression: 'gzip' })
+  const refused = cluster.run(cluster.produceBatch(cluster.leader(1), batch(21)))
+  await expect(refused).rejects.toMatchObject({ reason: 'RECORD_TOO_LARGE', outcome: 'none' })
+  expect(cluster.log(1).logEndOffset).toBe(0)
+  const taken = await cluster.run(cluster.produceBatch(cluster.leader(1), batch(20)))
+  expect(taken).toMatchObject({ kind: 'stored' })
+})
+
 test('each replica is compacted by itself, and a new one copies what is left, also once the policy is another', async () => {
   const cluster = await start()
   await produce(cluster, ['a', 'a0'], ['b', 'b1'], ['a', 'a2'], ['b', 'b3'])
