@@ -148,11 +148,15 @@ interface Removal {
   readonly hasRemovedTombstones: boolean
 }
 
-/** A start goes on where the last process was interrupted. */
-export async function finishReplacing(core: LogCore): Promise<void> {
+/** A start goes on where the last process was interrupted. Returns the names in the directory as they are then. */
+export async function finishReplacing(
+  core: LogCore,
+  names: ReadonlySet<string>,
+): Promise<ReadonlySet<string>> {
   const { disk, directory } = core
-  const names = (await disk.list(directory)).map(entry => entry.name)
-  for (const name of names) {
+  const unfinished = [...names].filter(parseCleanedFileName)
+  if (unfinished.length === 0) return names
+  for (const name of unfinished) {
     const range = parseCleanedFileName(name)
     if (!range) continue
     if (!range.isWhole) {
@@ -168,12 +172,13 @@ export async function finishReplacing(core: LogCore): Promise<void> {
     }
     await giveName(core, range, `${directory}/${name}`)
   }
+  return core.fileNames()
 }
 
 /** What a cleaner left behind in a log that starts over: it must not come back with the next start. */
 export async function removeCleanedFiles(core: LogCore): Promise<void> {
   const { disk, directory } = core
-  const names = (await disk.list(directory)).map(entry => entry.name).filter(parseCleanedFileName)
+  const names = [...(await core.fileNames())].filter(parseCleanedFileName)
   for (const name of names) await disk.remove(`${directory}/${name}`)
   if (names.length > 0) await disk.syncDirectory(directory)
 }

@@ -50,7 +50,9 @@ export class CompactionState {
     return this.#offsets.removedTombstonesEnd
   }
 
-  async load(): Promise<void> {
+  /** By the names in the directory. */
+  async load(names: ReadonlySet<string>): Promise<void> {
+    if (!names.has(FILE_NAME)) return
     try {
       const [offsets] = (await this.#file.read()) ?? []
       if (offsets) this.#offsets = offsets

@@ -232,8 +232,9 @@ export class LogAppender implements Flushable {
     try {
       if (group.batches.length > 0) await this.#write(group)
       if (forced || core.syncedEndOffset < core.writtenEndOffset) {
-        // What has no file has nothing to sync.
-        if (core.isMade)
+        // What has no file has nothing to sync. Nor has what a sync that counted has covered, with nothing written since:
+        // a generation's own sync is for bytes whose completions count no more (rule B1), and there are none.
+        if (core.isMade && core.syncedEndOffset < core.writtenEndOffset)
           await core.timed(() => core.context.files.use(core.segments.last.path, file => file.sync()))
         this.#synced(generation, core.writtenEndOffset)
       }

@@ -240,7 +240,7 @@ class Cleaning {
     const kept = new Set<Offset>()
     const { disk, clock, directory } = core
     const producers = new ProducerTracker({ disk, clock, directory })
-    await replayProducers(core, this.#plan.endOffset, producers)
+    await replayProducers(core, this.#plan.endOffset, { producers })
     const live = new Set([...core.producers.table.entries].map(([producerId]) => producerId))
     for (const [producerId, { batches }] of producers.table.entries) {
       if (live.has(producerId)) for (const batch of batches) kept.add(batch.baseOffset)

@@ -256,6 +256,12 @@ export class LogCore {
     })
   }
 
+  /** Names of the files in its directory now. */
+  async fileNames(): Promise<ReadonlySet<string>> {
+    const entries = await this.disk.list(this.directory)
+    return new Set(entries.filter(entry => !entry.isDirectory).map(entry => entry.name))
+  }
+
   /** The indexes of a segment: in memory, from their files, or from a scan. */
   indexesOf(segment: Segment): Promise<SegmentIndexes> {
     return segment.indexes(() => this.rebuildIndexes(segment))

@@ -1,6 +1,7 @@
 import type { Offset } from '../base/brands.ts'
 import { DamagedLog } from './damaged-log.ts'
 import type { LogCore } from './log-core.ts'
+import type { ProducerTracker } from './producer-tracker.ts'
 
 /**
  * Makes the producer state of the log's batches below `endOffset`: the newest snapshot that can be read, then the
@@ -9,9 +10,12 @@ import type { LogCore } from './log-core.ts'
 export async function replayProducers(
   core: LogCore,
   endOffset: Offset,
-  producers = core.producers,
+  {
+    producers = core.producers,
+    snapshots,
+  }: { producers?: ProducerTracker; snapshots?: readonly Offset[] } = {},
 ): Promise<number> {
-  const from = Math.max(await producers.loadNewestSnapshot(endOffset), core.logStartOffset)
+  const from = Math.max(await producers.loadNewestSnapshot(endOffset, snapshots), core.logStartOffset)
   let scannedBytes = 0
   for (const segment of [...core.segments.all]) {
     const limit = core.segments.limitOf(segment) ?? endOffset

@@ -2,7 +2,9 @@ import type { Offset } from '../base/brands.ts'
 import { leaderEpochAt } from '../records/batch-header.ts'
 import { finishReplacing } from './cleaned-segment.ts'
 import { DamagedLog } from './damaged-log.ts'
+import { isShort } from './derived-files.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
+import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
 import { SYNC_GROUP_BYTES_MAX } from './log-config.ts'
 import type { LogCore } from './log-core.ts'
 import { readEpochCheckpoint, writeEpochCheckpoint } from './log-epochs.ts'
@@ -14,6 +16,7 @@ import {
   TIME_INDEX_SUFFIX,
 } from './log-file-names.ts'
 import { replayProducers } from './log-producers.ts'
+import { snapshotOffsets } from './producer-tracker.ts'
 import { Segment } from './segment.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { createSegment } from './segment-roll.ts'
@@ -37,6 +40,8 @@ export interface RecoveryOptions {
   readonly logStartOffset: Offset
   /** The last process closed this log in order (rule B7): nothing can be torn, nothing needs a scan. */
   readonly cleanStop: boolean
+  /** Of the files in the log's directory; none where there is none. */
+  readonly names: ReadonlySet<string>
 }
 
 /**
@@ -47,7 +52,7 @@ export interface RecoveryOptions {
  * is bad is corruption: nothing is changed, `DamagedLog` is thrown.
  */
 export async function recoverLog(core: LogCore, options: RecoveryOptions): Promise<OpenReport> {
-  if (core.isMade) await core.gaps.load()
+  core.gaps.load(options.names)
   if (core.config.compacted) await core.allowGaps()
   if (!core.isMade) {
     // Nothing is read, and nothing made, for a log that never held anything.
@@ -55,9 +60,9 @@ export async function recoverLog(core: LogCore, options: RecoveryOptions): Promi
     last.useIndexes(SegmentIndexes.empty(last.baseOffset, core.config.indexIntervalBytes))
     return { segmentCount: 0, sizeBytes: 0, scannedBytes: 0, cutBytes: 0, rebuilt: [] }
   }
-  await core.compaction.load()
-  await finishReplacing(core)
-  const list = await loadSegments(core, options)
+  await core.compaction.load(options.names)
+  const names = await finishReplacing(core, options.names)
+  const list = await loadSegments(core, { ...options, names })
   core.segments = new Segments(list)
   const report: OpenReport = {
     segmentCount: list.length,
@@ -66,7 +71,7 @@ export async function recoverLog(core: LogCore, options: RecoveryOptions): Promi
     cutBytes: 0,
     rebuilt: [],
   }
-  const recovery = new Recovery(core, options, report)
+  const recovery = new Recovery(core, { ...options, names }, report)
   await recovery.run()
   return report
 }
@@ -91,7 +96,7 @@ class Recovery {
     const { segments } = core
     const entries = await readEpochCheckpoint(core)
     this.#known = entries && new LeaderEpochCache(entries)
-    const lastIndexes = this.#options.cleanStop && entries ? await segments.last.readIndexFiles() : undefined
+    const lastIndexes = this.#options.cleanStop && entries ? await storedIndexes(core) : undefined
     core.epochs = new LeaderEpochCache(entries ?? [])
     const endOffset = lastIndexes ? await this.#readEnd(lastIndexes) : await this.#scanUnknown()
     core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = endOffset
@@ -106,17 +111,19 @@ class Recovery {
     await this.#settleStart()
     core.epochs.truncateFromEnd(core.logEndOffset)
     core.epochs.truncateFromStart(core.logStartOffset)
+    if (entries && isSame(entries, core.epochs.entries)) core.epochs.dirty = false
     if (core.epochs.dirty || !entries) await writeEpochCheckpoint(core)
     if (!entries && core.logEndOffset > core.logStartOffset) this.#report.rebuilt.push('epochs')
-    await core.producers.removeSnapshotsAbove(core.logEndOffset)
-    const replayedBytes = await replayProducers(core, core.logEndOffset)
-    if (replayedBytes > 0) this.#report.rebuilt.push('producers')
+    const snapshots = snapshotOffsets(this.#options.names)
+    await core.producers.removeSnapshotsAbove(core.logEndOffset, snapshots)
+    const replayedBytes = await replayProducers(core, core.logEndOffset, { snapshots })
+    // What is short has no snapshot at its end: see `writeDerivedFiles`.
+    if (replayedBytes > core.config.indexIntervalBytes) this.#report.rebuilt.push('producers')
   }
 
-  /** After a clean stop: from the last index entry to the end of the file. */
+  /** After a clean stop: from the last index entry (of a short segment: from its start) to the end of the file. */
   async #readEnd(indexes: SegmentIndexes): Promise<Offset> {
     const segment = this.#core.segments.last
-    segment.useIndexes(indexes)
     const fromPosition = indexes.offsets.lastPosition
     const result = await this.#core.scan(segment, {
       fromPosition,
@@ -201,7 +208,7 @@ class Recovery {
    * would do nothing for them. Those can only be of the last sync group, as what is torn.
    */
   async #makeDurable(segment: Segment, found: { indexes: SegmentIndexes; endOffset: Offset }): Promise<void> {
-    await segment.removeIndexFiles()
+    if (segment.indexFileNames.some(name => this.#options.names.has(name))) await segment.removeIndexFiles()
     if (found.endOffset > this.#recoveryPoint) {
       const unknown =
         this.#recoveryPoint <= segment.baseOffset ? 0 : found.indexes.offsets.lookup(this.#recoveryPoint)
@@ -237,10 +244,26 @@ class Recovery {
   }
 }
 
+/** Those of the last segment, in use from now on; undefined where their files are missing or cannot be right. */
+async function storedIndexes(core: LogCore): Promise<SegmentIndexes | undefined> {
+  const { last } = core.segments
+  if (!isShort(core, last)) return last.useIndexFiles()
+  const indexes = SegmentIndexes.empty(last.baseOffset, core.config.indexIntervalBytes)
+  last.useIndexes(indexes)
+  return indexes
+}
+
+function isSame(a: readonly LeaderEpochEntry[], b: readonly LeaderEpochEntry[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((entry, at) => entry.epoch === b[at]?.epoch && entry.startOffset === b[at]?.startOffset)
+  )
+}
+
 /** The segments that the directory holds; leftovers of interrupted writes are removed. */
 async function loadSegments(core: LogCore, options: RecoveryOptions): Promise<Segment[]> {
   const { disk, directory } = core
-  const names = (await disk.list(directory)).filter(entry => !entry.isDirectory).map(entry => entry.name)
+  const { names } = options
   const offsets = new Set<Offset>()
   for (const name of names) {
     const parsed = parseOffsetFileName(name)

@@ -21,8 +21,9 @@ export class OffsetGaps {
     return this.#allowed
   }
 
-  async load(): Promise<void> {
-    this.#allowed = (await this.#disk.stat(this.#path)) !== undefined
+  /** By the names in the directory. */
+  load(names: ReadonlySet<string>): void {
+    this.#allowed = names.has(FILE_NAME)
   }
 
   async allow(): Promise<void> {

@@ -5,6 +5,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { Disk } from '../ports/disk.ts'
 import { type CleaningLimits, type CleaningPlan, planCleaning } from './cleaning-plan.ts'
 import { DamagedLog } from './damaged-log.ts'
+import { writeDerivedFiles } from './derived-files.ts'
 import type { IndexCache } from './index-cache.ts'
 import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
 import { type AppendResult, LogAppender } from './log-appender.ts'
@@ -21,7 +22,7 @@ import type { LogSlice, ReadRange, TailBudget } from './log-tail.ts'
 import type { OpenFiles } from './open-files.ts'
 import { PendingWrites } from './pending-writes.ts'
 import type { ProducerState } from './producer-state.ts'
-import { readQuarantine, removeQuarantine } from './quarantine-file.ts'
+import { QUARANTINE_FILE, readQuarantine, removeQuarantine } from './quarantine-file.ts'
 import { scrubSegment } from './segment-scrub.ts'
 import type { SyncScheduler } from './sync-scheduler.ts'
 import { searchTimestamp, type TimestampedOffset } from './timestamp-search.ts'
@@ -135,7 +136,8 @@ export class PartitionLog {
       onEvent,
     })
     let report: OpenReport = { segmentCount: 0, sizeBytes: 0, scannedBytes: 0, cutBytes: 0, rebuilt: [] }
-    const mark = core.isMade ? await readQuarantine(disk, directory) : undefined
+    const names = core.isMade ? await core.fileNames() : new Set<string>()
+    const mark = names.has(QUARANTINE_FILE) ? await readQuarantine(disk, directory) : undefined
     if (mark) core.failure = corruptData(name, defectOfMark(directory, mark))
     else {
       try {
@@ -143,6 +145,7 @@ export class PartitionLog {
           recoveryPoint: options.recoveryPoint,
           logStartOffset: options.logStartOffset ?? 0,
           cleanStop: options.cleanStop,
+          names,
         })
       } catch (thrown) {
         if (thrown instanceof DamagedLog) core.quarantine(thrown.defect)
@@ -475,13 +478,7 @@ export class PartitionLog {
     if (core.failure || this.#pending.sizeBytes > 0) return false
     if (!core.isMade) return true
     try {
-      await orLater(core, async () => {
-        await core.segments.last.writeIndexFiles()
-        if (core.epochs.dirty) await writeEpochCheckpoint(core)
-        await core.producers.writeSnapshot(core.writtenEndOffset, core.producers.encodeSnapshot())
-        const bases = new Set(this.segmentBaseOffsets)
-        await core.producers.removeSnapshotsExcept(at => bases.has(at) || at === core.writtenEndOffset)
-      })
+      await orLater(core, () => writeDerivedFiles(core))
       return true
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown

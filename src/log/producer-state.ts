@@ -95,19 +95,28 @@ export class ProducerStateTable {
     this.#seenMs.clear()
   }
 
-  /** Forgets batches that begin below the log start, and producers of which no batch is left. */
-  removeBelow(logStartOffset: Offset): void {
+  /** Forgets batches that begin below the log start, and producers of which no batch is left. Whether there were any. */
+  removeBelow(logStartOffset: Offset): boolean {
+    let hasGone = false
     for (const [producerId, state] of this.#producers) {
       const batches = state.batches.filter(batch => batch.lastOffset >= logStartOffset)
       if (batches.length === 0) this.#forget(producerId)
       else if (batches.length < state.batches.length) this.#producers.set(producerId, { ...state, batches })
+      else continue
+      hasGone = true
     }
+    return hasGone
   }
 
-  /** Forgets producers that were not heard of for `expirationMs` (`producer.id.expiration.ms`). */
-  expire(options: { nowMs: number; expirationMs: number }): void {
-    for (const [producerId, seenMs] of this.#seenMs)
-      if (options.nowMs - seenMs >= options.expirationMs) this.#forget(producerId)
+  /** Forgets producers that were not heard of for `expirationMs` (`producer.id.expiration.ms`). Whether there were any. */
+  expire(options: { nowMs: number; expirationMs: number }): boolean {
+    let hasGone = false
+    for (const [producerId, seenMs] of this.#seenMs) {
+      if (options.nowMs - seenMs < options.expirationMs) continue
+      this.#forget(producerId)
+      hasGone = true
+    }
+    return hasGone
   }
 
   #remember(producerId: ProducerId, state: ProducerState, nowMs: number): void {

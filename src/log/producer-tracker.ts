@@ -24,6 +24,8 @@ export class ProducerTracker {
   readonly #clock: Clock
   readonly #directory: string
   readonly #table = new ProducerStateTable()
+  /** The snapshot of this offset was taken over, and nothing has come to it or gone since. */
+  #loadedOffset: Offset | undefined
 
   constructor(options: { disk: Disk; clock: Clock; directory: string }) {
     this.#disk = options.disk
@@ -47,19 +49,27 @@ export class ProducerTracker {
   /** The batch is in the log, with its offset in it. */
   note(buffer: Buffer, at: number): void {
     if (producerIdAt(buffer, at) < 0) return
+    this.#loadedOffset = undefined
     this.#table.update(producerBatchAt(buffer, at), this.#clock.monotonicMs())
   }
 
+  /** The file of that offset holds what is here. */
+  isStoredAt(offset: Offset): boolean {
+    return this.#loadedOffset === offset
+  }
+
   reset(): void {
+    this.#loadedOffset = undefined
     this.#table.clear()
   }
 
   dropBelow(logStartOffset: Offset): void {
-    this.#table.removeBelow(logStartOffset)
+    if (this.#table.removeBelow(logStartOffset)) this.#loadedOffset = undefined
   }
 
   expire(options: { expirationMs: number }): void {
-    this.#table.expire({ ...options, nowMs: this.#clock.monotonicMs() })
+    const hasGone = this.#table.expire({ ...options, nowMs: this.#clock.monotonicMs() })
+    if (hasGone) this.#loadedOffset = undefined
   }
 
   encodeSnapshot(): Buffer {
@@ -71,14 +81,15 @@ export class ProducerTracker {
   }
 
   /** Takes over the newest readable snapshot at or below `endOffset`; returns its offset, 0 for none. */
-  async loadNewestSnapshot(endOffset: Offset): Promise<Offset> {
-    this.#table.clear()
-    for (const offset of (await this.#snapshotOffsets()).reverse()) {
+  async loadNewestSnapshot(endOffset: Offset, known?: readonly Offset[]): Promise<Offset> {
+    this.reset()
+    for (const offset of [...(known ?? (await this.#snapshotOffsets()))].reverse()) {
       if (offset > endOffset) continue
       try {
         const entries = await readProducerSnapshot(this.#disk, this.#pathOf(offset))
         if (!entries) continue
         this.#table.load(entries, this.#clock.monotonicMs())
+        this.#loadedOffset = offset
         return offset
       } catch (thrown) {
         if (!(thrown instanceof NaruError)) throw thrown
@@ -89,10 +100,14 @@ export class ProducerTracker {
     return 0
   }
 
+  async removeSnapshot(offset: Offset): Promise<void> {
+    await this.#disk.remove(this.#pathOf(offset))
+  }
+
   /** Snapshots of what was cut off must not come back with other batches. */
-  async removeSnapshotsAbove(endOffset: Offset): Promise<void> {
+  async removeSnapshotsAbove(endOffset: Offset, known?: readonly Offset[]): Promise<void> {
     let removed = 0
-    for (const offset of await this.#snapshotOffsets()) {
+    for (const offset of known ?? (await this.#snapshotOffsets())) {
       if (offset <= endOffset) continue
       await this.#disk.remove(this.#pathOf(offset))
       removed++
@@ -100,25 +115,23 @@ export class ProducerTracker {
     if (removed > 0) await this.#disk.syncDirectory(this.#directory)
   }
 
-  /** Those that no segment needs any more: of earlier closes, and of segments that are gone. */
-  async removeSnapshotsExcept(keep: (offset: Offset) => boolean): Promise<void> {
-    for (const offset of await this.#snapshotOffsets()) {
-      if (!keep(offset)) await this.#disk.remove(this.#pathOf(offset))
-    }
-  }
-
   async #snapshotOffsets(): Promise<Offset[]> {
-    const offsets: Offset[] = []
-    for (const entry of await this.#disk.list(this.#directory)) {
-      const parsed = parseOffsetFileName(entry.name)
-      if (parsed?.suffix === PRODUCER_SNAPSHOT_SUFFIX) offsets.push(parsed.offset)
-    }
-    return offsets
+    return snapshotOffsets((await this.#disk.list(this.#directory)).map(entry => entry.name))
   }
 
   #pathOf(offset: Offset): string {
     return `${this.#directory}/${offsetFileName(offset, PRODUCER_SNAPSHOT_SUFFIX)}`
   }
+}
+
+/** Of those among the names, rising as the names do. */
+export function snapshotOffsets(names: Iterable<string>): Offset[] {
+  const offsets: Offset[] = []
+  for (const name of names) {
+    const parsed = parseOffsetFileName(name)
+    if (parsed?.suffix === PRODUCER_SNAPSHOT_SUFFIX) offsets.push(parsed.offset)
+  }
+  return offsets
 }
 
 interface StoredPlace {

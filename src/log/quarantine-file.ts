@@ -2,7 +2,7 @@ import { NaruError } from '../base/errors.ts'
 import type { Disk } from '../ports/disk.ts'
 import { type JsonFields, readJsonFile, writeJsonFile } from './json-file.ts'
 
-const FILE_NAME = 'quarantine.json'
+export const QUARANTINE_FILE = 'quarantine.json'
 const VERSION = 1
 
 /** Why a partition directory is not served (B4). */
@@ -23,7 +23,7 @@ export interface QuarantineMark {
  */
 export async function writeQuarantine(disk: Disk, directory: string, mark: QuarantineMark): Promise<void> {
   const { reason, file, position, offset, wallMs } = mark
-  await writeJsonFile(disk, `${directory}/${FILE_NAME}`, {
+  await writeJsonFile(disk, `${directory}/${QUARANTINE_FILE}`, {
     version: VERSION,
     fields: { reason, file: file ?? null, position: position ?? null, offset: offset ?? null, wallMs },
   })
@@ -32,7 +32,7 @@ export async function writeQuarantine(disk: Disk, directory: string, mark: Quara
 /** Undefined where there is none. A mark that cannot be read is a mark all the same. */
 export async function readQuarantine(disk: Disk, directory: string): Promise<QuarantineMark | undefined> {
   try {
-    const fields = await readJsonFile(disk, `${directory}/${FILE_NAME}`, VERSION)
+    const fields = await readJsonFile(disk, `${directory}/${QUARANTINE_FILE}`, VERSION)
     return fields && markOf(fields)
   } catch (error) {
     if (!(error instanceof NaruError)) throw error
@@ -41,7 +41,7 @@ export async function readQuarantine(disk: Disk, directory: string): Promise<Qua
 }
 
 export async function removeQuarantine(disk: Disk, directory: string): Promise<void> {
-  const path = `${directory}/${FILE_NAME}`
+  const path = `${directory}/${QUARANTINE_FILE}`
   if (!(await disk.stat(path))) return
   await disk.remove(path)
   await disk.syncDirectory(directory)

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts'
 import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Disk } from '../ports/disk.ts'
-import { readWholeFile, writeFileAtomically } from '../ports/disk.ts'
+import { readWholeFile, writeFilesAtomically } from '../ports/disk.ts'
 import type { IndexCache } from './index-cache.ts'
 import {
   LOG_SUFFIX,
@@ -48,6 +48,8 @@ export class Segment {
   #indexes: SegmentIndexes | undefined
   #loading: Promise<SegmentIndexes> | undefined
   #newestTimestamp: number | undefined
+  /** The index files are as the last start found them, and right. */
+  #isIndexStored = false
   #isReplaced = false
   /** The file comes to its name: nothing is read before that. */
   #settling: Promise<void> | undefined
@@ -77,6 +79,7 @@ export class Segment {
 
   /** Gives the segment indexes made by a scan, or empty ones; they stay until `dropIndexes`. */
   useIndexes(indexes: SegmentIndexes): void {
+    this.#isIndexStored = false
     this.#indexes = indexes
     this.#newestTimestamp = undefined
   }
@@ -105,6 +108,26 @@ export class Segment {
     if (!options.keep) this.#context.indexCache.add(this)
   }
 
+  get indexFileNames(): string[] {
+    return [
+      offsetFileName(this.baseOffset, OFFSET_INDEX_SUFFIX),
+      offsetFileName(this.baseOffset, TIME_INDEX_SUFFIX),
+    ]
+  }
+
+  /** The index files tell of all that the segment holds. */
+  get isIndexStored(): boolean {
+    return this.#isIndexStored
+  }
+
+  /** Takes over what the index files hold, of which the last process said that they are right. */
+  async useIndexFiles(): Promise<SegmentIndexes | undefined> {
+    const indexes = await this.readIndexFiles()
+    if (indexes) this.useIndexes(indexes)
+    this.#isIndexStored = indexes !== undefined
+    return indexes
+  }
+
   /** What the index files hold, or undefined where they are missing or cannot be right. */
   async readIndexFiles(): Promise<SegmentIndexes | undefined> {
     const offsetBytes = await readWholeFile(this.#context.disk, this.#pathOf(OFFSET_INDEX_SUFFIX))
@@ -119,16 +142,14 @@ export class Segment {
   async writeIndexFiles(): Promise<void> {
     const indexes = this.#indexes
     assert(indexes, 'only loaded indexes are written')
-    await writeFileAtomically(
-      this.#context.disk,
-      this.#pathOf(OFFSET_INDEX_SUFFIX),
-      Buffer.from(indexes.offsets.bytes),
-    )
-    await writeFileAtomically(
-      this.#context.disk,
-      this.#pathOf(TIME_INDEX_SUFFIX),
-      Buffer.from(indexes.times.bytes),
-    )
+    const { disk, directory } = this.#context
+    await writeFilesAtomically(disk, directory, [
+      {
+        name: offsetFileName(this.baseOffset, OFFSET_INDEX_SUFFIX),
+        content: Buffer.from(indexes.offsets.bytes),
+      },
+      { name: offsetFileName(this.baseOffset, TIME_INDEX_SUFFIX), content: Buffer.from(indexes.times.bytes) },
+    ])
   }
 
   async removeIndexFiles(): Promise<void> {
@@ -190,6 +211,7 @@ export class Segment {
   noteAppended(batch: IndexedBatch): void {
     assert(this.#indexes, 'the last segment of a log keeps its indexes in memory')
     assert(batch.position === this.#sizeBytes, 'batches follow each other without a gap')
+    this.#isIndexStored = false
     this.#indexes.note(batch)
     this.#sizeBytes += batch.sizeBytes
   }
@@ -227,6 +249,7 @@ export class Segment {
       if (file.sizeBytes !== sizeBytes) await file.truncate(sizeBytes)
       await file.sync()
     })
+    this.#isIndexStored = false
     this.#sizeBytes = sizeBytes
     this.#newestTimestamp = undefined
   }

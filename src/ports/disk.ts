@@ -100,13 +100,22 @@ export async function makeDirectoryDurably(disk: Disk, directory: string): Promi
 
 /** Reads a whole (small) file, or undefined where there is none. */
 export async function readWholeFile(disk: Disk, path: string): Promise<Buffer | undefined> {
-  const stat = await disk.stat(path)
-  if (!stat) return undefined
-  const file = await disk.open(path, 'read')
+  const file = await openIfThere(disk, path)
+  if (!file) return undefined
   try {
     return await file.read(0, file.sizeBytes)
   } finally {
     await file.close()
+  }
+}
+
+async function openIfThere(disk: Disk, path: string): Promise<DiskFile | undefined> {
+  try {
+    return await disk.open(path, 'read')
+  } catch (thrown) {
+    if (thrown instanceof DiskError && (thrown.code === 'ENOENT' || thrown.code === 'ENOTDIR'))
+      return undefined
+    throw thrown
   }
 }
 
@@ -115,6 +124,21 @@ export async function readWholeFile(disk: Disk, path: string): Promise<Buffer | 
  * write `path.tmp`, fsync it, rename, fsync the directory.
  */
 export async function writeFileAtomically(disk: Disk, path: string, content: Uint8Array): Promise<void> {
+  await replaceFile(disk, path, content)
+  await disk.syncDirectory(parentOf(path))
+}
+
+/** The same for several of one directory: each is the old or the new one after a crash, whatever the others are. */
+export async function writeFilesAtomically(
+  disk: Disk,
+  directory: string,
+  files: Iterable<{ readonly name: string; readonly content: Uint8Array }>,
+): Promise<void> {
+  for (const { name, content } of files) await replaceFile(disk, `${directory}/${name}`, content)
+  await disk.syncDirectory(directory)
+}
+
+async function replaceFile(disk: Disk, path: string, content: Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`
   const file = await disk.open(temporary, 'create')
   try {
@@ -125,7 +149,6 @@ export async function writeFileAtomically(disk: Disk, path: string, content: Uin
     await file.close()
   }
   await disk.rename(temporary, path)
-  await disk.syncDirectory(parentOf(path))
 }
 
 function parentOf(path: string): string {

@@ -196,6 +196,7 @@ export class PartitionFollower implements FollowingPartition {
     if (log.gapsAllowed && isKnown) return true
     if (data.number === this.#state.number && !log.failure) {
       this.#state.onAppendFailed(this.#nowMs)
+      this.#options.attend()
       void this.#quietly(() => log.noteCompacted(isKnown ? { removedTombstonesEnd: 0 } : data))
     }
     return false

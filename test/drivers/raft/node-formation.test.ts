@@ -113,8 +113,11 @@ describe('a data directory', () => {
     await cluster.untilFormed()
     const [node] = cluster.nodes.filter(other => other !== cluster.leader) as [PeerNode]
     const identity = node.formed?.identity
+    const read = () => node.machine.run(disk => readQuorumState(disk, 'data/raft'))
+    // It may know of the leader before its disk does.
+    while ((await read())?.hardState.term === 0) await cluster.scheduler.step()
     cluster.kill(node)
-    const before = await node.machine.run(disk => readQuorumState(disk, 'data/raft'))
+    const before = await read()
     expect(before?.hardState.term).toBeGreaterThan(0)
     await node.machine.run(disk => disk.remove('data/node.json'))
     cluster.start(node)
