@@ -83,6 +83,8 @@ describe('the README', () => {
     runTypeScript('From TypeScript and JavaScript')
   })
 
+  it('shares partitions as it says', { timeout: TIMEOUT_MS }, () => runTypeScript('Consumer groups'))
+
   it('calls the API without the SDK', { timeout: TIMEOUT_MS }, () => runConsole('From any other language'))
 
   it('has no other block that nobody runs', () => {
@@ -92,6 +94,7 @@ describe('the README', () => {
       'Five minutes',
       'Kill it',
       'From TypeScript and JavaScript',
+      'Consumer groups',
       'From any other language',
     ]
     const seen = known.flatMap(section).map(block => block.text)
@@ -122,7 +125,7 @@ function isText(line: string): boolean {
 
 /** Compiles strictly, the package's own declarations included, then runs what came out. */
 function runTypeScript(title: string): void {
-  const project = join(clone, 'project')
+  const project = mkdtempSync(join(clone, 'project-'))
   mkdirSync(join(project, 'node_modules'), { recursive: true })
   symlinkSync(ROOT, join(project, 'node_modules/naru'))
   symlinkSync(join(ROOT, 'node_modules/@types'), join(project, 'node_modules/@types'))

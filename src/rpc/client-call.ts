@@ -39,7 +39,7 @@ export interface CallFacts {
  *   cover it; the library tries such a call once more by itself), and there was no other connection.
  *
  * Everything else that breaks after the request may have left is `unknown`: a dropped connection, a deadline,
- * a proxy's own status. The two texts below are the library's (its version is pinned, tests produce them).
+ * a proxy's own status. The texts below are the library's (its version is pinned, tests produce them).
  */
 export function errorOfCall(status: PartialStatusObject, facts: CallFacts): NaruError {
   if (isFromNaru(status)) return errorOf(status)
@@ -63,9 +63,20 @@ export function errorOfCall(status: PartialStatusObject, facts: CallFacts): Naru
       })
     case grpc.status.RESOURCE_EXHAUSTED:
       return exhausted(status, facts)
+    case grpc.status.INTERNAL:
+      // The stream was cut by the other side, without a word: a connection that breaks says no more.
+      if (!status.details.startsWith(CUT_WITHOUT_STATUS)) return errorOf(named(status, facts))
+      return new NaruError('CONNECTION_FAILED', `${path} at ${address} was cut: ${status.details}`, {
+        outcome: 'unknown',
+        details,
+      })
     default:
-      return errorOf({ ...status, details: `${path} at ${address}: ${status.details}` })
+      return errorOf(named(status, facts))
   }
+}
+
+function named(status: PartialStatusObject, { address, path }: CallFacts): PartialStatusObject {
+  return { ...status, details: `${path} at ${address}: ${status.details}` }
 }
 
 function exhausted(status: PartialStatusObject, facts: CallFacts): NaruError {
@@ -94,4 +105,5 @@ function plain(details: string): string {
 }
 const REFUSED_BY_SERVER = 'Stream refused by server'
 const TOO_LARGE = 'Received message larger than max'
+const CUT_WITHOUT_STATUS = 'Received RST_STREAM with code 0'
 const CUT_BY_SERVER = 'Bandwidth exhausted or memory limit exceeded'

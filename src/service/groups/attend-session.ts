@@ -99,6 +99,8 @@ export class AttendSession implements AttendBackend, MemberListener {
       this.#ask(
         (groups, stream) => groups.members.heartbeat(stream),
         ({ memberEpoch }) => this.#send({ heartbeat: { number, memberEpoch } }),
+        // No answer says what there is to say.
+        { mayBeLost: true },
       )
     } else throw invalidRequest('a frame holds topics, release or heartbeat')
   }
@@ -182,6 +184,7 @@ export class AttendSession implements AttendBackend, MemberListener {
   #ask<T>(
     handler: (groups: GroupCoordinator, stream: MemberStream, nowMs: number) => GroupResult<T>,
     onDone: (response: T) => void = () => {},
+    { mayBeLost = false }: { readonly mayBeLost?: boolean } = {},
   ): void {
     this.#askedCount++
     if (this.#askedCount === ASKED_MAX) this.#options.outlet.pause()
@@ -194,7 +197,8 @@ export class AttendSession implements AttendBackend, MemberListener {
           )
           if (!this.#isOver) onDone(response)
         } catch (thrown) {
-          this.#failWith(NaruError.from(thrown))
+          const error = NaruError.from(thrown)
+          if (!mayBeLost || error.reason !== 'OVERLOADED') this.#failWith(error)
         }
       }
       this.#askedCount--

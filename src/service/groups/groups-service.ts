@@ -2,7 +2,8 @@ import { NaruError } from '../../base/errors.ts'
 import type { MethodPath } from '../../ports/transport.ts'
 import { Coordination } from '../../wire/generated/internal-services.ts'
 import { RECORD_REQUEST_BYTES_MAX } from '../../wire/limits.ts'
-import { Groups, type Method } from '../../wire/methods.ts'
+import { Groups } from '../../wire/methods.ts'
+import { decodeStrictly, LENGTH } from '../../wire/strict-reader.ts'
 import type { ForwardedHandler } from '../forward-service.ts'
 import { type HandlerEntry, unary, unaryBytes } from '../handlers.ts'
 import type { ReadMemory } from '../read-memory.ts'
@@ -31,12 +32,12 @@ export function groupsServices(node: ServiceNode, memory: ReadMemory): GroupsSer
   const entry = new GroupEntry(node, topic)
   const calls = groupCalls(node, memory)
   const serverOf = ({ path }: { path: MethodPath }) => calls.get(path) as ForwardedHandler
-  const atCoordinator = <Request extends { readonly group: string }, Response>(
-    method: Method<Request, Response>,
+  const atCoordinator = (
+    method: { readonly path: MethodPath },
     kind: { readonly creates: boolean; readonly repeatable: boolean },
   ): HandlerEntry =>
-    unaryBytes(method, (request, context) => {
-      const group = groupOf(method, request)
+    unaryBytes(method, async (request, context) => {
+      const group = groupOf(method.path, request)
       return entry.call({ method, group, request, serve: serverOf(method), ...kind }, context)
     })
   const writes = { creates: true, repeatable: false }
@@ -63,17 +64,28 @@ export function groupsServices(node: ServiceNode, memory: ReadMemory): GroupsSer
   }
 }
 
-/** The node that the client called needs no more of a call than this; what is large is refused before it is decoded. */
-function groupOf<Request extends { readonly group: string }>(
-  { path, request: codec }: Method<Request, unknown>,
-  request: Buffer,
-): string {
+/**
+ * The node that the client called reads no more of a call than whose it is: the rest is checked where it is served. What is
+ * large is refused before that.
+ */
+function groupOf(path: MethodPath, request: Buffer): string {
   if (request.length > RECORD_REQUEST_BYTES_MAX)
     throw new NaruError(
       'REQUEST_TOO_LARGE',
       `${path}: ${request.length} bytes, at most ${RECORD_REQUEST_BYTES_MAX}: split it`,
     )
-  const { group } = codec.decode(request)
+  const group = decodeStrictly('request', request, (reader, end) => {
+    let found = ''
+    while (reader.hasMore(end)) {
+      const tag = reader.tag()
+      if (tag === GROUP_TAG) found = reader.string('group')
+      else reader.skipUnknown(tag)
+    }
+    return found
+  })
   if (group === '') throw invalidRequest('group is empty: name the group')
   return group
 }
+
+/** `string group = 1` of all requests about one group. */
+const GROUP_TAG = (1 << 3) | LENGTH

@@ -80,6 +80,9 @@ describe('a partition', () => {
     const { partitions = [], memberEpoch = 0 } = revoking ?? {}
     first.send({ release: { partitions, memberEpoch } })
     await second.until(({ owned }) => owned.length === 1)
+    // What it gave back itself it is not told to have lost.
+    await forMs(1_000)
+    expect(first.frames.some(({ lost }) => lost)).toBe(false)
   })
 
   it('is taken at the deadline, and its commits are refused then', async () => {
@@ -255,7 +258,10 @@ describe('a coordinator that moves', () => {
     groups.cluster.network.cut(`host-${coordinator}`, `host-${at}`)
     groups.cluster.network.cut(`host-${at}`, `host-${coordinator}`)
     groups.moveCoordinator('g', groups.otherThan(at) === coordinator ? at : groups.otherThan(at))
-    expect((await member.untilClosed())?.reason).toBe('LEADER_NOT_AVAILABLE')
+    const error = await member.untilClosed()
+    expect(error?.reason).toBe('LEADER_NOT_AVAILABLE')
+    // Before the connection is given up.
+    expect(error?.message).toContain(`node ${coordinator} is not the coordinator any more`)
   })
 })
 

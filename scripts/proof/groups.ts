@@ -1,0 +1,184 @@
+/**
+ * Members of a group are closed, killed, hung and added, and nodes that coordinate or lead are killed, again and again
+ * while records flow; what members were given is held to what a group promises. Nothing else should run. Writes
+ * docs/reports/groups.md.
+ *
+ *     npm run proof:groups [-- --faults N --rate RECORDS_PER_SECOND]
+ */
+import { parseArgs } from 'node:util'
+import { GroupWorkload, type MemberProcess } from '../../test/chaos/groups/group-workload.ts'
+import { NodeCluster, until } from '../../test/harness/node-cluster.ts'
+import { ProcessorWindow } from '../bench/processor-time.ts'
+import { percentile, spreadText, writeReport } from './report.ts'
+
+const PARTITIONS = 12
+const MEMBERS = 6
+/** Longer than a session. */
+const PAUSE_MS = 12_000
+/** What moves has moved, and the others have gone on, by then. */
+const QUIET_MS = 1_500
+
+type Fault = 'close' | 'kill' | 'pause' | 'kill-coordinator' | 'kill-leader'
+/** Faults of members more often than faults of nodes, as in life. */
+const FAULTS: readonly Fault[] = [
+  'close',
+  'kill',
+  'close',
+  'kill-coordinator',
+  'kill',
+  'close',
+  'pause',
+  'kill',
+  'close',
+  'kill-leader',
+]
+
+interface Struck {
+  readonly fault: Fault
+  /** From the signal until others had been given all that the member had. */
+  readonly handoverMs?: number
+  /** Between two records, in the partitions that did not move at a join or leave. */
+  readonly restGapsMs: readonly number[]
+}
+
+const { values: flags } = parseArgs({
+  options: { faults: { type: 'string', default: '50' }, rate: { type: 'string', default: '1000' } },
+})
+const rate = Number(flags.rate)
+const window = new ProcessorWindow()
+await using cluster = await NodeCluster.start()
+await using client = await cluster.connect()
+const admin = client.admin()
+await admin.createTopics([{ name: 'work', partitions: PARTITIONS, replicationFactor: 3 }])
+const group = 'workers'
+await using workload = new GroupWorkload({
+  cluster,
+  client,
+  topic: 'work',
+  group,
+  partitions: PARTITIONS,
+  recordsPerSecond: rate,
+})
+for (let i = 0; i < MEMBERS; i++) workload.add()
+await settled()
+
+const struck: Struck[] = []
+for (let round = 0; round < Number(flags.faults); round++) {
+  const fault = FAULTS[round % FAULTS.length] as Fault
+  const one = fault.startsWith('kill-') ? await strikeNode(fault) : await strikeMember(fault)
+  struck.push(one)
+  const handover = one.handoverMs === undefined ? '' : `, others had it all after ${one.handoverMs} ms`
+  console.log(
+    `${round + 1}: ${fault}${handover}; longest pause elsewhere ${Math.max(0, ...one.restGapsMs)} ms`,
+  )
+}
+const verdict = await workload.finish()
+const handovers = (fault: Fault) =>
+  struck.flatMap(one => (one.fault === fault && one.handoverMs !== undefined ? one.handoverMs : []))
+const closeMs = percentile(handovers('close'), 99)
+const killMs = percentile(handovers('kill'), 99)
+const restMs = percentile(
+  struck.filter(({ fault }) => fault === 'close').flatMap(one => one.restGapsMs),
+  99,
+)
+const text = writeReport('groups', {
+  title: 'Members of a group closed, killed and hung',
+  story:
+    `Three nodes, a process each; a topic of ${PARTITIONS} partitions, replication factor 3, into which ${rate} records a second flow; ` +
+    `${MEMBERS} members, a process each. ${struck.length} faults: a member is closed (SIGTERM), killed (SIGKILL) or hung for ` +
+    `${PAUSE_MS / 1000} s (SIGSTOP), and another one joins; or the node that coordinates the group, or one that leads partitions, is killed ` +
+    'and started again. Times are from the signal until other members had been given all that the member had.',
+  lines: [
+    `- SIGTERM of a member, ${handovers('close').length} times: ${spreadText(handovers('close'))}.`,
+    `- SIGKILL of a member, ${handovers('kill').length} times: ${spreadText(handovers('kill'))}.`,
+    `- SIGSTOP of a member, ${handovers('pause').length} times: ${spreadText(handovers('pause'))}.`,
+    `- ${verdict.recordCount} records were given out, ${verdict.repeatedCount} of them a second time.`,
+    `- Sends that failed: ${workload.sendFailures.length}.`,
+    ...verdict.findings.map(finding => `- WRONG: ${finding}`),
+  ],
+  promised: [
+    {
+      what: 'every record at least once, per partition in order, to one owner at a time',
+      measured: verdict.findings.length === 0 ? 'so it was' : `${verdict.findings.length} findings`,
+      isKept: verdict.findings.length === 0,
+    },
+    {
+      what: 'close() until others have it all: 200 ms (p99)',
+      measured: `${closeMs} ms`,
+      isKept: closeMs <= 200,
+    },
+    {
+      what: 'kill -9 until others have it all: 4 s (p99)',
+      measured: `${killMs} ms`,
+      isKept: killMs <= 4_000,
+    },
+    {
+      what: 'partitions that do not move pause for 100 ms at most (p99)',
+      measured: `${restMs} ms`,
+      isKept: restMs <= 100,
+    },
+  ],
+  usage: window.end(),
+})
+console.log(`\n${text}`)
+process.exitCode = verdict.findings.length === 0 ? 0 : 1
+
+async function settled(): Promise<void> {
+  await workload.untilShared()
+  await until(
+    async () => {
+      const { state, members } = await client.groups().describe(group)
+      return (state === 'stable' && members.length === MEMBERS) || undefined
+    },
+    { timeoutMs: 60_000 },
+  )
+}
+
+async function strikeMember(fault: Fault): Promise<Struck> {
+  await settled()
+  const running = workload.members.filter(({ isRunning }) => isRunning)
+  const member = running[struck.length % running.length] as MemberProcess
+  const partitions = workload.partitionsOf(member)
+  const atMs = Date.now()
+  if (fault === 'close') await member.close()
+  else if (fault === 'kill') await member.kill()
+  else member.pause()
+  const handoverMs = await workload.handedOver(partitions, { member: member.name, atMs })
+  if (fault === 'pause') {
+    await rest(atMs + PAUSE_MS - Date.now())
+    member.resume()
+  } else workload.add()
+  await rest(QUIET_MS)
+  return { fault, handoverMs, restGapsMs: workload.gapsOfUnmoved(atMs) }
+}
+
+async function strikeNode(fault: Fault): Promise<Struck> {
+  await settled()
+  const atMs = Date.now()
+  const nodeId =
+    fault === 'kill-coordinator' ? (await client.groups().describe(group)).coordinator : await aLeader()
+  await cluster.node(nodeId).kill()
+  await rest(QUIET_MS)
+  await cluster.node(nodeId).start()
+  await until(
+    async () => {
+      const topics = await admin.describeTopics(['work', '__groups'])
+      return (
+        topics.every(topic =>
+          topic.partitions.every(({ isr, replicas }) => isr.length === replicas.length),
+        ) || undefined
+      )
+    },
+    { timeoutMs: 60_000 },
+  )
+  return { fault, restGapsMs: workload.gapsOfUnmoved(atMs) }
+}
+
+async function aLeader(): Promise<number> {
+  const [topic] = await admin.describeTopics(['work'])
+  return topic?.partitions[struck.length % PARTITIONS]?.leader ?? 1
+}
+
+function rest(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, Math.max(0, ms)))
+}
