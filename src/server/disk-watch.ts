@@ -30,7 +30,8 @@ export class DiskWatch {
   #timer: Timer | undefined
   #isHanging = false
   #isHandingOver = false
-  #isAside = false
+  /** What the controller was last told; undefined: perhaps not, so that it is told what is true by then. */
+  #toldAside: boolean | undefined = false
   #isMoving = false
 
   constructor(options: DiskWatchOptions) {
@@ -73,15 +74,17 @@ export class DiskWatch {
 
   #move(): void {
     const { logger, mayStepAside, stepAside, comeBack } = this.#options
-    if (this.#isMoving || this.#isHanging === this.#isAside) return
+    if (this.#isMoving || this.#isHanging === this.#toldAside) return
     if (this.#isHanging && !mayStepAside()) return
     const isAside = this.#isHanging
     this.#isMoving = true
+    // From here on this node is aside for its own agent, or takes part, whether or not the controller hears of it.
+    this.#toldAside = undefined
     const moved = isAside ? stepAside() : comeBack()
     moved
       .then(
         () => {
-          this.#isAside = isAside
+          this.#toldAside = isAside
         },
         // It is tried again at the next look.
         err => logger.warn({ err }, 'the controller was not told of the state of the disk'),
