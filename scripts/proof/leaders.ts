@@ -8,7 +8,7 @@
  *
  * DIR: as for `npm run bench`, a folder whose `kafka/lib.sh` starts and stops Kafka.
  */
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -71,6 +71,8 @@ const { values: flags } = parseArgs({
 const kills = Number(flags.kills)
 const kafkaKills = Number(flags['kafka-kills'])
 const anchors = flags['with-kafka'] === undefined ? undefined : resolve(flags['with-kafka'])
+if (anchors !== undefined && !existsSync(join(anchors, 'kafka/lib.sh')))
+  throw new Error(`${anchors} has no kafka/lib.sh: --with-kafka takes the folder above it`)
 const only = flags.only?.split(',')
 const load = flags.load === 'heavy' ? 'heavy' : 'light'
 const classes = CLASSES.map(one => ({
@@ -170,7 +172,6 @@ function linesOf({ title, events, verdict, readerFailures, trials }: Struck): st
   ]
 }
 
-/** Kafka's program sends to one partition, awaiting each record, and nothing else: the easier load. */
 function kafkaLines(events: readonly MeasuredEvent[], trials: readonly KafkaTrial[]): string[] {
   if (trials.length === 0) return []
   const gaps = trials.map(one => one.gapMs)
@@ -182,7 +183,8 @@ function kafkaLines(events: readonly MeasuredEvent[], trials: readonly KafkaTria
     )
   const failed = trials.reduce((sum, one) => sum + one.failedSends, 0)
   return [
-    `  - Kafka beside it, ${trials.length} times: ${spreadText(gaps)}, ${failed} sends failed. Its p50 is **${ratio.toFixed(1)} times** Naru's.`,
+    `  - Kafka beside it, ${trials.length} times: ${spreadText(gaps)}, ${failed} sends failed. Its p50 is **${ratio.toFixed(1)} times** Naru's. ` +
+      'Its load is the easier one: one program that sends to one partition, awaiting each record, and no reader.',
   ]
 }
 
