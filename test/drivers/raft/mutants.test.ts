@@ -46,14 +46,22 @@ function withoutVotes(storage: RaftStorage): void {
   }
 }
 
+/** Behind a snapshot that is being stored nothing is acknowledged all the same: the driver itself would notice. */
 function withoutWaiting(storage: RaftStorage): void {
   const persist = storage.persist.bind(storage)
+  let snapshots = 0
   storage.persist = (request, onDurable, received) => {
     if (request?.snapshot) {
-      persist(request, onDurable, received)
-      return
+      snapshots++
+      const onStored = () => {
+        snapshots--
+        onDurable()
+      }
+      persist(request, onStored, received)
+    } else if (snapshots > 0) persist(request, onDurable, received)
+    else {
+      persist(request, () => {}, received)
+      queueMicrotask(onDurable)
     }
-    persist(request, () => {}, received)
-    queueMicrotask(onDurable)
   }
 }
