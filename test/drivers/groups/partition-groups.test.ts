@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest'
+import { NaruError } from '../../../src/base/errors.ts'
+import { CoordinatorFixture, SESSION_MS } from './coordinator-fixture.ts'
+
+test('members have their whole session from when the coordinator may answer them, not before (D1)', async () => {
+  const fixture = await CoordinatorFixture.withMember('m')
+  const { scheduler, leader } = fixture
+  leader.elect(0)
+  fixture.coordinate()
+  // In-sync replicas are slow: nothing can be answered, for longer than the session of the member.
+  await scheduler.runFor(SESSION_MS + 2_000)
+  leader.commit()
+  await scheduler.runFor(SESSION_MS - 500)
+  expect(await fixture.members()).toEqual(['m'])
+  await scheduler.runFor(1_000)
+  expect(await fixture.members()).toEqual([])
+})
+
+test('nothing is answered before the high watermark is at the start of the epoch (D1)', async () => {
+  const fixture = await CoordinatorFixture.withMember('m')
+  const { scheduler, leader } = fixture
+  leader.elect(0)
+  const groups = fixture.coordinate()
+  const answers: unknown[] = []
+  groups
+    .run(({ admin }) => admin.list({ limit: 1 }))
+    .then(
+      found => answers.push(found.length),
+      thrown => answers.push(NaruError.from(thrown).reason),
+    )
+  await scheduler.runFor(1_000)
+  expect(answers).toEqual([])
+  leader.commit()
+  await scheduler.runFor(100)
+  expect(answers).toEqual([1])
+})
+
+test('a process that stood still expels nobody for what it has not read (A8)', async () => {
+  const fixture = await CoordinatorFixture.withMember('m')
+  const { scheduler } = fixture
+  fixture.isTicking = false
+  await scheduler.runFor(10 * SESSION_MS)
+  fixture.isTicking = true
+  expect(await fixture.members()).toEqual(['m'])
+  await scheduler.runFor(SESSION_MS - 1_000)
+  expect(await fixture.members()).toEqual(['m'])
+  await scheduler.runFor(2_000)
+  expect(await fixture.members()).toEqual([])
+})
+
+test('a member whose expulsion the log refuses for a while is expelled once it takes it', async () => {
+  const fixture = await CoordinatorFixture.withMember('m')
+  const { scheduler, leader } = fixture
+  leader.refusal = new NaruError('NOT_ENOUGH_REPLICAS', 'too few replicas')
+  await scheduler.runFor(2 * SESSION_MS)
+  expect(await fixture.members()).toEqual(['m'])
+  leader.refusal = undefined
+  await scheduler.runFor(500)
+  expect(await fixture.members()).toEqual([])
+})
