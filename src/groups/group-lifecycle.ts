@@ -227,9 +227,9 @@ export class GroupLifecycle {
   }
 
   #targetDelayMs({ targetAtMs }: { targetAtMs: number }, nowMs: number): number {
-    const { assignmentIntervalMs } = this.settings
-    // A wall clock that was set back must not put it off for long.
-    return Math.min(Math.max(targetAtMs + assignmentIntervalMs - nowMs, 0), assignmentIntervalMs)
+    // The wall clock was set back, or that of the last coordinator was ahead: only the next target tells how long ago this was.
+    if (targetAtMs > nowMs) return 0
+    return Math.max(targetAtMs + this.settings.assignmentIntervalMs - nowMs, 0)
   }
 
   #expiryDelayMs(idleSinceMs: number, nowMs: number): number {

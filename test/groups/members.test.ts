@@ -21,6 +21,17 @@ describe('a member', () => {
     expect(context.image.get('g')?.state).toBe('stable')
   })
 
+  it('shares under a coordinator whose clock is an hour behind that of the last one', () => {
+    const context = withTopic()
+    context.attend('g', 'a', logs)
+    context.nowMs -= 3_600_000
+    context.moveCoordinator()
+    context.attend('g', 'a', logs)
+    context.attend('g', 'b', logs)
+    context.advance(200)
+    expect([has(context, 'a').length, has(context, 'b').length]).toEqual([2, 2])
+  })
+
   it('is given a partition only after its owner released it', () => {
     const context = withTopic()
     context.attend('g', 'a', { ...logs, isSlow: true })
