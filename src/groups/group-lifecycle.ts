@@ -94,14 +94,15 @@ export class GroupLifecycle {
   }
 
   /**
-   * Timers of a coordinator that has just taken over: all members have their whole session, and their whole time
-   * to release, from now on (D1). The first refresh of each group follows at once.
+   * Timers of a coordinator that has just taken over: all members have their whole time to come back, as their streams broke
+   * with the coordinator before, and their whole time to release, from now on (D1). The first refresh of each group
+   * follows at once.
    */
   *timersAtTakeover(nowMs: number): Iterable<GroupTimer> {
     for (const group of this.#image.all()) {
       for (const [member, info] of group.members.entries()) {
         const name = { group: group.name, member }
-        yield this.sessionTimer({ ...name, attachEpoch: info.attachEpoch }, info.sessionTimeoutMs)
+        yield this.sessionTimer({ ...name, attachEpoch: info.attachEpoch }, brokenStreamDelayMs(info))
         for (const epoch of revokingEpochs(group, member)) yield this.#releaseTimer(name, epoch)
       }
       const idleSinceMs = group.header?.idleSinceMs ?? null
