@@ -67,6 +67,13 @@ export interface ReplicationLimits {
   readonly partitionWindowBytesMax: number
   /** The same of all partitions of a lane. */
   readonly laneWindowBytesMax: number
+  /**
+   * A lane that catches up sends so much, waits until it is acknowledged, and rests for as long as that took (rule C9): more
+   * at once would make the syncs of live records wait for its own.
+   */
+  readonly catchUpRoundBytesMax: number
+  /** Of such a rest: a disk that is slow for a moment is no reason to stand still for longer. */
+  readonly catchUpRestMsMax: number
   /** Proposals in one call to the controller. */
   readonly proposalsMax: number
   readonly proposalRetryMs: number
@@ -90,6 +97,8 @@ export const REPLICATION_LIMITS: ReplicationLimits = {
   partitionFrameBytesMax: MIB,
   partitionWindowBytesMax: 8 * MIB,
   laneWindowBytesMax: 64 * MIB,
+  catchUpRoundBytesMax: 2 * MIB,
+  catchUpRestMsMax: 100,
   proposalsMax: 1_000,
   proposalRetryMs: 100,
   handoversMax: 100,

@@ -67,6 +67,7 @@ export class SendingLane implements FollowerSession {
   #isFull = false
   #isOver = false
   #unacknowledgedBytes = 0
+  #round: CatchUpRound | undefined
 
   constructor(options: SendingLaneOptions) {
     this.#options = options
@@ -121,6 +122,7 @@ export class SendingLane implements FollowerSession {
     this.#withNewEnds.delete(sender)
     this.#unacknowledgedBytes -= sender.unacknowledgedBytes
     sender.end()
+    this.#endRound()
   }
 
   onReady(sender: PartitionSender): void {
@@ -193,6 +195,7 @@ export class SendingLane implements FollowerSession {
     if (!found) return
     const { sender, partition } = found
     this.#unacknowledgedBytes -= sender.acknowledge(ack.endOffset)
+    this.#endRound()
     partition.onAck(this, ack)
     if (sender.hasMore) this.onReady(sender)
     if (this.#ready.size > 0) this.#schedule()
@@ -241,14 +244,36 @@ export class SendingLane implements FollowerSession {
       const taken = sender.unacknowledgedBytes - before
       bytes += taken
       // A sender that was refused by its own `take` has left with what it had on its way.
-      if (this.#senders.has(sender.number)) this.#unacknowledgedBytes += taken
+      if (this.#senders.has(sender.number)) this.#onTaken(taken)
       if (sender.hasMore) this.#ready.add(sender)
     }
     return data
   }
 
   get #hasWindow(): boolean {
-    return this.#unacknowledgedBytes < this.#context.limits.laneWindowBytesMax
+    const { laneWindowBytesMax, catchUpRoundBytesMax } = this.#context.limits
+    if (this.#unacknowledgedBytes >= laneWindowBytesMax) return false
+    return this.#round === undefined || (!this.#round.isResting && this.#round.bytes < catchUpRoundBytesMax)
+  }
+
+  #onTaken(bytes: number): void {
+    this.#unacknowledgedBytes += bytes
+    if (this.#isLive || bytes === 0) return
+    this.#round ??= { startedMs: this.#context.clock.monotonicMs(), bytes: 0, isResting: false }
+    this.#round.bytes += bytes
+  }
+
+  /** Everything of the round is acknowledged: as long as it took, the processors and disks of both nodes are for others. */
+  #endRound(): void {
+    const round = this.#round
+    if (round === undefined || round.isResting || this.#unacknowledgedBytes > 0) return
+    round.isResting = true
+    const { clock, limits } = this.#context
+    const tookMs = clock.monotonicMs() - round.startedMs
+    clock.setTimer(Math.min(tookMs, limits.catchUpRestMsMax), () => {
+      this.#round = undefined
+      if (this.#ready.size > 0) this.#schedule()
+    })
   }
 
   #write(frame: MessageInit<ReplicateResponse>): void {
@@ -266,6 +291,13 @@ export class SendingLane implements FollowerSession {
     if (this.#from) this.#options.onClosed(this)
     this.#options.onOver()
   }
+}
+
+/** What a lane that catches up sends before it rests (rule C9: at most half of the time is its). */
+interface CatchUpRound {
+  readonly startedMs: number
+  bytes: number
+  isResting: boolean
 }
 
 /** Rule C1: both sides are whom the other takes them for, by the metadata of both. */

@@ -151,6 +151,22 @@ describe('a follower', () => {
     expect(await cluster.values(3)).toEqual([...values, 'last'])
   })
 
+  test('that is far behind leaves half of the time to others (C9)', async () => {
+    const limits = { partitionFrameBytesMax: 2_500, catchUpRoundBytesMax: 2_000 }
+    const cluster = await startTopic({}, { limits, logLimits: { tailBytesMax: 0 } })
+    cluster.kill(cluster.node(3))
+    await cluster.until(isrIs(cluster, [1, 2]))
+    const values = Array.from({ length: 50 }, () => 'x'.repeat(500))
+    await produceAll(cluster, 1, values)
+    const syncMs = 40
+    cluster.node(3).machine.image.syncLatencyMs = { min: syncMs, max: syncMs }
+    await cluster.boot(cluster.node(3))
+    const startedMs = cluster.scheduler.nowMs
+    await cluster.until(isrIs(cluster, [1, 2, 3]))
+    const roundsMin = (values.length * 500) / limits.partitionFrameBytesMax
+    expect(cluster.scheduler.nowMs - startedMs).toBeGreaterThan(2 * roundsMin * syncMs)
+  })
+
   test('whose leader is silent hangs up, and finds it again', async () => {
     const cluster = await startTopic()
     await produceAll(cluster, 1, ['a'])
