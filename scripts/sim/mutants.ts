@@ -5,7 +5,7 @@ import Table from 'cli-table3'
 import { Command } from 'commander'
 import { PLANTED_BUGS, type PlantedIn } from '../../test/sim/mutants/planted-bugs.ts'
 import { makeMutantTree } from './mutant-tree.ts'
-import { type SeedAnswer, SeedPool } from './seed-pool.ts'
+import { type SeedAnswer, SeedPool, type SeedTask } from './seed-pool.ts'
 
 /**
  * `npm run sim:mutants`: how many seeds the simulations need for each planted bug; 1 if one is missed. A part of a name,
@@ -19,6 +19,8 @@ const HARMLESS_SEEDS = 20
 interface Search {
   readonly bug: PlantedIn
   readonly found: SeedAnswer | undefined
+  /** The seed fails without the bug as well, and proves nothing. */
+  readonly isNoProof: boolean
   readonly seconds: number
 }
 
@@ -43,40 +45,54 @@ process.exitCode = searches.every(isAsItShould) ? 0 : 1
 
 async function searchFor(bug: PlantedIn): Promise<Search> {
   const startedMs = performance.now()
+  const { simulation, name: mutant } = bug
   const tree = await makeMutantTree(ROOT, bug)
   let found: SeedAnswer | undefined
   try {
-    const { simulation, name: mutant } = bug
-    const pool: SeedPool = new SeedPool(
-      {
-        root: tree.root,
-        processes: flags.processes,
-        task: { simulation, lengthShare: 1, isTracing: false, isTwice: false, mutant },
-        onAnswer: answer => {
-          if (answer.failure === undefined) return
-          if (!found || answer.seed < found.seed) found = answer
-          pool.stop()
-        },
-      },
-      { from: 1, count: seedsMax(bug) },
-    )
-    await pool.run()
+    found = await firstFailure(tree.root, { simulation, mutant }, { from: 1, count: seedsMax(bug) })
   } finally {
     await tree.remove()
   }
-  return { bug, found, seconds: (performance.now() - startedMs) / 1000 }
+  const sound = { simulation, mutant: undefined }
+  const isNoProof =
+    found !== undefined && (await firstFailure(ROOT, sound, { from: found.seed, count: 1 })) !== undefined
+  return { bug, found, isNoProof, seconds: (performance.now() - startedMs) / 1000 }
+}
+
+async function firstFailure(
+  root: string,
+  what: Pick<SeedTask, 'simulation' | 'mutant'>,
+  seeds: { readonly from: number; readonly count: number },
+): Promise<SeedAnswer | undefined> {
+  let found: SeedAnswer | undefined
+  const pool: SeedPool = new SeedPool(
+    {
+      root,
+      processes: flags.processes,
+      task: { ...what, lengthShare: 1, isTracing: false, isTwice: false },
+      onAnswer: answer => {
+        if (answer.failure === undefined) return
+        if (!found || answer.seed < found.seed) found = answer
+        pool.stop()
+      },
+    },
+    seeds,
+  )
+  await pool.run()
+  return found
 }
 
 function seedsMax(bug: PlantedIn): number {
   return bug.isHarmless ? HARMLESS_SEEDS : bug.seedsMax
 }
 
-function isAsItShould({ bug, found }: Search): boolean {
-  return (found === undefined) === (bug.isHarmless === true)
+function isAsItShould({ bug, found, isNoProof }: Search): boolean {
+  return !isNoProof && (found === undefined) === (bug.isHarmless === true)
 }
 
 function seedsText(search: Search): string {
   const text = search.found ? `${search.found.seed}` : `none of ${seedsMax(search.bug)}`
+  if (search.isNoProof) return `${text} WRONG: fails without it, too`
   return isAsItShould(search) ? text : `${text} WRONG`
 }
 
@@ -108,7 +124,7 @@ function reportOf(all: readonly Search[]): string {
   return `# Planted bugs
 
 Written by \`npm run sim:mutants -- --report\` on ${new Date().toISOString().slice(0, 10)}. Each row is a known mistake, made in a copy of the sources; seeds are
-counted from 1 until the simulation fails. "cluster" runs whole nodes (test/sim), the others the pure core of that name by
+counted from 1 until the simulation fails, and the seed that does passes without the mistake. "cluster" runs whole nodes (test/sim), the others the pure core of that name by
 itself. One canary must be found at once, one holds no mistake and must not be found. The seconds are of the machine that
 ran this, start of the simulation included.
 

@@ -61,6 +61,14 @@ export class ClusterQuorumOracle {
     this.#diskOf = options.diskOf
   }
 
+  /** A member holds a change that is not committed as far as it knows: it may still come to pass. */
+  get isChanging(): boolean {
+    const { voters, learners } = this.membership ?? { voters: [], learners: [] }
+    return [...voters, ...learners].some(
+      member => this.#newest.get(member)?.status.membershipIsCommitted === false,
+    )
+  }
+
   onStep(node: RaftNode, { input, output }: { input: RaftInput; output: RaftOutput }): void {
     const now = node.status
     const known = this.#lives.get(node)

@@ -190,6 +190,7 @@ class ClusterSimulation {
       const image = node?.quorum?.image
       if (image) this.#images.look(machine.name, image)
     }
+    this.#replicas.onEventOver()
     const { nowMs } = this.#cluster.scheduler
     if (nowMs < this.#sweptMs + SWEEP_MS) return
     this.#sweptMs = nowMs
@@ -316,13 +317,14 @@ class ClusterSimulation {
   }
 
   /**
-   * A minority: all voters are on their disks, all replicas in sync, and nobody has asked to change that; and so it stays
-   * but for this one.
+   * A minority: all voters are on their disks, all replicas in sync, and nobody has asked to change that, nor may a change
+   * that was given up still come to pass; and so it stays but for this one.
    */
   #mayLose(member: ClusterNode): boolean {
     const { membership } = this.#quorum
     const { members, running } = this.#cluster
-    if (!membership || membership.voters.length < 3 || !this.#convergence.allVotersHaveDisks()) return false
+    if (!membership || membership.voters.length < 3 || this.#quorum.isChanging) return false
+    if (!this.#convergence.allVotersHaveDisks()) return false
     if (!this.#convergence.areReplicasWhole() || this.#replicas.hasProposals) return false
     return running.length === members.length && member.node?.broker.refusal === undefined
   }

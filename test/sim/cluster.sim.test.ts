@@ -29,7 +29,7 @@ for (let group = 0; group < GROUPS; group++) {
       const again = await simulateCluster({ seed, lengthShare: LENGTH_SHARE })
       expect(again.digest, `seed ${seed} runs twice in the same way`).toBe(digest)
     }
-  }, 300_000)
+  }, 90_000)
 }
 
 test.each([
@@ -41,7 +41,7 @@ test.each([
     const { failure } = await simulateCluster({ seed })
     expect(failure?.message).toBeUndefined()
   },
-  300_000,
+  60_000,
 )
 
 test('they really were in trouble', () => {

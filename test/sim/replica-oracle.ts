@@ -71,6 +71,7 @@ export class ReplicaOracle implements PartitionOracle {
   readonly #partitions = new Map<string, CommittedLog>()
   readonly #byName = new Map<string, CommittedLog>()
   readonly #directoryIds = new WeakMap<SimFileNode, string>()
+  readonly #toCheck: (() => void)[] = []
   #image: MetadataImage | undefined
 
   constructor(options: ReplicaOracleOptions) {
@@ -192,6 +193,11 @@ export class ReplicaOracle implements PartitionOracle {
       }
   }
 
+  /** The metadata of a controller that leads the partition itself move it before they are seen here, in one event. */
+  onEventOver(): void {
+    for (const check of this.#toCheck.splice(0)) check()
+  }
+
   /** What a page cache held is gone. */
   onPowerCut(nodeId: number): void {
     for (const partition of this.#partitions.values()) {
@@ -285,17 +291,20 @@ export class ReplicaOracle implements PartitionOracle {
     )
     const fresh = this.#freshBatches(replica, offset)
     for (const member of maximalIsr) this.#checkHeld(replica, member, { leader, fresh })
-    const state = this.#stateOf(partition)
-    if (state && state.leaderEpoch === leader.leaderEpoch) {
-      const stray = [...state.isr, ...state.elr].find(member => !maximalIsr.includes(member))
-      journal.expect(
-        stray === undefined,
-        () =>
-          `P3 node ${stray} of ${partition.name} may be elected and is not in the maximal ISR ${maximalIsr}`,
-      )
-    }
+    this.#toCheck.push(() => this.#checkElectable(partition, leader.leaderEpoch, maximalIsr))
     if (partition.isForfeit) partition.endOffset = Math.max(partition.endOffset, offset)
     else partition.commit(fresh, { endOffset: offset, nowMs: this.#options.nowMs(), journal })
+  }
+
+  #checkElectable(partition: CommittedLog, leaderEpoch: number, maximalIsr: readonly number[]): void {
+    const state = this.#stateOf(partition)
+    if (state?.leaderEpoch !== leaderEpoch) return
+    const stray = [...state.isr, ...state.elr].find(member => !maximalIsr.includes(member))
+    this.#options.journal.expect(
+      stray === undefined,
+      () =>
+        `P3 node ${stray} of ${partition.name} may be elected and is not in the maximal ISR ${maximalIsr}`,
+    )
   }
 
   /** Of the leader's log, what nobody has called committed yet. */
