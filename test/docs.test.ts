@@ -94,7 +94,7 @@ describe('docs/formats.md', () => {
   })
 })
 
-/** Two topics with a record each, one of them deleted, then an orderly stop. */
+/** Two topics with a record each, large enough to be indexed, one of them deleted, then an orderly stop. */
 async function writeAndDelete(dataDirectory: string): Promise<void> {
   const ports = { 'client.port': 0, 'http.port': 0, 'peer.port': 0 }
   const given = { 'data.dir': dataDirectory, 'disk.free.min': 0, ...ports }
@@ -105,7 +105,7 @@ async function writeAndDelete(dataDirectory: string): Promise<void> {
   const channel = new GrpcTransport().connect(node.addresses.client)
   try {
     for (const topic of ['kept', 'gone']) {
-      const request = Producer.produce.request.encode({ topic, records: [{ value: Buffer.from('hello') }] })
+      const request = Producer.produce.request.encode({ topic, records: [{ value: Buffer.alloc(5_000) }] })
       await channel.unary(Producer.produce.path, request)
     }
     const request = Admin.deleteTopics.request.encode({ topics: ['gone'] })
