@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { runSeeds, type SeedSummary } from './sim/run-seeds.ts'
 import { simulationSection, situationsText } from './sim/sim-report.ts'
 
@@ -11,6 +11,8 @@ import { simulationSection, situationsText } from './sim/sim-report.ts'
 const TOLD_FROM_SEEDS = 100
 const ROOT = new URL('..', import.meta.url).pathname
 
+const SIMULATIONS = { never: 'cluster', drawn: 'mixed', always: 'members' } as const
+
 interface Flags {
   readonly seed: number
   readonly seeds?: number
@@ -18,6 +20,7 @@ interface Flags {
   readonly report?: boolean
   readonly trace?: boolean
   readonly twice?: boolean
+  readonly groups: 'never' | 'drawn' | 'always'
   readonly length: number
   readonly processes: number
 }
@@ -29,6 +32,11 @@ const flags = new Command('npm run sim --')
   .option('--minutes <n>', 'begin no seed after so long', share)
   .option('--report', 'write docs/reports/simulation-DATE.md')
   .option('--trace', 'print all that happens')
+  .addOption(
+    new Option('--groups <when>', 'consumer groups are at work; drawn: in one of four seeds')
+      .choices(['never', 'drawn', 'always'])
+      .default('drawn'),
+  )
   .option('--twice', 'run each seed twice and compare')
   .option('--length <share>', 'of the time in which things go wrong; 1 is the full length', share, 1)
   .option('--processes <n>', 'at work at the same time', positive, availableParallelism())
@@ -37,7 +45,16 @@ const flags = new Command('npm run sim --')
 
 process.exitCode = await simulate(flags)
 
-async function simulate({ seed, trace, twice, length, processes, minutes, ...rest }: Flags): Promise<number> {
+async function simulate({
+  seed,
+  trace,
+  twice,
+  groups,
+  length,
+  processes,
+  minutes,
+  ...rest
+}: Flags): Promise<number> {
   const seeds = rest.seeds ?? (minutes === undefined ? 1 : Number.MAX_SAFE_INTEGER)
   const bar = new SingleBar({
     format: 'seeds [{bar}] {value}/{total} failed {failed} eta {eta_formatted}',
@@ -54,7 +71,7 @@ async function simulate({ seed, trace, twice, length, processes, minutes, ...res
     minutesMax: minutes,
     processes,
     task: {
-      simulation: 'cluster',
+      simulation: SIMULATIONS[groups],
       lengthShare: length,
       isTracing: trace === true,
       isTwice: twice === true,
@@ -77,8 +94,8 @@ async function simulate({ seed, trace, twice, length, processes, minutes, ...res
   if (table.seeds >= TOLD_FROM_SEEDS) console.log(situationsText(table))
   if (rest.report) await report(summary)
   if (table.failures.length === 0) return 0
-  const again = length === 1 ? 'npm run sim --' : `npm run sim -- --length ${length}`
-  console.log(table.failuresText(again))
+  const flags = [length === 1 ? [] : [`--length ${length}`], groups === 'drawn' ? [] : [`--groups ${groups}`]]
+  console.log(table.failuresText(['npm run sim --', ...flags.flat()].join(' ')))
   return 1
 }
 

@@ -11,13 +11,18 @@ import { short } from './sim-stream.ts'
 /** `epochs`: of members, by attach epoch, as seen before; brought up to now. */
 export function checkInvariants(context: GroupContext, epochs: Map<string, number>): void {
   for (const group of context.image.all()) {
-    checkOwners(group)
-    checkTarget(group)
-    checkReconciliation(group)
+    checkGroup(group)
     // What was never committed was never told, and may be used again.
     if (context.committedCount === context.log.length) checkEpochs(group, epochs)
   }
   if (context.committedCount === context.log.length) checkBeliefs(context)
+}
+
+/** G1, G2 and G4 of one group, between two writes. */
+export function checkGroup(group: GroupImage): void {
+  checkOwners(group)
+  checkTarget(group)
+  checkReconciliation(group)
 }
 
 function fail(invariant: string, what: string): never {
@@ -85,7 +90,7 @@ function checkReconciliation(group: GroupImage): void {
 }
 
 /** G3: epochs only rise, and nothing is dated later than its group. */
-function checkEpochs(group: GroupImage, epochs: Map<string, number>): void {
+export function checkEpochs(group: GroupImage, epochs: Map<string, number>): void {
   const groupEpoch = group.header?.groupEpoch ?? 0
   for (const [member, { memberEpoch, partitions }] of group.assignments.entries()) {
     const attachEpoch = group.members.get(member)?.attachEpoch ?? 0

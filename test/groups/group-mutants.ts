@@ -89,6 +89,18 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     ],
   },
   {
+    name: 'session timer not set anew at takeover',
+    harm: 'a member that went with its coordinator keeps its partitions for ever',
+    found: /^L5: /,
+    edits: [
+      [
+        'group-lifecycle.ts',
+        'yield this.sessionTimer({ ...name, attachEpoch: info.attachEpoch }, info.sessionTimeoutMs)\n',
+        '\n',
+      ],
+    ],
+  },
+  {
     name: 'index follows the order of records',
     harm: 'a batch, or a thinned-out log, that names the new owner first leaves the partition to nobody',
     found: /^index: |^reconciliation: |^G1: /,

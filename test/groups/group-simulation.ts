@@ -14,6 +14,8 @@ const GROUPS = ['g', 'h']
 const MEMBERS = ['a', 'b', 'c', 'd']
 const TOPICS = ['logs', 'logins', 'orders']
 const STEPS = 60
+/** Of members that must be gone when all has settled. */
+const SESSION_MS_MAX = 11_000
 
 /** A partition as it was told to a member at some time. */
 interface Claim {
@@ -196,6 +198,13 @@ export class GroupSimulation {
     for (const group of context.image.all()) {
       if (group.members.size > 0 && group.state !== 'stable')
         throw new Error(`L5: ${group.name} does not settle`)
+      for (const [member, { sessionTimeoutMs }] of group.members.entries()) {
+        const isHeard = context.streams.some(
+          one => one.isOf({ group: group.name, member }) && one.isConnected && !one.isSilent,
+        )
+        if (!isHeard && sessionTimeoutMs <= SESSION_MS_MAX)
+          throw new Error(`L5: ${member} is gone for good and keeps its place in ${group.name}`)
+      }
       for (const [member, { partitions }] of group.assignments.entries()) {
         const stream = context.streams.findLast(one => one.isOf({ group: group.name, member }))
         if (stream?.isConnected && stream.believes.size !== partitions.length)

@@ -2,6 +2,7 @@ import { NaruError } from '../../src/base/errors.ts'
 import { connectClient } from '../../src/client/client.ts'
 import type { Client } from '../../src/client/index.ts'
 import { delay } from '../../src/ports/clock.ts'
+import type { Channel } from '../../src/ports/transport.ts'
 import type { SeededPrng } from '../harness/seeded-prng.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
 import type { SimNetwork } from '../harness/sim-network.ts'
@@ -92,6 +93,21 @@ export class ClientProcess {
         prng: prng.fork(`sdk ${this.#life}`),
       },
     )
+  }
+
+  /** To one of the nodes, for who does without the SDK. */
+  openChannel(): { channel: Channel; close: () => void } {
+    const { network, bootstrap, prng } = this.#options
+    const { incarnation, name } = this.machine
+    const channel = new SimTransport(network, incarnation, name).connect(prng.pick(bootstrap))
+    return { channel, close: () => channel.close() }
+  }
+
+  /** SIGSTOP: what comes in waits. */
+  standStill(forMs: number): void {
+    const { incarnation } = this.machine
+    incarnation.pause()
+    this.#options.network.scheduler.schedule(forMs, () => incarnation.resume(), { label: 'resume' })
   }
 
   pause(timeMs: number): Promise<void> {

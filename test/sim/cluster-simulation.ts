@@ -2,6 +2,7 @@ import type { Disk } from '../../src/ports/disk.ts'
 import type { RaftOutput } from '../../src/raft/raft-output.ts'
 import { HistoryRecorder } from '../chaos/workload/history-recorder.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
+import type { LogLine } from '../harness/sim-broker.ts'
 import { type ClusterNode, SimBrokerCluster } from '../harness/sim-broker-cluster.ts'
 import { DurableRaft } from '../harness/sim-cluster-disk.ts'
 import { ClientProcess } from './client-process.ts'
@@ -13,8 +14,11 @@ import { ClusterImageOracle, hashOf } from './cluster-image-oracle.ts'
 import { ClusterJournal } from './cluster-journal.ts'
 import { attachProbe, isAssertion } from './cluster-probes.ts'
 import { ClusterQuorumOracle } from './cluster-quorum-oracle.ts'
-import { drawSwarm, type Swarm } from './cluster-swarm.ts'
+import { drawSwarm, type Swarm, type WithGroups } from './cluster-swarm.ts'
 import { ClusterTopics } from './cluster-topics.ts'
+import { GroupClients } from './group-clients.ts'
+import { GroupOracle } from './group-oracle.ts'
+import { attachGroupProbe } from './group-probe.ts'
 import { LogClient } from './log-client.ts'
 import { ReplicaOracle, type ReplicaPlace } from './replica-oracle.ts'
 import { attachReplicaProbe } from './replica-probe.ts'
@@ -25,6 +29,8 @@ export interface ClusterSimulationOptions {
   readonly isTracing?: boolean
   /** Of the time in which things go wrong; 1 is the full length. */
   readonly lengthShare?: number
+  /** Consumer groups are at work. Default never. */
+  readonly groups?: WithGroups
   /** A planted bug between core and driver. */
   readonly spoil?: (output: RaftOutput) => RaftOutput
   /** A planted bug between node and disk. */
@@ -53,15 +59,17 @@ const CALM_MS = 1_000
 /** Starts of a node after everything is healed: the one that brings it back, one for each thing found broken, one after a drain. */
 const RESTARTS_PER_NODE_MAX = 5
 const READ_MS_MAX = 60_000
+const GROUPS_MS_MAX = 120_000
+/** Of a member that says nothing else. */
+const SESSION_MS_MAX = 10_000
 
 /**
  * One seed of a whole cluster: the very Broker of each node on simulated ports, clients with the very SDK, and a swarm of
  * faults; then everything heals and must converge, and everything acknowledged must be there.
  *
  * Who checks: `ClusterQuorumOracle` the Raft cores and what of them is on the disks, `ClusterImageOracle` the metadata of
- * all nodes, `ReplicaOracle` the replicas and theirs, `ClusterTopics` and `ClusterEnd` what clients were told. To take
- * groups in: clients beside `LogClient` that join them on the topics of `SimLogs` and record their commits in the history,
- * an oracle of coordinators next to `ReplicaOracle` with a probe of its own, and in `ClusterConvergence` that they settle.
+ * all nodes, `ReplicaOracle` the replicas and theirs, `GroupOracle` the coordinators and members of groups, `ClusterTopics`
+ * and `ClusterEnd` what clients were told.
  */
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationResult> {
   const simulation = new ClusterSimulation(options)
@@ -78,6 +86,8 @@ class ClusterSimulation {
   readonly #topics: ClusterTopics
   readonly #faults: ClusterFaults
   readonly #replicas: ReplicaOracle
+  readonly #groupOracle: GroupOracle
+  readonly #groups: GroupClients | undefined
   readonly #convergence: ClusterConvergence
   readonly #logs: SimLogs
   readonly #history: HistoryRecorder
@@ -93,7 +103,7 @@ class ClusterSimulation {
   constructor(options: ClusterSimulationOptions) {
     this.#options = options
     const prng = new SeededPrng(`cluster ${options.seed}`)
-    const swarm = drawSwarm(prng.fork('swarm'))
+    const swarm = drawSwarm(prng.fork('swarm'), options.groups)
     this.#swarm = swarm
     this.#cluster = this.#makeCluster(prng.fork('clocks'))
     const { scheduler } = this.#cluster
@@ -108,6 +118,13 @@ class ClusterSimulation {
       journal,
       nowMs,
       imageOf: nodeId => this.#memberOf(nodeId).machine.image,
+      onCommitted: (log, batches) => this.#groupOracle.onCommitted(log, batches),
+    })
+    this.#groupOracle = new GroupOracle({
+      journal,
+      nowMs,
+      logs: this.#replicas,
+      clockSlackMs: (SESSION_MS_MAX * 2 * swarm.clockDriftPpmMax) / 1e6,
     })
     this.#convergence = new ClusterConvergence({
       cluster: this.#cluster,
@@ -117,6 +134,7 @@ class ClusterSimulation {
     })
     this.#operator = this.#makeProcess('op', prng)
     this.#makeClients(prng)
+    this.#groups = this.#makeGroups(prng)
     this.#faults = new ClusterFaults({
       cluster: this.#cluster,
       swarm,
@@ -132,7 +150,10 @@ class ClusterSimulation {
     this.#images = new ClusterImageOracle({
       journal,
       wasDisturbed: this.#faults.wasDisturbed,
-      onNewest: image => this.#replicas.onImage(image),
+      onNewest: image => {
+        this.#replicas.onImage(image)
+        for (const { name } of swarm.logs) this.#groupOracle.onTopic(name, image.topics.byName(name)?.id)
+      },
     })
   }
 
@@ -162,6 +183,7 @@ class ClusterSimulation {
     scheduler.observe(() => this.#observe())
     this.#faults.start()
     for (const client of [...this.#clients, ...this.#logClients]) client.start()
+    this.#groups?.start()
     this.#logs
       .make({ operator: this.#operator, topics: this.#topics, journal: this.#journal })
       .catch(thrown => this.#journal.fail(thrown))
@@ -200,6 +222,7 @@ class ClusterSimulation {
   #attach(): () => void {
     const { spoil } = this.#options
     const detachReplicas = this.#attachReplicas()
+    const detachGroups = this.#attachGroups()
     const detach = attachProbe({
       onStep: (node, { input, output }) => {
         this.#quorum.onStep(node, { input, output })
@@ -221,8 +244,22 @@ class ClusterSimulation {
     })
     return () => {
       detach()
+      detachGroups()
       detachReplicas()
     }
+  }
+
+  #attachGroups(): () => void {
+    const oracle = this.#groupOracle
+    if (!this.#groups) return () => {}
+    return attachGroupProbe({
+      onAppended: (batch, name) => oracle.ledger.onAppended(batch, name),
+      onViewed: (partition, appliedEnd) => oracle.viewed(partition, appliedEnd),
+      onTakeover: (coordinator, found) => oracle.onTakeover(coordinator, found),
+      onCommitted: (member, offsets) => {
+        for (const offset of offsets) oracle.committed(member, offset)
+      },
+    })
   }
 
   #attachReplicas(): () => void {
@@ -267,8 +304,11 @@ class ClusterSimulation {
       raftLimits: this.#swarm.raftLimits,
       logLimits: { checkpointIntervalMs: this.#swarm.checkpointMs },
       onFailed: (error: Parameters<ClusterFaults['onFailed']>[1]) => this.#faults.onFailed(member, error),
-      onLog: ({ level, message, facts }: { level: string; message: string; facts: object }) =>
-        this.#journal.tell(member.machine.name, () => `${level} ${message} ${JSON.stringify(facts)}`),
+      onLog: ({ level, message, facts }: LogLine) => {
+        this.#journal.tell(member.machine.name, () => `${level} ${message} ${JSON.stringify(facts)}`)
+        const { partition } = facts
+        if (message === 'coordinates groups') this.#groupOracle.takenOver(member.nodeId, Number(partition))
+      },
       wrapDisk: (disk: Disk) => {
         const wrapped = wrapDisk?.(disk) ?? disk
         const { incarnation } = member.machine
@@ -302,6 +342,22 @@ class ClusterSimulation {
     const [logs, history, oracle] = [this.#logs, this.#history, this.#replicas]
     for (let at = 0; at < swarm.logClients; at++)
       this.#logClients.push(new LogClient({ ...common(`p${at}`), logs, history, oracle, deliveryMs }))
+  }
+
+  #makeGroups(prng: SeededPrng): GroupClients | undefined {
+    const { groups } = this.#swarm
+    if (!groups) return undefined
+    return new GroupClients({
+      swarm: groups,
+      logs: this.#logs,
+      journal: this.#journal,
+      oracle: this.#groupOracle,
+      makeProcess: name => {
+        const process = this.#makeProcess(name, prng)
+        this.#processes.push(process)
+        return { process, prng: prng.fork(`${name} work`) }
+      },
+    })
   }
 
   #memberOf(nodeId: number): ClusterNode {
@@ -385,7 +441,10 @@ class ClusterSimulation {
       history: this.#history,
       oracle: this.#replicas,
     })
-    await this.#cluster.scheduler.finish(end.check(image), { timeMsMax: READ_MS_MAX })
+    const { scheduler } = this.#cluster
+    if (this.#groups)
+      await scheduler.finish(this.#groups.finish(this.#operator), { timeMsMax: GROUPS_MS_MAX })
+    await scheduler.finish(end.check(image), { timeMsMax: READ_MS_MAX })
     this.#replicas.sweep()
     if (this.#journal.failure) throw this.#journal.failure
   }

@@ -62,9 +62,27 @@ export interface Swarm {
   readonly logs: readonly SwarmLog[]
   /** Clients that write to the logs and read them. */
   readonly logClients: number
+  readonly groups: SwarmGroups | undefined
   readonly deliveryMs: number
   readonly diskFreeMin: number
   readonly checkpointMs: number
+}
+
+/** Programs that share the logs out among them. */
+export interface SwarmGroups {
+  /** Each gets everything. */
+  readonly names: readonly string[]
+  /** Programs per group. */
+  readonly members: number
+  readonly isPattern: boolean
+  readonly start: 'earliest' | 'latest'
+  readonly assignor: 'uniform' | 'range'
+  readonly sessionTimeoutMs: number | undefined
+  readonly commitIntervalMs: number
+  /** At a time; then a member goes, and comes back. */
+  readonly stayMsMax: number
+  readonly workChance: number
+  readonly workMsMax: number
 }
 
 /** A topic that stays from the beginning to the end of a run, and whose whole history is held to what was promised. */
@@ -78,7 +96,46 @@ export interface SwarmLog {
 /** A harm that is not drawn at all is as telling as one that comes often. */
 const ABSENT = 0.45
 
-export function drawSwarm(prng: SeededPrng): Swarm {
+/** Whether programs share the logs out among them; they take half of the time of a seed. */
+export type WithGroups = 'never' | 'drawn' | 'always'
+
+const WITH_GROUPS = 0.25
+
+export function drawSwarm(prng: SeededPrng, when: WithGroups = 'never'): Swarm {
+  const swarm = drawCluster(prng)
+  const groups = prng.fork('groups')
+  const isWith = when === 'always' || (when === 'drawn' && groups.chance(WITH_GROUPS))
+  return isWith ? withGroups(groups, swarm) : swarm
+}
+
+function withGroups(prng: SeededPrng, swarm: Swarm): Swarm {
+  const log = {
+    name: 'log-0',
+    partitions: 3,
+    replicationFactor: Math.min(swarm.nodes, 3),
+    settings: LOG_SETTINGS,
+  }
+  return {
+    ...swarm,
+    durationMs: prng.pick([6_000, 10_000, 16_000]),
+    logs: swarm.logs.length > 0 ? swarm.logs : [log],
+    logClients: Math.max(swarm.logClients, 1),
+    groups: {
+      names: prng.pick([['g'], ['g'], ['g', 'h']]),
+      members: prng.pick([1, 2, 3, 3]),
+      isPattern: prng.chance(0.3),
+      start: prng.pick(['earliest', 'earliest', 'latest']),
+      assignor: prng.pick(['uniform', 'uniform', 'range']),
+      sessionTimeoutMs: prng.pick([undefined, 1_000, 2_000, 5_000]),
+      commitIntervalMs: prng.pick([20, 100, 1_000]),
+      stayMsMax: prng.pick([1_000, 4_000, 12_000]),
+      workChance: prng.pick([0.1, 0.5, 1]),
+      workMsMax: prng.pick([5, 50, 400]),
+    },
+  }
+}
+
+function drawCluster(prng: SeededPrng): Swarm {
   const weights = new Map<Harm, number>()
   for (const harm of HARMS)
     weights.set(harm, prng.chance(ABSENT) ? 0 : (RARE.get(harm) ?? 1) * prng.fraction())
@@ -113,6 +170,7 @@ export function drawSwarm(prng: SeededPrng): Swarm {
     },
     replicationFactor: Math.min(nodes, prng.pick([1, 1, 2, 3])),
     ...drawLogs(prng, nodes),
+    groups: undefined,
     deliveryMs: prng.pick([3_000, 10_000, 30_000]),
     diskFreeMin: prng.pick([0, 8_192]),
     checkpointMs: prng.pick([300, 1_000, 60_000]),
@@ -124,8 +182,7 @@ function drawLogs(prng: SeededPrng, nodes: number): { logs: SwarmLog[]; logClien
     const replicationFactor = Math.min(nodes, prng.pick([1, 2, 3, 3, 3, 3]))
     const settings: Record<string, string> = {
       'segment.ms': prng.pick(['1000', '600000']),
-      // Clocks are days apart.
-      'message.timestamp.after.max.ms': String(1_000 * DAY_MS),
+      ...LOG_SETTINGS,
     }
     if (replicationFactor > 1 && prng.chance(0.4)) settings['min.insync.replicas'] = prng.pick(['1', '2'])
     if (prng.chance(0.15)) settings['write.caching'] = 'true'
@@ -135,6 +192,8 @@ function drawLogs(prng: SeededPrng, nodes: number): { logs: SwarmLog[]; logClien
 }
 
 const DAY_MS = 86_400_000
+/** Clocks are days apart. */
+const LOG_SETTINGS = { 'message.timestamp.after.max.ms': String(1_000 * DAY_MS) }
 
 const RARE: ReadonlyMap<Harm, number> = new Map([
   ['power cut of all', 0.3],

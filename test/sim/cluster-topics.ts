@@ -1,4 +1,5 @@
 import { NaruError } from '../../src/base/errors.ts'
+import { GROUPS_TOPIC } from '../../src/metadata/internal-topics.ts'
 import type { TopicView } from '../../src/metadata/topic-image.ts'
 import type { ClusterJournal } from './cluster-journal.ts'
 
@@ -102,7 +103,8 @@ export class ClusterTopics {
   /** Of the metadata at the end, everything that is not as it must be. */
   check(found: (name: string) => TopicView | undefined, names: readonly string[]): void {
     const expect = (condition: boolean, message: () => string) => this.#journal.expect(condition, message)
-    for (const name of names) expect(this.all.has(name), () => `topic ${name} was never made`)
+    for (const name of names)
+      expect(this.all.has(name) || name === GROUPS_TOPIC, () => `topic ${name} was never made`)
     for (const { name, exists, topicId, partitions, settings } of this.all.values()) {
       const topic = found(name)
       expect(topic !== undefined || exists !== true, () => `topic ${name} was acknowledged and is not there`)

@@ -19,10 +19,8 @@ for (let group = 0; group < GROUPS; group++) {
       const { failure, digest, counts } = await simulateCluster({ seed, lengthShare: LENGTH_SHARE })
       if (failure)
         throw new Error(
-          `npm run sim -- --length ${LENGTH_SHARE} --trace --seed ${seed}: ${failure.message}`,
-          {
-            cause: failure,
-          },
+          `npm run sim -- --groups never --length ${LENGTH_SHARE} --trace --seed ${seed}: ${failure.message}`,
+          { cause: failure },
         )
       for (const [what, count] of counts) totals.set(what, (totals.get(what) ?? 0) + count)
       if (seed % TWICE_EVERY !== 0) continue

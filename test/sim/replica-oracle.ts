@@ -15,6 +15,8 @@ export interface ReplicaOracleOptions {
   readonly journal: ClusterJournal
   readonly nowMs: () => number
   readonly imageOf: (nodeId: number) => SimDiskImage
+  /** More of a partition is committed. */
+  readonly onCommitted?: (log: CommittedLog, batches: readonly FoundBatch[]) => void
 }
 
 /** Where a log is: the process that opened it. */
@@ -293,7 +295,21 @@ export class ReplicaOracle implements PartitionOracle {
     for (const member of maximalIsr) this.#checkHeld(replica, member, { leader, fresh })
     this.#toCheck.push(() => this.#checkElectable(partition, leader.leaderEpoch, maximalIsr))
     if (partition.isForfeit) partition.endOffset = Math.max(partition.endOffset, offset)
-    else partition.commit(fresh, { endOffset: offset, nowMs: this.#options.nowMs(), journal })
+    else {
+      partition.commit(fresh, { endOffset: offset, nowMs: this.#options.nowMs(), journal })
+      this.#options.onCommitted?.(partition, fresh)
+    }
+  }
+
+  #checkElectable(partition: CommittedLog, leaderEpoch: number, maximalIsr: readonly number[]): void {
+    const state = this.#stateOf(partition)
+    if (state?.leaderEpoch !== leaderEpoch) return
+    const stray = [...state.isr, ...state.elr].find(member => !maximalIsr.includes(member))
+    this.#options.journal.expect(
+      stray === undefined,
+      () =>
+        `P3 node ${stray} of ${partition.name} may be elected and is not in the maximal ISR ${maximalIsr}`,
+    )
   }
 
   #checkElectable(partition: CommittedLog, leaderEpoch: number, maximalIsr: readonly number[]): void {

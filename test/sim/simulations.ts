@@ -1,7 +1,10 @@
 import type { ClusterSimulationResult } from './cluster-simulation.ts'
 
 /** Whole nodes, and the pure cores by themselves: a core's own simulation reaches in a second what whole nodes meet once an hour. */
-export type SimulationName = 'cluster' | 'replication' | 'metadata' | 'groups'
+export type SimulationName = 'cluster' | 'members' | 'mixed' | 'replication' | 'metadata' | 'groups'
+
+/** Whole nodes with consumer groups at work or not; mixed: as the seed draws it. */
+const GROUPS_IN = { cluster: 'never', members: 'always', mixed: 'drawn' } as const
 
 export interface SimulationTask {
   readonly seed: number
@@ -13,9 +16,9 @@ export interface SimulationTask {
 
 /** One seed of one simulation. Each is loaded when it is asked for: whole nodes take a while. */
 export async function simulate(name: SimulationName, task: SimulationTask): Promise<ClusterSimulationResult> {
-  if (name === 'cluster') {
+  if (name === 'cluster' || name === 'members' || name === 'mixed') {
     const { simulateCluster } = await import('./cluster-simulation.ts')
-    return simulateCluster({ ...task, ...(await spoiledBy(task.mutant)) })
+    return simulateCluster({ ...task, groups: GROUPS_IN[name], ...(await spoiledBy(task.mutant)) })
   }
   const run = await core(name, task)
   const { seed } = task

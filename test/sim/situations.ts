@@ -34,6 +34,7 @@ export const SITUATIONS: readonly string[] = [
   'partition',
   'partitions offline',
   'partitions recovered by hand',
+  'partitions revoked',
   'pause',
   'power cut',
   'power cut in a disk change',
@@ -81,4 +82,18 @@ export const OFTEN: readonly string[] = [
   'records followed',
   'records read',
   'topics denied',
+]
+
+/** What even a few short seeds with groups meet. */
+export const OFTEN_WITH_GROUPS: readonly string[] = [
+  'commits acknowledged',
+  'groups taken over',
+  'groups that are through',
+  'members that stood still',
+  'offsets committed',
+  'partitions assigned',
+  'records given to members',
+  'records processed again',
+  'thin members that left',
+  'views brought up',
 ]

@@ -3,6 +3,7 @@ import { PARTITION_MUTANTS } from '../../metadata/partition-mutants.ts'
 import { MUTANTS as REPLICATION_MUTANTS } from '../../replication/replication-mutants.ts'
 import type { SimulationName } from '../simulations.ts'
 import { CLUSTER_MUTANTS } from './cluster-mutants.ts'
+import { MEMBER_MUTANTS } from './member-mutants.ts'
 import { REPLICA_MUTANTS } from './replica-mutants.ts'
 
 /** A known mistake. The production code holds no switch for it: passages are exchanged in a copy of the sources. */
@@ -31,6 +32,7 @@ export const PLANTED_BUGS: readonly PlantedIn[] = [
   ...REPLICA_MUTANTS.map(bug => ({ ...bug, simulation: 'cluster', seedsMax: SEEDS_MAX }) as const),
   ...REPLICATION_MUTANTS.map(bug => planted('replication', 'replication', bug, SEEDS_MAX)),
   ...PARTITION_MUTANTS.map(bug => planted('metadata', 'metadata', bug, SEEDS_MAX)),
+  ...MEMBER_MUTANTS.map(bug => ({ ...bug, simulation: 'members', seedsMax: SEEDS_MAX }) as const),
   ...GROUP_MUTANTS.map(bug => planted('groups', 'groups', bug, SEEDS_MAX)),
 ]
 

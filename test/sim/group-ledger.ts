@@ -1,0 +1,146 @@
+import { decodeGroupRecord } from '../../src/drivers/groups/group-record-codec.ts'
+import type { GroupImage } from '../../src/groups/group-image.ts'
+import type { GroupRecord, OffsetRecord } from '../../src/groups/group-record.ts'
+import { GroupsImage } from '../../src/groups/groups-image.ts'
+import { keyOf } from '../../src/groups/partition-index.ts'
+import { GROUPS_TOPIC } from '../../src/metadata/internal-topics.ts'
+import { RecordCursor } from '../../src/records/record-cursor.ts'
+import { checkEpochs, checkGroup } from '../groups/group-invariants.ts'
+import type { FoundBatch } from '../harness/sim-segments.ts'
+import type { CommittedLog } from './committed-log.ts'
+
+/** A partition while one member has it. */
+export interface Ownership {
+  readonly member: string
+  readonly assignedEpoch: number
+  /** Where the group was when it began; undefined: nowhere yet. */
+  startOffset: number | undefined
+  /** Undefined: it goes on. */
+  endMs: number | undefined
+}
+
+export interface GroupLedgerOptions {
+  readonly nowMs: () => number
+  /** A group commits another offset of a partition, or none any more. */
+  readonly onOffset: (record: OffsetRecord, change: { before: number | undefined }) => void
+}
+
+/**
+ * The coordinator's record: what the committed log of `__groups` says, whoever coordinates. Read batch by batch as leaders
+ * call them committed, so it is there before anybody can have been told. Holds groups to G1-G4 after each.
+ */
+export class GroupLedger {
+  readonly #options: GroupLedgerOptions
+  /** Own batches of all coordinators, by what names them and their bytes. */
+  readonly #appended = new Map<string, Buffer>()
+  readonly #images = new Map<number, GroupsImage>()
+  readonly #epochs = new Map<string, number>()
+  readonly #ownerships = new Map<string, Ownership[]>()
+  readonly #offsets = new Map<string, Set<number>>()
+
+  constructor(options: GroupLedgerOptions) {
+    this.#options = options
+  }
+
+  onAppended(batch: Buffer, name: Pick<FoundBatch, 'baseOffset' | 'leaderEpoch' | 'crc'>): void {
+    this.#appended.set(nameOf(name), Buffer.from(batch))
+  }
+
+  /** Throws what is wrong with a group. */
+  onCommitted({ name, partition }: CommittedLog, batches: readonly FoundBatch[]): void {
+    if (!name.startsWith(`${GROUPS_TOPIC}-`)) return
+    const image = this.image(partition)
+    for (const batch of batches) {
+      const bytes = this.#appended.get(nameOf(batch))
+      if (!bytes) throw new Error(`offset ${batch.baseOffset} of ${name} was appended by no coordinator`)
+      const touched = new Set<string>()
+      for (const record of recordsOf(bytes)) {
+        this.#replay(image, record)
+        touched.add(record.group)
+      }
+      for (const group of touched) {
+        const now = image.get(group)
+        if (now) this.#check(now)
+      }
+    }
+  }
+
+  image(partition: number): GroupsImage {
+    const known = this.#images.get(partition)
+    if (known) return known
+    const made = new GroupsImage()
+    this.#images.set(partition, made)
+    return made
+  }
+
+  group(name: string): GroupImage | undefined {
+    for (const image of this.#images.values()) {
+      const found = image.get(name)
+      if (found) return found
+    }
+    return undefined
+  }
+
+  /** The group has committed this very offset at some time. */
+  everHad(group: string, of: { topicId: string; partition: number; nextOffset: number }): boolean {
+    return this.#offsets.get(`${group} ${keyOf(of)}`)?.has(of.nextOffset) ?? false
+  }
+
+  /** The last one of this member. */
+  ownership(
+    group: string,
+    of: { member: string; topicId: string; partition: number },
+  ): Ownership | undefined {
+    return this.#ownerships.get(`${group} ${keyOf(of)}`)?.findLast(({ member }) => member === of.member)
+  }
+
+  #replay(image: GroupsImage, record: GroupRecord): void {
+    const offset = record.type === 'offset' ? record : undefined
+    const before = offset && image.get(record.group)?.offset(offset.topicId, offset.partition)?.nextOffset
+    image.replay(record)
+    if (!offset) return
+    const key = `${record.group} ${keyOf(offset)}`
+    if (offset.value) {
+      const had = this.#offsets.get(key) ?? new Set()
+      this.#offsets.set(key, had.add(offset.value.nextOffset))
+    }
+    this.#options.onOffset(offset, { before })
+  }
+
+  #check(group: GroupImage): void {
+    checkGroup(group)
+    checkEpochs(group, this.#epochs)
+    const seen = new Set<string>()
+    for (const [member, { partitions }] of group.assignments.entries())
+      for (const partition of partitions) {
+        const { assignedEpoch, topicId } = partition
+        const key = `${group.name} ${keyOf(partition)}`
+        seen.add(key)
+        const all = this.#ownerships.get(key) ?? []
+        this.#ownerships.set(key, all)
+        const startOffset = group.offset(topicId, partition.partition)?.nextOffset
+        const last = all.at(-1)
+        const isSame = last?.member === member && last.assignedEpoch === assignedEpoch
+        if (isSame && last.endMs === undefined) last.startOffset ??= startOffset
+        else {
+          if (last) last.endMs ??= this.#options.nowMs()
+          all.push({ member, assignedEpoch, startOffset, endMs: undefined })
+        }
+      }
+    for (const [key, all] of this.#ownerships) {
+      const last = all.at(-1)
+      if (last && key.startsWith(`${group.name} `) && !seen.has(key)) last.endMs ??= this.#options.nowMs()
+    }
+  }
+}
+
+function* recordsOf(batch: Buffer): Iterable<GroupRecord> {
+  for (const cursor = new RecordCursor(batch, 0); cursor.next(); ) {
+    const key = cursor.key()
+    if (key) yield decodeGroupRecord(key, cursor.value())
+  }
+}
+
+function nameOf({ baseOffset, leaderEpoch, crc }: Pick<FoundBatch, 'baseOffset' | 'leaderEpoch' | 'crc'>) {
+  return `${baseOffset}/${leaderEpoch}/${crc}`
+}

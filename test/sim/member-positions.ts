@@ -1,0 +1,53 @@
+import type { ClusterJournal } from './cluster-journal.ts'
+import type { GroupOracle } from './group-oracle.ts'
+
+interface Place {
+  readonly topic: string
+  readonly partition: number
+}
+
+export interface MemberPositionsOptions {
+  readonly group: string
+  readonly member: string
+  readonly journal: ClusterJournal
+  readonly oracle: GroupOracle
+  /** A node is the member, and this is its client. */
+  readonly isRemote?: boolean
+}
+
+/** What one stay of a member was given, partition by partition: in order, and without a gap from where each began. */
+export class MemberPositions {
+  readonly #options: MemberPositionsOptions
+  /** Behind the last record that it was given. */
+  readonly #next = new Map<string, number>()
+
+  constructor(options: MemberPositionsOptions) {
+    this.#options = options
+  }
+
+  assigned({ topic, partition, nextOffset }: Place & { nextOffset: number }): void {
+    this.#next.set(`${topic}-${partition}`, nextOffset)
+  }
+
+  /** Told that there is nothing before: the log, or its end, was given up. */
+  skipped({ topic, partition, to }: Place & { to: number }): void {
+    this.#next.set(`${topic}-${partition}`, to)
+  }
+
+  given({ topic, partition, offset }: Place & { offset: number }): void {
+    const { group, member, journal, oracle, isRemote = false } = this.#options
+    const key = `${topic}-${partition}`
+    const next = this.#next.get(key)
+    this.#next.set(key, offset + 1)
+    journal.expect(
+      offset === next || oracle.isForfeit({ topic, partition }),
+      () => `G6 ${member} is given ${key} offset ${offset}, and ${next ?? 'nothing'} was to come`,
+    )
+    oracle.given({ group, member, topic, partition, offset }, { isRemote })
+  }
+
+  done({ topic, partition, offset }: Place & { offset: number }): void {
+    const { group, member, oracle } = this.#options
+    oracle.done({ group, member, topic, partition, offset })
+  }
+}

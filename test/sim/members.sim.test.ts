@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest'
+import { simulateCluster } from './cluster-simulation.ts'
+import { OFTEN_WITH_GROUPS } from './situations.ts'
+
+/** A short form: `npm run sim` has groups in one of four seeds, `npm run sim -- --groups always` in all. */
+const SEEDS = [1, 2, 3, 4, 5, 6]
+const LENGTH_SHARE = 0.4
+/** Is run twice. */
+const TWICE = 3
+
+const totals = new Map<string, number>()
+
+test.each(SEEDS)(
+  'groups keep every promise while their nodes and members are struck, seed %i',
+  async seed => {
+    const options = { seed, lengthShare: LENGTH_SHARE, groups: 'always' } as const
+    const { failure, digest, counts } = await simulateCluster(options)
+    if (failure)
+      throw new Error(
+        `npm run sim -- --groups always --length ${LENGTH_SHARE} --trace --seed ${seed}: ${failure.message}`,
+        { cause: failure },
+      )
+    for (const [what, count] of counts) totals.set(what, (totals.get(what) ?? 0) + count)
+    if (seed !== TWICE) return
+    const again = await simulateCluster(options)
+    expect(again.digest, 'it runs twice in the same way').toBe(digest)
+  },
+  300_000,
+)
+
+test('they really were struck', () => {
+  const seldom = OFTEN_WITH_GROUPS.filter(what => (totals.get(what) ?? 0) === 0)
+  expect(seldom, 'what does not happen is not tested').toEqual([])
+})
