@@ -72,7 +72,8 @@ export const PARTITION_MUTANTS: readonly PartitionMutant[] = [
   },
   {
     name: 'wiped replica kept in the ISR',
-    found: /^P2: /,
+    // Before it can be elected it is in the ISR while it is fenced.
+    found: /^P[29]: /,
     edits: [
       [
         'node-control.ts',
