@@ -312,17 +312,6 @@ export class ReplicaOracle implements PartitionOracle {
     )
   }
 
-  #checkElectable(partition: CommittedLog, leaderEpoch: number, maximalIsr: readonly number[]): void {
-    const state = this.#stateOf(partition)
-    if (state?.leaderEpoch !== leaderEpoch) return
-    const stray = [...state.isr, ...state.elr].find(member => !maximalIsr.includes(member))
-    this.#options.journal.expect(
-      stray === undefined,
-      () =>
-        `P3 node ${stray} of ${partition.name} may be elected and is not in the maximal ISR ${maximalIsr}`,
-    )
-  }
-
   /** Of the leader's log, what nobody has called committed yet. */
   #freshBatches(replica: Replica, offset: number): FoundBatch[] {
     const { partition, segments } = replica
