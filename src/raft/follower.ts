@@ -180,14 +180,17 @@ export class Follower implements Role {
     this.#state.outbox.send({ type: 'append-answer', from: self, to: from, term, result, attachment })
   }
 
-  /** The leader tells no more than what this member acknowledged: not to have that means to have lost it. */
+  /**
+   * The leader tells no more than what this member acknowledged: not to have that means to have lost it, votes too. It
+   * says nothing any more, not even that it lives.
+   */
   #onHeartbeat({ from, commitIndex, round, proof }: Heartbeat): void {
     const { self, term, attachment, log, outbox, freshness, askedMs, incarnation } = this.#state
-    if (commitIndex <= log.lastIndex) log.commitTo(commitIndex)
-    else {
-      const reason = `commits ${commitIndex}, which this log (to ${log.lastIndex}) has acknowledged and lost`
-      outbox.tell({ type: 'message-ignored', from, kind: 'heartbeat', reason })
+    if (commitIndex > log.lastIndex) {
+      outbox.tell({ type: 'log-lost', from, acknowledged: commitIndex, lastIndex: log.lastIndex })
+      return
     }
+    log.commitTo(commitIndex)
     if (proof) freshness.note(proof, log.appliedIndex)
     const asked = { askedMs, incarnation }
     outbox.send({ type: 'heartbeat-answer', from: self, to: from, term, round, ...asked, attachment })

@@ -74,6 +74,13 @@ export type RaftEvent =
   | { readonly type: 'reads-aborted'; readonly tickets: readonly number[]; readonly reason: string }
   | { readonly type: 'transfer-ended'; readonly to: MemberId; readonly reason: string }
   | { readonly type: 'stall-detected'; readonly stalledMs: number }
+  /** The leader has this member's acknowledgement of what its log does not hold: it must not go on as it is (rule A4). */
+  | {
+      readonly type: 'log-lost'
+      readonly from: MemberId
+      readonly acknowledged: number
+      readonly lastIndex: number
+    }
   | {
       readonly type: 'message-ignored'
       readonly from: MemberId

@@ -79,6 +79,7 @@ function reportRaftEvent(logger: Logger, event: RaftEvent): void {
     case 'message-ignored':
       logger.debug({ from: event.from, kind: event.kind, reason: event.reason }, 'a message was ignored')
       break
+    case 'log-lost':
     case 'truncated':
     case 'leader-ready':
     case 'reads-aborted':

@@ -82,6 +82,8 @@ export function describeEvent(event: RaftEvent): string {
       return `ends the transfer to ${shortId(event.to)}: ${event.reason.replaceAll('@a', '')}`
     case 'stall-detected':
       return `stood still for ${event.stalledMs} ms`
+    case 'log-lost':
+      return `has lost what it acknowledged to ${shortId(event.from)}: ${event.acknowledged}, its log ends at ${event.lastIndex}`
     case 'message-ignored':
       return `ignores ${event.kind} of ${shortId(event.from)}: ${event.reason.replaceAll('@a', '')}`
   }

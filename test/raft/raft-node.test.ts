@@ -77,7 +77,7 @@ describe('input from the network', () => {
     expect(node.status.term).toBe(0)
   })
 
-  test('that commits what this log has lost is refused, and said', () => {
+  test('that commits what this log has lost makes this member silent, and is said', () => {
     const node = new LoneNode()
     const output = node.receive({
       type: 'heartbeat',
@@ -87,7 +87,8 @@ describe('input from the network', () => {
       round: 1,
       proof: undefined,
     })
-    expect(eventsOf([output])).toContain('message-ignored')
+    expect(eventsOf([output])).toContain('log-lost')
+    expect([...output.sendNow, ...output.sendAfterPersist]).toEqual([])
     expect(node.status.commitIndex).toBe(0)
   })
 

@@ -111,6 +111,7 @@ async function load(options: OpenRaftOptions): Promise<OpenedRaft | undefined> {
   const { disk, clock } = resources
   const quorum = await readQuorumState(disk, directory)
   if (!quorum) return refuseIfUsed(options)
+  if (quorum.damage !== undefined) throw new CorruptRaftData(quorum.damage)
   const snapshot = await loadSnapshot(options)
   const { files, startIsKnown } = await RaftLogFiles.open({
     resources,

@@ -5,7 +5,8 @@
  *     { "version": 1, "memberId": "3@r4...", "term": 7, "votedFor": "1@Qx...", "voters": "1@Qx... 2@mE... 3@r4...",
  *       "crc32c": "..." }
  *
- * `votedFor` is null for none. `voters` is for people, and to know a sole voter when all else is damaged.
+ * `votedFor` is null for none. `voters` is for people, and to know a sole voter when all else is damaged. `damage` is there
+ * when this member was told that it has lost what it acknowledged: the next start puts it aside.
  */
 import type { NaruError } from '../../base/errors.ts'
 import { readJsonFile, writeJsonFile } from '../../log/json-file.ts'
@@ -19,6 +20,7 @@ export interface QuorumState {
   readonly hardState: HardState
   /** In force when this was written; committed or not. */
   readonly voters: readonly MemberId[]
+  readonly damage?: string
 }
 
 const VERSION = 1
@@ -28,10 +30,11 @@ function quorumStatePath(directory: string): string {
 }
 
 export async function writeQuorumState(disk: Disk, directory: string, state: QuorumState): Promise<void> {
-  const { memberId, hardState, voters } = state
+  const { memberId, hardState, voters, damage } = state
   const { term, votedFor } = hardState
   const fields = { memberId, term, votedFor: votedFor ?? null, voters: voters.join(' ') }
-  await writeJsonFile(disk, quorumStatePath(directory), { version: VERSION, fields })
+  const mark = damage === undefined ? {} : { damage }
+  await writeJsonFile(disk, quorumStatePath(directory), { version: VERSION, fields: { ...fields, ...mark } })
 }
 
 /** Undefined where there is none. Throws CorruptRaftData for a damaged one. */
@@ -39,7 +42,7 @@ export async function readQuorumState(disk: Disk, directory: string): Promise<Qu
   const path = quorumStatePath(directory)
   const fields = await readUndamaged(disk, path)
   if (!fields) return undefined
-  const { memberId, term, votedFor, voters } = fields
+  const { memberId, term, votedFor, voters, damage } = fields
   const names = typeof voters === 'string' ? voters.split(' ').filter(name => name !== '') : undefined
   if (
     !isMemberId(memberId) ||
@@ -50,7 +53,8 @@ export async function readQuorumState(disk: Disk, directory: string): Promise<Qu
     !names?.every(isMemberId)
   )
     throw new CorruptRaftData(`${path} does not hold a member, its term and its vote`)
-  return { memberId, hardState: { term, votedFor: votedFor ?? undefined }, voters: names }
+  const state = { memberId, hardState: { term, votedFor: votedFor ?? undefined }, voters: names }
+  return damage === undefined ? state : { ...state, damage: String(damage) }
 }
 
 async function readUndamaged(disk: Disk, path: string) {

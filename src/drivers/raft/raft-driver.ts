@@ -381,6 +381,7 @@ export class RaftDriver implements RaftStreamsListener {
     if (event.type === 'role-changed' && event.role !== 'leader') this.#resign(event.reason)
     if (event.type === 'leader-ready') this.#readyAt = { index: event.index, term: event.term }
     if (event.type === 'reads-aborted') this.#reads.abort(event.tickets, event.reason)
+    if (event.type === 'log-lost') void this.#giveUpName(event.acknowledged, event.lastIndex)
     this.#owner.onEvent(event)
   }
 
@@ -426,6 +427,22 @@ export class RaftDriver implements RaftStreamsListener {
     if (this.#isClosed) return
     this.#stop(error.message)
     this.#owner.onFailed(error)
+  }
+
+  /** Silent from here on; the next start finds the mark, and begins as a new member (rule A4). */
+  async #giveUpName(acknowledged: number, lastIndex: number): Promise<void> {
+    if (this.#isClosed) return
+    const damage = `it acknowledged the metadata log to ${acknowledged}, and has it to ${lastIndex}`
+    this.#stop(damage)
+    await this.#storage.markDamaged(damage)
+    this.#owner.onFailed(
+      new NaruError(
+        'CORRUPT_DATA',
+        `this node has lost metadata that it had on its disk: ${damage}: an old copy of the data directory was put ` +
+          'back, or the disk lost what it had synced. Start the node again: it joins the quorum as a new member and ' +
+          'gets what it lacks from the others.',
+      ),
+    )
   }
 
   #stop(reason: string): void {

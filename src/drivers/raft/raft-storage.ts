@@ -30,6 +30,7 @@ interface Write {
   readonly adopt?: { readonly mark: SnapshotMark; readonly path: string }
   readonly removeThrough?: number
   readonly checkpoint?: true
+  readonly damage?: string
   readonly onDurable: () => void
   /** It will never be. */
   readonly onDropped?: () => void
@@ -128,6 +129,13 @@ export class RaftStorage {
     this.#push({ persist: undefined, checkpoint: true, onDurable: () => {} })
   }
 
+  /** Resolves when the next start will find that this member must not go on, or the disk cannot be told. */
+  markDamaged(damage: string): Promise<void> {
+    return new Promise(resolve => {
+      this.#push({ persist: undefined, damage, onDurable: resolve, onDropped: resolve })
+    })
+  }
+
   /** Writes what is asked for by now, unless the disk is full; later requests are dropped. */
   async close(): Promise<void> {
     const { files, clock } = this.#options
@@ -175,7 +183,7 @@ export class RaftStorage {
     const group = [first]
     let lastIndex = first.persist?.entries.at(-1)?.index
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-      if (next.adopt || next.removeThrough !== undefined || next.checkpoint) break
+      if (next.adopt || next.removeThrough !== undefined || next.checkpoint || next.damage) break
       const { hardState, snapshot, entries } = next.persist ?? NOTHING
       const from = entries[0]?.index
       if (hardState || snapshot) break
@@ -191,7 +199,7 @@ export class RaftStorage {
     const { files } = this.#options
     const first = group[0] as Write
     const entries = group.flatMap(write => write.persist?.entries ?? [])
-    await this.#writeQuorumState(first.persist, entries)
+    await this.#writeQuorumState(first, entries)
     if (first.persist?.snapshot) await this.#install(first.persist.snapshot, first.received as string)
     await files.write(entries)
     if (first.adopt) await this.#adopt(first.adopt)
@@ -200,14 +208,15 @@ export class RaftStorage {
     if (first.checkpoint) await this.#checkpoint()
   }
 
-  async #writeQuorumState(persist: PersistRequest | undefined, entries: readonly LogEntry[]): Promise<void> {
+  async #writeQuorumState({ persist, damage }: Write, entries: readonly LogEntry[]): Promise<void> {
     const config = entries.findLast(entry => entry.kind === 'config')
     const membership = config ? decodeMembership(config.data) : persist?.snapshot?.membership
-    if (!persist?.hardState && !membership) return
+    if (!persist?.hardState && !membership && damage === undefined) return
     const { disk, directory } = this.#options
     const hardState = persist?.hardState ?? this.#hardState
     const voters = membership?.voters ?? this.#voters
-    await this.#whenRoom(() => writeQuorumState(disk, directory, { memberId: this.self, hardState, voters }))
+    const state = { memberId: this.self, hardState, voters, ...(damage !== undefined && { damage }) }
+    await this.#whenRoom(() => writeQuorumState(disk, directory, state))
     this.#hardState = hardState
     this.#voters = voters
   }

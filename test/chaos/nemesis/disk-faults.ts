@@ -11,6 +11,8 @@ const LATE_MS = 300
 const FULL_LEFT_BYTES = 8 * 2 ** 20
 /** How old the copy is that is put back. */
 const COPY_AGE_MS = 3_000
+/** Of a node whose disk does not have what it had. */
+const EXIT_DISK_FAILED = 74
 
 export const DISK_FAULTS: readonly Fault[] = [
   damaged('flip-bytes', async (scene, directory) => {
@@ -46,7 +48,7 @@ export const DISK_FAULTS: readonly Fault[] = [
         await rm(dataDirectory, { recursive: true })
         await cp(copy, dataDirectory, { recursive: true })
         await rm(copy, { recursive: true })
-        await cluster.startAll()
+        await startAnew(scene, nodeId)
       }
     },
   },
@@ -87,6 +89,18 @@ export const DISK_FAULTS: readonly Fault[] = [
     return () => clearInterval(timer)
   }),
 ]
+
+/** A voter that the leader tells of what it has lost ends, and is a new member at the next start (rule A4). */
+async function startAnew({ cluster, note }: Scene, nodeId: number): Promise<void> {
+  const node = cluster.nodes.node(nodeId)
+  try {
+    await node.start()
+  } catch (thrown) {
+    if (node.endings.at(-1)?.code !== EXIT_DISK_FAILED) throw thrown
+    note(`node ${nodeId} was told what it has lost`)
+    await node.start()
+  }
+}
 
 export async function emptyDirectory(directory: string): Promise<void> {
   for (const name of await readdir(directory))
