@@ -1,5 +1,7 @@
 import type { NodeId, PartitionId } from '../../base/brands.ts'
-import { NaruError } from '../../base/errors.ts'
+import { type ErrorReason, NaruError } from '../../base/errors.ts'
+
+const OF_SEQUENCE: ReadonlySet<ErrorReason> = new Set(['OUT_OF_ORDER_SEQUENCE', 'UNKNOWN_PRODUCER_ID'])
 
 /** Of which partition a refusal speaks. */
 export interface LedPlace {
@@ -45,6 +47,24 @@ export function committedEndUnknown(place: LedPlace, isr: readonly NodeId[]): Na
       `because replicas that are in sync (nodes ${isr.join(', ')}) have not answered: try again`,
     { details: detailsOf(place) },
   )
+}
+
+/**
+ * What the log says of a batch, if it can be believed. That the records before a batch are not here is proof for its producer
+ * that no leader has the batch, and it sends it again under another id; a leader that may be deposed (C12) proves
+ * nothing, because others may have stored both.
+ */
+export function provenBy<T>(place: LedPlace, context: { isUnheard(): boolean }, append: () => T): T {
+  try {
+    return append()
+  } catch (thrown) {
+    if (!(thrown instanceof NaruError && OF_SEQUENCE.has(thrown.reason) && context.isUnheard())) throw thrown
+    throw new NaruError(
+      'LEADER_NOT_AVAILABLE',
+      `${named(place)}: this node has not heard from the controller and may not lead any more, so it cannot tell: ${thrown.message}`,
+      { cause: thrown, details: detailsOf(place) },
+    )
+  }
 }
 
 /** Of what was parked when the leadership ended. */

@@ -21,6 +21,7 @@ import {
   leaderUnheard,
   notEnoughReplicas,
   outcomeUnknown,
+  provenBy,
 } from './leader-refusals.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
 import { PartitionSender } from './partition-sender.ts'
@@ -196,7 +197,7 @@ export class PartitionLeader {
     this.#refuseIfHandingOver()
     this.#refuseIfNotSafe(options.acks)
     this.#check(batch)
-    const result = this.#append(batch)
+    const result = provenBy(this, this.#context, () => this.#append(batch))
     const { baseOffset, lastOffset, maxTimestamp } = result
     // That of a repeated batch is the time of its first append.
     const logAppendTimeMs = this.#settings.timestampType === 'LogAppendTime' ? maxTimestamp : undefined

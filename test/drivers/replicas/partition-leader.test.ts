@@ -26,6 +26,7 @@ const SETTINGS: PartitionSettings = {
 }
 
 let machine: SimMachine
+let isUnheard = false
 
 /** Of a node without any other. */
 function leaderContext(clock: Clock): LeaderContext {
@@ -35,7 +36,7 @@ function leaderContext(clock: Clock): LeaderContext {
     limits: REPLICATION_LIMITS,
     self: { nodeId: 1, directoryId: 'directory', nodeEpoch: 1 },
     isEligible: () => false,
-    isUnheard: () => false,
+    isUnheard: () => isUnheard,
     isDraining: false,
     handovers: new HandoverSlots(1),
     movePace: new MovePace(clock),
@@ -45,6 +46,7 @@ function leaderContext(clock: Clock): LeaderContext {
 
 beforeEach(() => {
   machine = new SimMachine(1)
+  isUnheard = false
 })
 
 async function lead(settings: Partial<PartitionSettings> = {}): Promise<PartitionLeader> {
@@ -112,6 +114,19 @@ test('what is not under the high watermark is not read', async () => {
   await machine.run(() => stored)
   const after = await machine.run(async () => leader.read({ from: 0, maxBytes: 1000 }))
   expect(recordsOf(after)).toEqual([{ offset: 0, value: 'a' }])
+})
+
+test('a leader that may be deposed does not say that a batch is not stored because those before it are not', async () => {
+  const leader = await machine.run(() => lead())
+  await machine.run(() => produce(leader, makeBatch({ producerId: 5, baseSequence: 0 })))
+  const gap = () => produce(leader, makeBatch({ producerId: 5, baseSequence: 7 }))
+  const unknown = () => produce(leader, makeBatch({ producerId: 6, baseSequence: 7 }))
+  await expect(gap()).rejects.toMatchObject({ reason: 'OUT_OF_ORDER_SEQUENCE', outcome: 'none' })
+  await expect(unknown()).rejects.toMatchObject({ reason: 'UNKNOWN_PRODUCER_ID' })
+  isUnheard = true
+  await expect(gap()).rejects.toMatchObject({ reason: 'LEADER_NOT_AVAILABLE', retriable: true })
+  await expect(unknown()).rejects.toMatchObject({ reason: 'LEADER_NOT_AVAILABLE', retriable: true })
+  await machine.run(() => produce(leader, makeBatch({ producerId: 5, baseSequence: 1 })))
 })
 
 test('a repeated batch gets the first offset, and only once that is committed', async () => {
