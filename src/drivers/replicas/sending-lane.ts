@@ -122,7 +122,8 @@ export class SendingLane implements FollowerSession {
     this.#withNewEnds.delete(sender)
     this.#unacknowledgedBytes -= sender.unacknowledgedBytes
     sender.end()
-    this.#endRound()
+    // Who left has acknowledged nothing: there is nothing to rest from.
+    if (this.#unacknowledgedBytes === 0 && !this.#round?.isResting) this.#round = undefined
   }
 
   onReady(sender: PartitionSender): void {
