@@ -10,6 +10,8 @@ export interface BrokerSimulationOptions {
   readonly steps?: number
   /** A planted bug: called with the machine when its process is gone, before the next start. */
   readonly whileDown?: (machine: SimMachine) => void
+  /** In each step: that syncs begin to fail, more often than by themselves. */
+  readonly syncErrorChance?: number
 }
 
 export interface BrokerSimulationResult {
@@ -49,6 +51,7 @@ class BrokerSimulation {
   readonly #machine: SimMachine
   readonly #workload: BrokerWorkload
   readonly #whileDown: (machine: SimMachine) => void
+  readonly #syncErrorChance: number
   #node: SimBroker | undefined
   #restarts = 0
 
@@ -58,6 +61,7 @@ class BrokerSimulation {
     this.#prng = new SeededPrng(options.seed).fork('workload')
     this.#workload = new BrokerWorkload(new SeededPrng(options.seed).fork('clients'))
     this.#whileDown = options.whileDown ?? (() => {})
+    this.#syncErrorChance = options.syncErrorChance ?? 0
   }
 
   async run(): Promise<BrokerSimulationResult> {
@@ -77,6 +81,7 @@ class BrokerSimulation {
     if (!node) return this.#start()
     if (node.broker.failure) return this.#crash()
     const { scheduler, image } = this.#machine
+    if (this.#syncErrorChance > 0 && this.#prng.chance(this.#syncErrorChance)) image.syncErrorProbability = 0.2
     const topic = this.#prng.pick([...this.#workload.topics.values(), undefined])
     const roll = this.#prng.fraction() * 100
     if (!topic || roll < 3) return this.#createOrDelete(node)

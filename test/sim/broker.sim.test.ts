@@ -7,8 +7,7 @@ import { type BrokerSimulationOptions, simulateBroker } from './broker-simulatio
 
 const SEEDS = 120
 const STEPS = 60
-/** The rarest, a failed sync that a kill and a power cut follow, is found by the 348th. */
-const SEEDS_TO_FIND = 400
+const SEEDS_TO_FIND = 250
 
 test(`${SEEDS} seeds of one broker under faults keep every promise, twice in the same way`, async () => {
   let restarts = 0
@@ -83,6 +82,7 @@ describe('a planted bug is found:', { timeout: 120_000 }, () => {
 
   test('bytes whose sync failed in an earlier process are not written again', async () => {
     vi.spyOn(Segment.prototype, 'rewriteFrom').mockResolvedValue()
-    expect(await found()).toMatch(/was stored at offset|is damaged/)
+    // A failed sync, a kill and a power cut, in this order: rare by itself.
+    expect(await found({ syncErrorChance: 0.1 })).toMatch(/was stored at offset|is damaged/)
   })
 })
