@@ -81,7 +81,8 @@ class BrokerSimulation {
     if (!node) return this.#start()
     if (node.broker.failure) return this.#crash()
     const { scheduler, image } = this.#machine
-    if (this.#syncErrorChance > 0 && this.#prng.chance(this.#syncErrorChance)) image.syncErrorProbability = 0.2
+    if (this.#syncErrorChance > 0 && this.#prng.chance(this.#syncErrorChance))
+      image.syncErrorProbability = 0.2
     const topic = this.#prng.pick([...this.#workload.topics.values(), undefined])
     const roll = this.#prng.fraction() * 100
     if (!topic || roll < 3) return this.#createOrDelete(node)
