@@ -95,7 +95,7 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     edits: [
       [
         'group-lifecycle.ts',
-        'yield this.sessionTimer({ ...name, attachEpoch: info.attachEpoch }, info.sessionTimeoutMs)\n',
+        'yield this.sessionTimer({ ...name, attachEpoch: info.attachEpoch }, brokenStreamDelayMs(info))\n',
         '\n',
       ],
     ],
