@@ -13,10 +13,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { freePortBase } from './cli/dev/dev-terminal.ts'
 import { comparable, consoleCommands } from './docs/console-block.ts'
 import { codeBlocks } from './docs/markdown.ts'
 import { Shell } from './docs/shell.ts'
+import { freePortRows } from './harness/free-ports.ts'
 
 /**
  * Runs everything that the README tells its reader to run, in its order, in a directory that looks like a clone, and
@@ -42,7 +42,7 @@ let running: ChildProcess | undefined
 beforeAll(async () => {
   const names = ['bin', 'dist', 'docs', 'examples', 'node_modules', 'package.json', 'proto', 'test']
   for (const name of names) symlinkSync(join(ROOT, name), join(clone, name))
-  portBase = await freePortBase(NODES)
+  portBase = await freePortRows(NODES)
   environment = {
     ...withoutNaru(process.env),
     NARU_BOOTSTRAP: `127.0.0.1:${portBase}`,

@@ -53,13 +53,3 @@ export async function runProgram(
 }
 
 const PROGRAM_TIMEOUT_MS = 300_000
-
-export async function freePort(): Promise<number> {
-  const { createServer } = await import('node:net')
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address ? address.port : 0
-}

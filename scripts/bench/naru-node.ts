@@ -4,7 +4,8 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { SETTING_KEYS } from '../../src/server/settings-table.ts'
-import { cleanEnvironment, freePort, killedAtExit, NARU, runProgram } from './child-processes.ts'
+import { freePorts } from '../../test/harness/free-ports.ts'
+import { cleanEnvironment, killedAtExit, NARU, runProgram } from './child-processes.ts'
 
 const PROBE = fileURLToPath(new URL('probe.cjs', import.meta.url))
 const READY_TIMEOUT_MS = 120_000
@@ -45,7 +46,7 @@ export class NaruNode {
   static async start(options: NaruNodeOptions): Promise<NaruNode> {
     const { dataDirectory, profileDirectory, settings = {}, withProbe = false } = options
     await mkdir(dataDirectory, { recursive: true })
-    const ports = options.ports ?? (await freePorts())
+    const ports = options.ports ?? (await freePortSettings())
     const nodeArgs = [
       ...(profileDirectory === undefined ? [] : profileArgs(profileDirectory, 'node')),
       ...(withProbe ? ['--require', PROBE] : []),
@@ -122,10 +123,10 @@ export function profileArgs(directory: string, name: string): string[] {
   return ['--cpu-prof', `--cpu-prof-dir=${directory}`, `--cpu-prof-name=${name}.cpuprofile`]
 }
 
-async function freePorts(): Promise<Map<string, number>> {
-  const ports = new Map<string, number>()
-  for (const key of SETTING_KEYS) if (key.endsWith('.port')) ports.set(key, await freePort())
-  return ports
+async function freePortSettings(): Promise<Map<string, number>> {
+  const keys = SETTING_KEYS.filter(key => key.endsWith('.port'))
+  const ports = await freePorts(keys.length)
+  return new Map(keys.map((key, index) => [key, ports[index] as number]))
 }
 
 async function untilReady(child: ChildProcess, place: { port: number; logFile: string }): Promise<void> {

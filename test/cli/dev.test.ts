@@ -3,7 +3,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { DevTerminal, freePortBase } from './dev/dev-terminal.ts'
+import { freePortRows } from '../harness/free-ports.ts'
+import { DevTerminal } from './dev/dev-terminal.ts'
 
 /** Everything of `naru dev` but the nodes: these are processes that only look like `naru server`. */
 let root: string
@@ -14,7 +15,7 @@ let running: DevTerminal | undefined
 beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), 'naru-dev-'))
   data = join(root, 'data')
-  portBase = await freePortBase(3)
+  portBase = await freePortRows(3)
 })
 
 afterEach(async () => {
@@ -161,7 +162,7 @@ describe('before it starts anything, naru dev', () => {
 
   it('refuses to run twice over the same data', async () => {
     await start()
-    const second = await dev('--port-base', String(await freePortBase(3)))
+    const second = await dev('--port-base', String(await freePortRows(3)))
     expect(second).toMatchObject({
       exitCode: 4,
       err: expect.stringContaining(`runs in ${data} already (pid`),

@@ -1,6 +1,5 @@
-import { once } from 'node:events'
-import { createServer, type Server } from 'node:net'
 import { type Admin, type Client, connect } from '../../src/server/client.ts'
+import { freePorts } from './free-ports.ts'
 import { NodeProcess } from './node-process.ts'
 
 const POLL_MS = 20
@@ -95,17 +94,4 @@ export async function until<T>(
     await new Promise(resolve => setTimeout(resolve, POLL_MS))
   }
   throw new Error(`nothing came of it in ${timeoutMs} ms`, { cause })
-}
-
-/** Free a moment ago; all held at once, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map(server => once(server, 'listening')))
-  const ports = servers.map(portOf)
-  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
-  return ports
-}
-
-function portOf(server: Server): number {
-  return (server.address() as { port: number }).port
 }

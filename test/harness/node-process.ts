@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePorts } from './free-ports.ts'
 
 /** The program as `npm run build` made it. */
 const PROGRAM = fileURLToPath(new URL('../../bin/naru.js', import.meta.url))
@@ -77,7 +77,7 @@ export class NodeProcess implements AsyncDisposable {
 
   static async start(options: NodeProcessOptions = {}): Promise<NodeProcess> {
     const dataDirectory = options.dataDirectory ?? (await mkdtemp(join(tmpdir(), 'naru-node-')))
-    const [clientPort, httpPort] = await freePorts()
+    const [clientPort, httpPort] = (await freePorts(2)) as [number, number]
     const node = new NodeProcess(options, { dataDirectory, clientPort, httpPort })
     try {
       await node.start()
@@ -177,17 +177,3 @@ export class NodeProcess implements AsyncDisposable {
 }
 
 /** Two ports that were free a moment ago. */
-async function freePorts(): Promise<[number, number]> {
-  const servers = await Promise.all([listen(), listen()])
-  const ports = servers.map(server => (server.address() as { port: number }).port)
-  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
-  return [ports[0] as number, ports[1] as number]
-}
-
-function listen() {
-  return new Promise<import('node:net').Server>((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => resolve(server))
-  })
-}

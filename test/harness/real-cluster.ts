@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Node } from '../../src/server/node.ts'
 import { resolveSettings } from '../../src/server/settings.ts'
+import { freePorts } from './free-ports.ts'
 
 /** One real node; what it says in its log, and how it ended if it did by itself. */
 export interface RealNode {
@@ -78,20 +78,4 @@ export class RealCluster implements AsyncDisposable {
     await Promise.all(this.members.map(member => this.stopNode(member)))
     await rm(this.#directory, { recursive: true, force: true })
   }
-}
-
-/** Ports that were free a moment ago. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, listen))
-  const ports = servers.map(server => (server.address() as { port: number }).port)
-  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
-  return ports
-}
-
-function listen(): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => resolve(server))
-  })
 }

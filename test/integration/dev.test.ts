@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { freePortBase } from '../cli/dev/dev-terminal.ts'
+import { freePortRows } from '../harness/free-ports.ts'
 
 /** `naru dev` as a user runs it: real nodes, signals, and kills of the program itself. */
 const NARU = fileURLToPath(new URL('../../bin/naru.js', import.meta.url))
@@ -21,7 +21,7 @@ const seenPids: number[] = []
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'naru-dev-'))
-  portBase = await freePortBase(3)
+  portBase = await freePortRows(3)
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith('NARU_'))
   environment = {
     ...Object.fromEntries(own),
@@ -117,7 +117,7 @@ it('keeps its data from start to start, also with other ports, until it begins a
   const exited = once(first, 'exit')
   first.kill('SIGINT')
   expect(await exited).toEqual([0, null])
-  portBase = await freePortBase(1)
+  portBase = await freePortRows(1)
   environment['NARU_BOOTSTRAP'] = `127.0.0.1:${portBase}`
   await start()
   expect(topics()).toContain('kept')

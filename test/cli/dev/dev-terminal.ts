@@ -1,5 +1,3 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { PassThrough, Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
@@ -53,25 +51,5 @@ export class DevTerminal {
   interrupt(afterMs = 1_000): void {
     this.#nowMs += afterMs
     for (const callback of this.#interrupts.splice(0)) callback()
-  }
-}
-
-/** The first of a row of ports that were free a moment ago. */
-export async function freePortBase(nodeCount: number): Promise<number> {
-  const isFree = (port: number) =>
-    new Promise<boolean>(resolve => {
-      const server = createServer()
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-    })
-  for (;;) {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const base = (server.address() as { port: number }).port
-    await new Promise(resolve => server.close(resolve))
-    const ports = Array.from({ length: nodeCount }, (_, i) => [0, 1, 2].map(j => base + 10 * i + j)).flat()
-    if (base + 10 * nodeCount > 65_000) continue
-    const free = await Promise.all(ports.map(isFree))
-    if (free.every(Boolean)) return base
   }
 }
