@@ -6,8 +6,9 @@ export class InvariantViolation extends Error {
   override readonly name = 'InvariantViolation'
 }
 
-export function assert(condition: unknown, message: string): asserts condition {
-  if (!condition) throw new InvariantViolation(message)
+/** A function as message, on hot paths: what it is made of is then put into words only where it is needed. */
+export function assert(condition: unknown, message: string | (() => string)): asserts condition {
+  if (!condition) throw new InvariantViolation(typeof message === 'string' ? message : message())
 }
 
 /** For the `default` of a switch over a union: a new member becomes a compile error there. */

@@ -18,8 +18,8 @@ import { TimerQueue } from './timer-queue.ts'
  * is committed. One write is one entry (or batch) of the log: it is committed whole or not at all.
  * Invariant: committedEndIndex <= endIndex; parked answers have rising endIndex > committedEndIndex.
  *
- * Synchronous. Driven by the owner of the log: `load` and `onCommitted` as the log grows, `lead` and `resign`
- * as roles change, `onTime` as time passes. `onDone` callbacks may call back into the runtime.
+ * Synchronous. Driven by the owner of the log: `load` and `onCommitted` as the log grows (`loadCommitted` where both are one),
+ * `lead` and `resign` as roles change, `onTime` as time passes. `onDone` callbacks may call back into the runtime.
  */
 export class MachineRuntime<R> {
   readonly #options: MachineRuntimeOptions<R>
@@ -72,15 +72,25 @@ export class MachineRuntime<R> {
    * The log holds `records` up to `endIndex`, by another leader's hand or this node's own: what the state
    * holds already (because a write put it there) is passed over, so the caller need not know who wrote it.
    */
-  load(entry: { records: readonly R[]; endIndex: number }): void {
+  load(entry: LogPart<R>): void {
     if (entry.endIndex <= this.#endIndex) return
-    assert(
-      !this.#isLeading || entry.records.length === 0,
-      `records up to ${entry.endIndex} by another hand while leading`,
-    )
     this.#options.registry.take(this.#endIndex)
-    for (const record of entry.records) this.#options.machine.replay(record)
-    this.#endIndex = entry.endIndex
+    this.#replay(entry)
+  }
+
+  /** As `load` and `onCommitted`: nobody goes back to before what is committed, so no way back is kept. */
+  loadCommitted(entry: LogPart<R>): void {
+    if (entry.endIndex > this.#endIndex) this.#replay(entry)
+    this.onCommitted(entry.endIndex)
+  }
+
+  #replay({ records, endIndex }: LogPart<R>): void {
+    assert(
+      !this.#isLeading || records.length === 0,
+      () => `records up to ${endIndex} by another hand while leading`,
+    )
+    for (const record of records) this.#options.machine.replay(record)
+    this.#endIndex = endIndex
   }
 
   /** The log is committed up to `endIndex`, all of which was loaded or written here. */
@@ -196,6 +206,12 @@ export class MachineRuntime<R> {
     if (this.#endIndex === this.#committedEndIndex) answer.finish(undefined)
     else this.#parked.push({ ...answer, endIndex: this.#endIndex })
   }
+}
+
+/** Some of the log, up to `endIndex`, exclusive. */
+export interface LogPart<R> {
+  readonly records: readonly R[]
+  readonly endIndex: number
 }
 
 export interface MachineRuntimeOptions<R> {

@@ -51,7 +51,9 @@ export class TopicImage implements TopicView {
   }
 
   get replicationFactor(): number {
-    return this.#factors.size === 0 ? 0 : Math.min(...this.#factors.keys())
+    let least: number | undefined
+    for (const factor of this.#factors.keys()) least = Math.min(factor, least ?? factor)
+    return least ?? 0
   }
 
   get settings(): SettingOverrides {
@@ -73,8 +75,12 @@ export class TopicImage implements TopicView {
 
   setPartition(partition: PartitionId, state: PartitionState): void {
     const before = this.#partitions.get(partition)
-    if (before !== undefined) this.#count(settledFactor(before), -1)
-    this.#count(settledFactor(state), 1)
+    const factor = settledFactor(state)
+    const factorBefore = before && settledFactor(before)
+    if (factorBefore !== factor) {
+      if (factorBefore !== undefined) this.#count(factorBefore, -1)
+      this.#count(factor, 1)
+    }
     this.#partitions.set(partition, state)
   }
 

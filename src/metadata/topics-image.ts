@@ -71,8 +71,8 @@ export class TopicsImage {
 
   replayTopic(record: TopicRecord, delta?: MetadataDelta): void {
     const { topicId, name, settings, cachedNodes = [] } = record
-    assert(!this.#topics.has(topicId), `topic id ${topicId} comes twice`)
-    assert(this.colliding(name) === undefined, `topic name ${name} is taken`)
+    assert(!this.#topics.has(topicId), () => `topic id ${topicId} comes twice`)
+    assert(this.colliding(name) === undefined, () => `topic name ${name} is taken`)
     this.#topics.set(topicId, new TopicImage(this.#registry, { id: topicId, name, settings, cachedNodes }))
     this.#ids.set(name, topicId)
     this.#idsByCollisionKey.set(topicCollisionKey(name), topicId)
@@ -91,9 +91,9 @@ export class TopicsImage {
   replayPartition(record: PartitionRecord, delta?: MetadataDelta): void {
     const { topicId, partition } = record
     const topic = this.#topic(topicId)
-    assert(partition === topic.partitionCount, `partition ${partition} of ${topic.name} out of order`)
+    assert(partition === topic.partitionCount, () => `partition ${partition} of ${topic.name} out of order`)
     const { type: _type, version: _version, topicId: _id, partition: _partition, ...state } = record
-    checkPartitionState(state, `partition ${partition} of ${topic.name}`)
+    checkPartitionState(state, () => `partition ${partition} of ${topic.name}`)
     topic.setPartition(partition, state)
     this.#partitionCount.set(this.partitionCount + 1)
     delta?.onPartitionChanged(topicId, { partition, before: undefined })
@@ -103,7 +103,10 @@ export class TopicsImage {
     const { topicId, partition } = record
     const topic = this.#topic(topicId)
     const before = topic.partition(partition)
-    assert(before !== undefined, `a change of partition ${partition} of ${topic.name}, which does not exist`)
+    assert(
+      before !== undefined,
+      () => `a change of partition ${partition} of ${topic.name}, which does not exist`,
+    )
     const { replicationFactor } = topic
     topic.setPartition(partition, changePartition(before, record))
     // Defaults follow it, so a leader that did not hear of it would go by another min.insync.replicas than the controller.
@@ -141,7 +144,7 @@ export class TopicsImage {
 
   #topic(topicId: Uuid): TopicImage {
     const topic = this.#topics.get(topicId)
-    assert(topic !== undefined, `a record of topic id ${topicId}, which does not exist`)
+    assert(topic !== undefined, () => `a record of topic id ${topicId}, which does not exist`)
     return topic
   }
 }

@@ -3,7 +3,7 @@ import { unreachable } from '../base/assert.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Codec, MessageInit } from './codec.ts'
 import { checkedInteger, checkedText, INT32_MAX, INT64_MAX } from './field-values.ts'
-import { type FieldSchema, type MessageSchema, messageSchema } from './schema.ts'
+import { defaultOf, type FieldSchema, type MessageSchema, messageSchema } from './schema.ts'
 import { decodeStrictly, LENGTH, type StrictReader, VARINT } from './strict-reader.ts'
 
 /**
@@ -56,31 +56,10 @@ export function readMessage(
 }
 
 function emptyMessage(schema: MessageSchema): Message {
-  const message: Message = {}
-  for (const field of schema.fields) {
-    if (field.type.kind === 'map') message[field.name] = Object.create(null)
-    else if (field.rule === 'repeated') message[field.name] = []
-    else if (field.rule === 'plain') message[field.name] = defaultOf(field)
-  }
+  const message: Message = { ...schema.defaults }
+  for (const name of schema.lists) message[name] = []
+  for (const name of schema.maps) message[name] = Object.create(null)
   return message
-}
-
-function defaultOf(field: FieldSchema): unknown {
-  switch (field.type.kind) {
-    case 'int32':
-    case 'int64':
-      return 0
-    case 'bool':
-      return false
-    case 'string':
-      return ''
-    case 'bytes':
-      return Buffer.alloc(0)
-    case 'enum':
-      return field.type.schema.byNumber.get(0)
-    default:
-      return undefined
-  }
 }
 
 function readField(
@@ -101,7 +80,8 @@ function readField(
       list.push(readValue(reader, field, { wireType }))
     }
   } else {
-    for (const rival of field.rivals) delete message[rival]
+    // To delete what is not there is not free, and a oneof of metadata records has thirteen members.
+    for (const rival of field.rivals) if (rival in message) delete message[rival]
     message[name] = readValue(reader, field, { wireType, earlier: message[name] })
   }
 }
@@ -183,7 +163,7 @@ const VALUE_TAG = (2 << 3) | LENGTH
 
 function isDefault(field: FieldSchema, value: unknown): boolean {
   if (field.type.kind === 'bytes') return (value as Uint8Array).length === 0
-  return value === defaultOf(field)
+  return value === defaultOf(field.type)
 }
 
 export function writeMessage(writer: protobuf.Writer, schema: MessageSchema, message: Message): void {

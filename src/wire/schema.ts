@@ -15,6 +15,11 @@ export interface MessageSchema {
   readonly name: string
   readonly fields: readonly FieldSchema[]
   readonly byNumber: ReadonlyMap<number, FieldSchema>
+  /** What stands for plain fields that are absent. */
+  readonly defaults: Readonly<Record<string, unknown>>
+  /** Names of the fields that begin as an empty list, or map. */
+  readonly lists: readonly string[]
+  readonly maps: readonly string[]
 }
 
 export interface FieldSchema {
@@ -46,16 +51,43 @@ export function messageSchema(name: string): MessageSchema {
   const fields: FieldSchema[] = []
   const byNumber = new Map<number, FieldSchema>()
   // Known before its fields are: a message may hold its own kind.
-  const schema = { name, fields, byNumber }
+  const defaults: Record<string, unknown> = {}
+  const lists: string[] = []
+  const maps: string[] = []
+  const schema = { name, fields, byNumber, defaults, lists, maps }
   messages.set(name, schema)
   const oneofs = words.map(word => word.split('|')[1])
   for (const word of words) {
     const field = fieldSchema(name, word, { words, oneofs })
     fields.push(field)
     byNumber.set(field.number, field)
+    if (field.type.kind === 'map') maps.push(field.name)
+    else if (field.rule === 'repeated') lists.push(field.name)
+    else if (field.rule === 'plain') defaults[field.name] = defaultOf(field.type)
   }
   return schema
 }
+
+/** Undefined for messages, which have none. */
+export function defaultOf(type: FieldType): unknown {
+  switch (type.kind) {
+    case 'int32':
+    case 'int64':
+      return 0
+    case 'bool':
+      return false
+    case 'string':
+      return ''
+    case 'bytes':
+      return NO_BYTES
+    case 'enum':
+      return type.schema.byNumber.get(0)
+    default:
+      return undefined
+  }
+}
+
+const NO_BYTES = Buffer.alloc(0)
 
 export function enumSchema(name: string): EnumSchema {
   const known = enums.get(name)

@@ -167,6 +167,22 @@ describe('MachineRuntime, changing roles', () => {
     expect(read.outcome?.ok).toBe(true)
   })
 
+  it('takes committed parts of a log as loaded and committed, whatever it held before', () => {
+    const { runtime, counters, ask } = leader()
+    const answer = ask(['a'], 'own')
+    runtime.loadCommitted({ records: ['a'], endIndex: 1 })
+    expect(answer.outcome?.ok).toBe(true)
+    runtime.resign()
+    runtime.loadCommitted({ records: ['b'], endIndex: 2 })
+    runtime.load({ records: ['c'], endIndex: 3 })
+    runtime.loadCommitted({ records: ['d'], endIndex: 4 })
+    runtime.load({ records: ['e'], endIndex: 5 })
+    expect(state(counters)).toEqual({ a: 1, b: 1, c: 1, d: 1, e: 1 })
+    runtime.resign()
+    expect(runtime.endIndex).toBe(4)
+    expect(state(counters)).toEqual({ a: 1, b: 1, c: 1, d: 1 })
+  })
+
   it('replaces its state by a snapshot', () => {
     const { runtime, counters } = standby()
     runtime.load({ records: ['a', 'b'], endIndex: 2 })

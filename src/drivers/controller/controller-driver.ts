@@ -251,8 +251,7 @@ export class ControllerDriver implements MetadataQuorum {
     const records = this.#recordsOf(entry)
     const delta = this.image.apply({ records, endIndex })
     this.#tell(delta)
-    this.#runtime.load({ records, endIndex })
-    this.#runtime.onCommitted(endIndex)
+    this.#runtime.loadCommitted({ records, endIndex })
   }
 
   /** Of an own entry they are at hand, and replayed already. */

@@ -34,8 +34,11 @@ export async function loadGroups(options: {
   for (let from = endOffset; from < logEndOffset; ) {
     const slice = await leader.readAll({ from, maxBytes: CHUNK_BYTES })
     assert(slice.nextOffset > from, 'the log holds what lies before its end')
-    for (const { records, endOffset: endIndex } of storedBatches(slice))
-      runtime.load({ records: records.map(({ key, value }) => decodeGroupRecord(key, value)), endIndex })
+    for (const { records, endOffset: endIndex } of storedBatches(slice)) {
+      const part = { records: records.map(({ key, value }) => decodeGroupRecord(key, value)), endIndex }
+      if (endIndex <= leader.highWatermark) runtime.loadCommitted(part)
+      else runtime.load(part)
+    }
     from = slice.nextOffset
     runtime.onCommitted(Math.min(leader.highWatermark, from))
     await turn(clock)

@@ -37,6 +37,8 @@ export interface RaftDriverLimits {
   /** Applied since the last snapshot: either makes the next one. */
   readonly snapshotAfterBytes: number
   readonly snapshotAfterEntries: number
+  /** So many bytes make one, too, if they are so many times what the last one holds: else a start replays much for little. */
+  readonly snapshotAfter: { readonly bytesMin: number; readonly timesItsSize: number }
   /** Kept below a snapshot, so that who is a little behind needs no snapshot. */
   readonly keptEntries: number
   /** Between notes of how far the log was synced. */
@@ -48,6 +50,7 @@ const RAFT_DRIVER_LIMITS: RaftDriverLimits = {
   pendingBytesMax: 64 * 1024 * 1024,
   snapshotAfterBytes: 16 * 1024 * 1024,
   snapshotAfterEntries: 50_000,
+  snapshotAfter: { bytesMin: 1024 * 1024, timesItsSize: 4 },
   keptEntries: 10_000,
   checkpointMs: 5000,
 }
@@ -92,6 +95,8 @@ export class RaftDriver implements RaftStreamsListener {
   #appliedIndex: number
   #isApplyReported = true
   #bytesSinceSnapshot = 0
+  /** Of what the last snapshot holds. */
+  #snapshotBytes: number
   #snapshotting: Promise<void> | undefined
   /** Elected, and not yet through with applying what came before. */
   #readyAt: LogPosition | undefined
@@ -109,6 +114,7 @@ export class RaftDriver implements RaftStreamsListener {
     this.#storage = storage
     this.#owner = owner
     this.#appliedIndex = saved.snapshot.index
+    this.#snapshotBytes = sizeOf(records)
     const { index, term } = saved.snapshot
     owner.onSnapshot({ records, through: { index, term } })
     this.#node = new RaftNode(
@@ -220,6 +226,7 @@ export class RaftDriver implements RaftStreamsListener {
       const mark = this.#node.snapshotMarkAt(this.#appliedIndex)
       const records = Array.from(this.#owner.takeSnapshot(), record => Buffer.from(record))
       this.#bytesSinceSnapshot = 0
+      this.#snapshotBytes = sizeOf(records)
       // Otherwise the leader's, which reaches further, has taken its place meanwhile.
       if ((await this.#storage.takeSnapshot(mark, records)) && !this.#isClosed) this.#compact(mark)
     } finally {
@@ -332,6 +339,7 @@ export class RaftDriver implements RaftStreamsListener {
     assert(index > this.#appliedIndex, `a snapshot through ${index} after ${this.#appliedIndex} was applied`)
     this.#appliedIndex = index
     this.#bytesSinceSnapshot = 0
+    this.#snapshotBytes = sizeOf(records)
     this.#owner.onSnapshot({ records, through: { index, term } })
   }
 
@@ -363,9 +371,11 @@ export class RaftDriver implements RaftStreamsListener {
   }
 
   #snapshotIfDue(): void {
-    const { snapshotAfterBytes, snapshotAfterEntries } = this.#limits
+    const { snapshotAfterBytes, snapshotAfterEntries, snapshotAfter } = this.#limits
+    const { bytesMin, timesItsSize } = snapshotAfter
     const entries = this.#appliedIndex - this.#storage.snapshot.index
-    if (this.#bytesSinceSnapshot < snapshotAfterBytes && entries < snapshotAfterEntries) return
+    const manyBytes = Math.min(snapshotAfterBytes, Math.max(bytesMin, timesItsSize * this.#snapshotBytes))
+    if (this.#bytesSinceSnapshot < manyBytes && entries < snapshotAfterEntries) return
     // After the core was told of what is applied, which the mark of the snapshot is checked against.
     if (!this.#snapshotting) this.#options.clock.afterTurn(() => void this.takeSnapshot())
   }
@@ -461,6 +471,10 @@ export class RaftDriver implements RaftStreamsListener {
 
 /** Applied between two looks at the sockets. */
 const APPLY_BYTES_MAX = 1024 * 1024
+
+function sizeOf(records: readonly Uint8Array[]): number {
+  return records.reduce((sum, record) => sum + record.length, 0)
+}
 
 const NOTHING: RaftOutput = {
   sendNow: [],

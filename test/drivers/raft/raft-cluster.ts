@@ -1,6 +1,6 @@
 import { NaruError } from '../../../src/base/errors.ts'
 import { formatRaft, openRaft } from '../../../src/drivers/raft/open-raft-storage.ts'
-import { RaftDriver } from '../../../src/drivers/raft/raft-driver.ts'
+import { RaftDriver, type RaftDriverLimits } from '../../../src/drivers/raft/raft-driver.ts'
 import type { RaftOwner } from '../../../src/drivers/raft/raft-owner.ts'
 import type { RaftStorage } from '../../../src/drivers/raft/raft-storage.ts'
 import { IndexCache } from '../../../src/log/index-cache.ts'
@@ -36,6 +36,7 @@ export interface RaftClusterOptions {
   readonly voters: number
   readonly spoil?: Spoilers
   readonly snapshotAfterEntries?: number
+  readonly snapshotAfter?: RaftDriverLimits['snapshotAfter']
   readonly keptEntries?: number
 }
 
@@ -269,6 +270,7 @@ export class RaftCluster {
       timing: FAST_TIMING,
       limits: {
         snapshotAfterEntries: this.#options.snapshotAfterEntries ?? 40,
+        ...(this.#options.snapshotAfter && { snapshotAfter: this.#options.snapshotAfter }),
         keptEntries: this.#options.keptEntries ?? 10,
         checkpointMs: 200,
       },

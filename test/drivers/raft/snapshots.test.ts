@@ -8,6 +8,22 @@ const SEEDS = 6
 const CHANGES_MAX = 30
 
 describe('a snapshot', () => {
+  it('is taken as soon as a start would replay much beside what the last one holds', async () => {
+    const { cluster, driver } = await clusterOfOne({ bytesMin: 2_500, timesItsSize: 2 })
+    const propose = async (count: number) => {
+      for (let i = 0; i < count; i++)
+        await cluster.scheduler.finish(cluster.propose(1_000) as Promise<number>)
+      await cluster.scheduler.runFor(100)
+      return driver.status.snapshotIndex
+    }
+    expect(await propose(2)).toBe(0)
+    const first = await propose(1)
+    expect(first).toBeGreaterThan(0)
+    // It holds 3,000 bytes.
+    expect(await propose(5)).toBe(first)
+    expect(await propose(2)).toBeGreaterThan(first)
+  })
+
   it('is taken whole or not at all, wherever a power cut comes', async () => {
     for (let seed = 0; seed < SEEDS; seed++) {
       for (let change = 1; change <= CHANGES_MAX; change++) await snapshotWithPowerCut({ seed, change })
@@ -62,6 +78,17 @@ describe('a snapshot', () => {
     await cluster.scheduler.finish(Promise.all(taken))
   })
 })
+
+async function clusterOfOne(snapshotAfter: { bytesMin: number; timesItsSize: number }) {
+  const cluster = await RaftCluster.start({
+    seed: 1,
+    voters: 1,
+    snapshotAfterEntries: 10_000,
+    snapshotAfter,
+  })
+  await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
+  return { cluster, driver: cluster.leader?.driver as RaftDriver }
+}
 
 /** Its log ends below where the others' begin. */
 async function clusterWithFollowerBehind() {
