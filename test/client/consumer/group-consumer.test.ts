@@ -223,6 +223,29 @@ describe('a member that is slow, silent or gone', () => {
     await harness.until(() => a.partitions.length === 1)
   })
 
+  it('gives out nothing while it comes back: what it did not hear may have cost it partitions', async () => {
+    await harness.sdk.node.createTopic('logs', 2)
+    // All in the partition that will be another one's.
+    const producer = harness.sdk.client.producer()
+    for (let i = 0; i < 1_000; i++) void producer.send({ topic: 'logs', partition: 1, value: String(i) })
+    await harness.sdk.run(producer.close())
+    const a = await harness.member('a', { handleMs: 20 })
+    await harness.until(() => harness.deliveries.length > 20)
+    // That it is asked for a partition does not reach it, nor what is said to its next stream, which takes it as given back.
+    a.faults.toClient = path => (path.includes('Groups') ? 'drop' : 'pass')
+    const b = await harness.member('b', { handleMs: 20 })
+    await harness.sdk.node.forMs(500)
+    expect(b.partitions).toEqual([])
+    harness.groups.breakStreams()
+    await harness.until(() => b.partitions.length === 1)
+    await harness.sdk.node.forMs(1_000)
+    expectNoneAfterItsOwnership()
+    a.faults.toClient = () => 'pass'
+    await harness.until(() => a.partitions.length === 1 && b.partitions.length === 1)
+    await harness.until(() => harness.deliveries.length > 200)
+    expectNoneAfterItsOwnership()
+  })
+
   it('is fenced by another one of its name', async () => {
     await harness.sdk.node.createTopic('logs', 1)
     const a = await harness.member('a')
