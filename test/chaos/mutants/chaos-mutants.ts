@@ -52,4 +52,26 @@ export const CHAOS_MUTANTS: readonly ChaosMutant[] = [
       ],
     ],
   },
+  {
+    name: 'commit accepted from a superseded owner',
+    harm: 'a member that stood still takes back what the one after it has committed (D3)',
+    mixture: 'leaders',
+    edits: [
+      [
+        'groups/offset-control.ts',
+        'if (group === undefined || assignment === undefined) throw unknownMember(request.group, by.member)',
+        'if (group === undefined) throw unknownMember(request.group, by.member)',
+      ],
+      [
+        'groups/offset-control.ts',
+        'new Map(assignment.partitions.map(',
+        'new Map((assignment?.partitions ?? []).map(',
+      ],
+      [
+        'groups/offset-control.ts',
+        'return owned !== undefined && memberEpoch >= owned.assignedEpoch',
+        'return owned !== undefined || memberEpoch >= 0',
+      ],
+    ],
+  },
 ]
