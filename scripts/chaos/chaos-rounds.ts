@@ -3,6 +3,7 @@ import { SingleBar } from 'cli-progress'
 import { type MachineTools, prepareTools } from '../../test/chaos/machine/machine-tools.ts'
 import { MIXTURES, mixtureNamed } from '../../test/chaos/mixtures.ts'
 import { type RoundResult, runRound } from '../../test/chaos/round.ts'
+import { atEnd } from './at-end.ts'
 
 export interface ChaosRoundsOptions {
   /** Of the first round; each one after has the next. */
@@ -20,8 +21,6 @@ export interface ChaosRoundsOptions {
   readonly program?: string | undefined
 }
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-
 /** Mixture after mixture on this machine, which is left as it was found: also when the process is told to end. */
 export class ChaosRounds {
   leftOut: readonly string[] = []
@@ -34,24 +33,25 @@ export class ChaosRounds {
   async run(): Promise<RoundResult[]> {
     const { only, seed, rounds, minutes, withoutRoot = false, findingsDirectory } = this.#options
     const mixtures = only === undefined ? MIXTURES : only.map(mixtureNamed)
-    const tools = await prepareTools({ withoutRoot })
+    let tools = await prepareTools({ withoutRoot })
     this.leftOut = tools.leftOut
-    const end = () => {
-      tools.remove()
-      process.exit(1)
-    }
-    for (const signal of SIGNALS) process.once(signal, end)
+    const forget = atEnd(() => tools.remove())
     const results: RoundResult[] = []
     const endMs = performance.now() + (minutes ?? 0) * 60_000
     try {
       for (let round = 0; minutes === undefined ? round < rounds : performance.now() < endMs; round++)
         for (const mixture of mixtures) {
           if (minutes !== undefined && performance.now() >= endMs) break
-          results.push(await this.#one(tools, mixture, seed + round))
+          const result = await this.#one(tools, mixture, seed + round)
+          results.push(result)
+          if (result.verdict !== undefined) continue
+          // It may have left something behind that is in the way of the next one.
+          tools.remove()
+          tools = await prepareTools({ withoutRoot })
         }
     } finally {
       tools.remove()
-      for (const signal of SIGNALS) process.off(signal, end)
+      forget()
     }
     if (results.every(one => one.findings.length === 0))
       rmSync(findingsDirectory, { recursive: true, force: true })

@@ -1,21 +1,28 @@
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { cp, readFile, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { run } from '../../test/chaos/machine/machine-tools.ts'
 import type { ChaosMutant } from '../../test/chaos/mutants/chaos-mutants.ts'
+import { atEnd } from './at-end.ts'
 
 const COPIED = ['src', 'dist', 'bin', 'proto', 'package.json', 'tsconfig.json', 'tsconfig.build.json']
 
 /**
  * A build of the sources with the mutant's passages exchanged, in a directory of its own; the product holds no switch for
- * them. Throws if a passage is gone: a mutant that changes nothing would prove nothing.
+ * them. Its directory is removed also at signals. Throws if a passage is gone: a mutant that changes nothing would prove nothing.
  */
 export async function buildMutant(
   root: string,
   { name, edits }: ChaosMutant,
-): Promise<{ program: string; remove: () => Promise<void> }> {
-  const tree = await mkdtemp(join(tmpdir(), 'naru-chaos-mutant-'))
-  const remove = () => rm(tree, { recursive: true, force: true })
+): Promise<{ program: string; remove: () => void }> {
+  const tree = mkdtempSync(join(tmpdir(), 'naru-chaos-mutant-'))
+  const clear = () => rmSync(tree, { recursive: true, force: true })
+  const forget = atEnd(clear)
+  const remove = () => {
+    clear()
+    forget()
+  }
   try {
     for (const path of COPIED) await cp(join(root, path), join(tree, path), { recursive: true })
     await symlink(join(root, 'node_modules'), join(tree, 'node_modules'))
@@ -32,7 +39,7 @@ export async function buildMutant(
     await run(join(root, 'node_modules/.bin/tsc'), ['-p', join(tree, 'tsconfig.build.json')])
     return { program: join(tree, 'bin/naru.js'), remove }
   } catch (thrown) {
-    await remove()
+    remove()
     throw thrown
   }
 }

@@ -5,6 +5,7 @@ import Table from 'cli-table3'
 import { Command } from 'commander'
 import { CHAOS_MUTANTS } from '../../test/chaos/mutants/chaos-mutants.ts'
 import { REPOSITORY } from '../bench/child-processes.ts'
+import { atEnd } from './at-end.ts'
 import { ChaosRounds } from './chaos-rounds.ts'
 import { buildMutant } from './mutant-program.ts'
 import { positiveNumber, wholeNumber } from './number-options.ts'
@@ -28,6 +29,8 @@ for (const mutant of CHAOS_MUTANTS) {
   if (!mutant.name.includes(flags.only ?? '')) continue
   const { program, remove } = await buildMutant(REPOSITORY, mutant)
   const findingsDirectory = mkdtempSync(join(tmpdir(), 'naru-findings-'))
+  const removeFindings = () => rmSync(findingsDirectory, { recursive: true, force: true })
+  const forget = atEnd(removeFindings)
   let found: string | undefined
   let rounds = 0
   try {
@@ -39,8 +42,9 @@ for (const mutant of CHAOS_MUTANTS) {
         if (verdict?.validity === 'invalid') found = [...verdict.counts.keys()].join(', ')
     }
   } finally {
-    await remove()
-    rmSync(findingsDirectory, { recursive: true, force: true })
+    remove()
+    removeFindings()
+    forget()
   }
   if (found === undefined) missed++
   table.push([mutant.name, mutant.mixture, rounds, found ?? 'NOT FOUND'])

@@ -6,7 +6,8 @@
  *     npm run proof:groups [-- --faults N --rate RECORDS_PER_SECOND]
  */
 import { parseArgs } from 'node:util'
-import { GroupWorkload, type MemberProcess } from '../../test/chaos/groups/group-workload.ts'
+import { GroupWorkload } from '../../test/chaos/groups/group-workload.ts'
+import type { MemberProcess } from '../../test/chaos/groups/member-process.ts'
 import { NodeCluster, until } from '../../test/harness/node-cluster.ts'
 import { ProcessorWindow } from '../bench/processor-time.ts'
 import { percentile, spreadText, writeReport } from './report.ts'
@@ -51,7 +52,7 @@ await using client = await cluster.connect()
 const admin = client.admin()
 await admin.createTopics([{ name: 'work', partitions: PARTITIONS, replicationFactor: 3 }])
 const group = 'workers'
-await using workload = new GroupWorkload({
+await using workload = await GroupWorkload.start({
   cluster,
   client,
   topic: 'work',
@@ -67,9 +68,10 @@ for (let round = 0; round < Number(flags.faults); round++) {
   const fault = FAULTS[round % FAULTS.length] as Fault
   const one = fault.startsWith('kill-') ? await strikeNode(fault) : await strikeMember(fault)
   struck.push(one)
-  const handover = one.handoverMs === undefined ? '' : `, others had it all after ${one.handoverMs} ms`
+  const handover =
+    one.handoverMs === undefined ? '' : `, others had it all after ${one.handoverMs.toFixed(0)} ms`
   console.log(
-    `${round + 1}: ${fault}${handover}; longest pause elsewhere ${Math.max(0, ...one.restGapsMs)} ms`,
+    `${round + 1}: ${fault}${handover}; longest pause elsewhere ${Math.max(0, ...one.restGapsMs).toFixed(0)} ms`,
   )
 }
 const verdict = await workload.finish()
@@ -104,17 +106,17 @@ const text = writeReport('groups', {
     },
     {
       what: 'close() until others have it all: 200 ms (p99)',
-      measured: `${closeMs} ms`,
+      measured: `${closeMs.toFixed(0)} ms`,
       isKept: closeMs <= 200,
     },
     {
       what: 'kill -9 until others have it all: 4 s (p99)',
-      measured: `${killMs} ms`,
+      measured: `${killMs.toFixed(0)} ms`,
       isKept: killMs <= 4_000,
     },
     {
       what: 'partitions that do not move pause for 100 ms at most (p99)',
-      measured: `${restMs} ms`,
+      measured: `${restMs.toFixed(0)} ms`,
       isKept: restMs <= 100,
     },
   ],
@@ -139,13 +141,13 @@ async function strikeMember(fault: Fault): Promise<Struck> {
   const running = workload.members.filter(({ isRunning }) => isRunning)
   const member = running[struck.length % running.length] as MemberProcess
   const partitions = workload.partitionsOf(member)
-  const atMs = Date.now()
+  const atMs = performance.now()
   if (fault === 'close') await member.close()
   else if (fault === 'kill') await member.kill()
   else member.pause()
   const handoverMs = await workload.handedOver(partitions, { member: member.name, atMs })
   if (fault === 'pause') {
-    await rest(atMs + PAUSE_MS - Date.now())
+    await rest(atMs + PAUSE_MS - performance.now())
     member.resume()
   } else workload.add()
   await rest(QUIET_MS)
@@ -154,7 +156,7 @@ async function strikeMember(fault: Fault): Promise<Struck> {
 
 async function strikeNode(fault: Fault): Promise<Struck> {
   await settled()
-  const atMs = Date.now()
+  const atMs = performance.now()
   const nodeId =
     fault === 'kill-coordinator' ? (await client.groups().describe(group)).coordinator : await aLeader()
   await cluster.node(nodeId).kill()

@@ -40,12 +40,19 @@ export type MixtureName =
 const LEADERS: readonly FaultName[] = ['kill-leader', 'kill-leader-controller', 'stop-leader']
 const CRASHES: readonly FaultName[] = [
   'kill-controller',
+  'kill-coordinator',
   'kill-minority',
   'kill-all',
   'restart-storm',
   'kill-leader',
 ]
-const PAUSES: readonly FaultName[] = ['pause-leader', 'pause-controller', 'pause-minority', 'pause-all']
+const PAUSES: readonly FaultName[] = [
+  'pause-leader',
+  'pause-controller',
+  'pause-coordinator',
+  'pause-minority',
+  'pause-all',
+]
 const PARTITIONS: readonly FaultName[] = ['isolate-one', 'cut-minority', 'mute-one', 'deafen-one']
 const PARTIAL: readonly FaultName[] = ['bridge', 'ring', 'flapping']
 const SLOW: readonly FaultName[] = ['slow-links', 'lossy-links', 'reset-connections']

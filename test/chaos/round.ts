@@ -5,6 +5,7 @@ import { SeededPrng } from '../harness/seeded-prng.ts'
 import type { Verdict } from './checker/check-history.ts'
 import { verdictText } from './checker/report.ts'
 import { described } from './faults/leader-faults.ts'
+import { RestlessGroup } from './groups/restless-group.ts'
 import { ChaosCluster } from './machine/chaos-cluster.ts'
 import type { MachineTools } from './machine/machine-tools.ts'
 import type { Mixture } from './mixtures.ts'
@@ -21,6 +22,7 @@ import { ThinClient } from './workload/thin-client.ts'
 
 const TOPIC = 'chaos'
 const RECREATED_TOPIC = 'recreated'
+const GROUP = 'restless'
 const PARTITIONS = 4
 /** Several hundred records a second, so that the machine has time left for the faults. */
 const SLOWNESS = 6
@@ -52,14 +54,32 @@ export interface RoundResult {
   readonly story: readonly string[]
 }
 
-/** One mixture on a cluster of its own, from its forming to the judgement over what its clients saw. */
+/**
+ * One mixture on a cluster of its own, from its forming to the judgement over what its clients saw. Never rejects: what
+ * keeps a cluster from forming, or from being cleared away, is a finding of this round only.
+ */
 export async function runRound(options: RoundOptions): Promise<RoundResult> {
-  const { tools, mixture, seed } = options
+  const { mixture, seed } = options
   const startMs = performance.now()
   const story: string[] = []
   const note = (text: string) => {
     story.push(`${((performance.now() - startMs) / 1000).toFixed(1).padStart(6)} s  ${text}`)
   }
+  const elapsedMs = () => performance.now() - startMs
+  try {
+    return { ...(await play(options, { story, note })), elapsedMs: elapsedMs() }
+  } catch (thrown) {
+    const findings = [`broke off: ${errorText(thrown)}`]
+    const nothing = { verdict: undefined, faults: new Map(), elections: 0, longestGapMs: 0 }
+    return { mixture, seed, ...nothing, findings, story, elapsedMs: elapsedMs() }
+  }
+}
+
+async function play(
+  options: RoundOptions,
+  { story, note }: { story: string[]; note: (text: string) => void },
+): Promise<Omit<RoundResult, 'elapsedMs'>> {
+  const { tools, mixture, seed } = options
   const { preloads, nodeCount } = mixture
   await using cluster = await ChaosCluster.start({
     tools,
@@ -76,14 +96,26 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
     partitions: PARTITIONS,
     slowness: SLOWNESS,
   })
+  const { history } = workload
+  const { addresses } = cluster.nodes
+  await using group = await RestlessGroup.start({
+    client,
+    addresses,
+    history,
+    topic: TOPIC,
+    group: GROUP,
+    prng: new SeededPrng(`${seed}/${mixture.name}/members`),
+    note,
+  })
   const prng = new SeededPrng(`${seed}/${mixture.name}`)
   const scene: Scene = {
     cluster,
     admin,
     workload,
+    group,
     prng,
     note,
-    unrest: new Unrest(workload.history),
+    unrest: new Unrest(history),
   }
   const findings: string[] = []
   let faults: ReadonlyMap<string, number> = new Map()
@@ -93,17 +125,20 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
     await allInSync(scene)
     faults = await struckBy(scene, client, options)
     for (const one of await described(admin, TOPIC)) elections += one.leaderEpoch
+    await workload.stop()
+    await group.finish()
     verdict = await workload.finish()
     if (verdict.validity !== 'valid') findings.push(verdictText(verdict))
   } catch (thrown) {
     findings.push(`broke off: ${errorText(thrown)}`)
   }
   findings.push(...workload.readerFailures.map(error => `a reader gave up: ${error.message}`))
+  findings.push(...group.failures)
   findings.push(...suddenEnds(cluster))
   const longestGapMs = longestGap(workload.acknowledgedAtMs)
   const result = { mixture, seed, verdict, faults, elections, longestGapMs, findings, story }
-  if (findings.length > 0) keep(options, { cluster, workload, result })
-  return { ...result, elapsedMs: performance.now() - startMs }
+  if (findings.length > 0) keep(options, { cluster, workload, group, result })
+  return result
 }
 
 async function struckBy(
@@ -111,7 +146,7 @@ async function struckBy(
   client: Client,
   { mixture, durationMs, tools }: RoundOptions,
 ): Promise<Map<string, number>> {
-  const { cluster, workload, prng } = scene
+  const { cluster, workload, group, prng } = scene
   const { history } = workload
   const nodes = [...cluster.nodes.nodes].map(([nodeId, { address }]) => ({ nodeId, address }))
   const thinClients = nodes.map(node => new ThinClient(node, RECREATED_TOPIC))
@@ -149,6 +184,7 @@ async function struckBy(
   }
   if (crashing !== undefined) counts.set('client-crash', crashing.crashes)
   if (recreated !== undefined) counts.set('topic-recreated', recreated.lives)
+  for (const [fate, times] of group.fates) counts.set(fate, times)
   return counts
 }
 
@@ -179,15 +215,20 @@ function errorText(thrown: unknown): string {
 interface Kept {
   readonly cluster: ChaosCluster
   readonly workload: LogWorkload
+  readonly group: RestlessGroup
   readonly result: { readonly findings: readonly string[]; readonly story: readonly string[] }
 }
 
 /** What somebody needs who looks for the cause. */
-function keep({ findingsDirectory, mixture, seed }: RoundOptions, { cluster, workload, result }: Kept): void {
+function keep(
+  { findingsDirectory, mixture, seed }: RoundOptions,
+  { cluster, workload, group, result }: Kept,
+): void {
   if (findingsDirectory === undefined) return
   const directory = join(findingsDirectory, `${mixture.name}-${seed}`)
   mkdirSync(directory, { recursive: true })
   writeFileSync(join(directory, 'history.jsonl'), workload.history.text())
+  writeFileSync(join(directory, 'groups.jsonl'), group.recordText)
   writeFileSync(join(directory, 'story.txt'), [...result.story, '', ...result.findings, ''].join('\n'))
   for (const [nodeId, node] of cluster.nodes.nodes)
     writeFileSync(join(directory, `node-${nodeId}.log`), node.log.join('\n'))

@@ -13,6 +13,7 @@ import type { CommittedLog } from './committed-log.ts'
 export interface Ownership {
   readonly member: string
   readonly assignedEpoch: number
+  readonly beginMs: number
   /** Where the group was when it began; undefined: nowhere yet. */
   startOffset: number | undefined
   /** Undefined: it goes on. */
@@ -20,14 +21,15 @@ export interface Ownership {
 }
 
 export interface GroupLedgerOptions {
+  /** Of when the record is read: no earlier than it was committed. */
   readonly nowMs: () => number
   /** A group commits another offset of a partition, or none any more. */
   readonly onOffset: (record: OffsetRecord, change: { before: number | undefined }) => void
 }
 
 /**
- * The coordinator's record: what the committed log of `__groups` says, whoever coordinates. Read batch by batch as leaders
- * call them committed, so it is there before anybody can have been told. Holds groups to G1-G4 after each.
+ * The coordinator's record: what the committed log of `__groups` says, whoever coordinates. Holds groups to G1-G4 after each
+ * batch. In a simulation it is read as leaders call batches committed, so it is there before anybody can have been told.
  */
 export class GroupLedger {
   readonly #options: GroupLedgerOptions
@@ -49,19 +51,24 @@ export class GroupLedger {
   /** Throws what is wrong with a group. */
   onCommitted({ name, partition }: CommittedLog, batches: readonly FoundBatch[]): void {
     if (!name.startsWith(`${GROUPS_TOPIC}-`)) return
-    const image = this.image(partition)
     for (const batch of batches) {
       const bytes = this.#appended.get(nameOf(batch))
       if (!bytes) throw new Error(`offset ${batch.baseOffset} of ${name} was appended by no coordinator`)
-      const touched = new Set<string>()
-      for (const record of recordsOf(bytes)) {
-        this.#replay(image, record)
-        touched.add(record.group)
-      }
-      for (const group of touched) {
-        const now = image.get(group)
-        if (now) this.#check(now)
-      }
+      this.replay(partition, recordsOf(bytes))
+    }
+  }
+
+  /** The records of one batch, in the order of the log. Throws what is wrong with a group. */
+  replay(partition: number, records: Iterable<GroupRecord>): void {
+    const image = this.image(partition)
+    const touched = new Set<string>()
+    for (const record of records) {
+      this.#replay(image, record)
+      touched.add(record.group)
+    }
+    for (const group of touched) {
+      const now = image.get(group)
+      if (now) this.#check(now)
     }
   }
 
@@ -94,6 +101,15 @@ export class GroupLedger {
     return this.#ownerships.get(`${group} ${keyOf(of)}`)?.findLast(({ member }) => member === of.member)
   }
 
+  /** All that the group's members ever had, each partition's in order. */
+  *ownerships(group: string): Iterable<{ topicId: string; partition: number; ownership: Ownership }> {
+    for (const [key, all] of this.#ownerships) {
+      if (!key.startsWith(`${group} `)) continue
+      const [topicId = '', partition] = key.slice(group.length + 1).split('/')
+      for (const ownership of all) yield { topicId, partition: Number(partition), ownership }
+    }
+  }
+
   #replay(image: GroupsImage, record: GroupRecord): void {
     const offset = record.type === 'offset' ? record : undefined
     const before = offset && image.get(record.group)?.offset(offset.topicId, offset.partition)?.nextOffset
@@ -123,8 +139,9 @@ export class GroupLedger {
         const isSame = last?.member === member && last.assignedEpoch === assignedEpoch
         if (isSame && last.endMs === undefined) last.startOffset ??= startOffset
         else {
-          if (last) last.endMs ??= this.#options.nowMs()
-          all.push({ member, assignedEpoch, startOffset, endMs: undefined })
+          const nowMs = this.#options.nowMs()
+          if (last) last.endMs ??= nowMs
+          all.push({ member, assignedEpoch, beginMs: nowMs, startOffset, endMs: undefined })
         }
       }
     for (const [key, all] of this.#ownerships) {

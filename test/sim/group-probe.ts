@@ -43,9 +43,9 @@ export function attachGroupProbe(probe: GroupProbe): () => void {
     isCommitted = this.committedEndIndex === this.endIndex
     lead.call(this)
   }
-  GroupCoordinator.prototype.timersAtTakeover = function (...args) {
+  GroupCoordinator.prototype.timersAtTakeover = function (nowMs) {
     probe.onTakeover(this, { isCommitted })
-    return timersAtTakeover.apply(this, args)
+    return timersAtTakeover.call(this, nowMs)
   }
   PartitionView.prototype.onOpened = function (of) {
     partitions.set(this, of.partition)

@@ -2,7 +2,7 @@ import type { Operation } from './history.ts'
 
 /**
  * Everything that a history may show and a log must not. `rule`: its name in the list that the definitions are from,
- * those of Jepsen's Kafka workload, and G5 to G8 for consumer groups. `isAllowed`: the design names it (rules C4 and C12), so it is only counted. What only an idempotent producer excludes is counted, not fatal, without one.
+ * those of Jepsen's Kafka workload, and G1 and G5 to G8 for consumer groups. `isAllowed`: the design names it (rules C4 and C12), so it is only counted. What only an idempotent producer excludes is counted, not fatal, without one.
  */
 export const ANOMALIES = {
   'inconsistent-offsets': { rule: 'A1', meaning: 'one offset, several values' },
@@ -36,6 +36,11 @@ export const ANOMALIES = {
     meaning: 'what is there in the end differs by the node that is asked',
   },
   unexpected: { rule: 'A16', meaning: 'read, and never sent' },
+  'unowned-record': { rule: 'G1', meaning: 'given to a member that does not have the partition' },
+  'committed-again': {
+    rule: 'G5',
+    meaning: 'given to a member, though the group had committed it before the member had the partition',
+  },
   'fenced-commit': { rule: 'G5', meaning: 'committed by a member that had lost the partition' },
   'lost-commit': {
     rule: 'G5',

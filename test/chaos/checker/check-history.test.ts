@@ -128,6 +128,23 @@ describe('an anomaly of each kind', () => {
     'stale-fetch': three().hung({ node: 2, fromMs: 0, toMs: 9 }).fetched([A], { node: 2 }).drained([A, B, C]),
     'divergent-final-reads': three().drained([A, B, C]).drained([A, B], { node: 2, endOffset: 3 }),
     unexpected: three().drained([A, B, C, [3, 'z']]),
+    'unowned-record': three()
+      .owned(0, { fromMs: 4, toMs: 50 })
+      .assigned({ group: 'g', startOffset: 0, fromMs: 10 })
+      .polled([A], { group: 'g', fromMs: 20 })
+      .polled([B], { group: 'g', fromMs: 60 })
+      .polled([C], { group: 'g' })
+      .drained([A, B, C]),
+    'committed-again': three()
+      .owned(0, { process: 'other', fromMs: 4, toMs: 50 })
+      .assigned({ group: 'g', startOffset: 0, process: 'other', fromMs: 10 })
+      .polled([A, B], { group: 'g', process: 'other', fromMs: 20 })
+      .stored(0)
+      .stored(2)
+      .owned(2, { fromMs: 50, toMs: 90 })
+      .assigned({ group: 'g', startOffset: 1, fromMs: 60 })
+      .polled([B, C], { group: 'g', fromMs: 70 })
+      .drained([A, B, C], { fromMs: 100 }),
     'fenced-commit': three()
       .assigned({ group: 'g', startOffset: 0 })
       .polled([A], { group: 'g' })
@@ -218,6 +235,29 @@ describe('what only some histories may show', () => {
     expect(kindsOf(unrest().latest(2, { node: 3 }).drained([A, B, C], ends))).toEqual(['stale-read'])
     const later = unrest().fetched([A], { node: 3, fromMs: 2_000 })
     expect(kindsOf(later.drained([A, B, C], ends))).toEqual(['stale-read'])
+  })
+
+  it('excuses the record that was in hand when the partition went', () => {
+    const history = three()
+      .owned(0, { fromMs: 4, toMs: 50 })
+      .assigned({ group: 'g', startOffset: 0, fromMs: 10 })
+      .polled([A], { group: 'g', fromMs: 20 })
+      .polled([B], { group: 'g', fromMs: 60 })
+    expect(kindsOf(history.drained([A, B, C]))).toEqual([])
+  })
+
+  it('finds what is wrong with the record of a coordinator by itself', () => {
+    const given = () =>
+      three()
+        .owned(0, { fromMs: 4, toMs: 50 })
+        .assigned({ group: 'g', startOffset: 0, fromMs: 10 })
+        .stored(0)
+        .polled([A, B], { group: 'g', fromMs: 20 })
+    const back = given().stored(2).stored(1)
+    expect(kindsOf(back.drained([A, B, C]))).toEqual(['lost-commit'])
+    expect(kindsOf(given().stored(3).drained([A, B, C]))).toEqual(['commit-ahead', 'skipped-record'])
+    const unwritten = given().committed(1, { group: 'g' }).committed(2, { group: 'g' }).stored(2)
+    expect(kindsOf(unwritten.drained([A, B, C]))).toEqual(['lost-commit'])
   })
 
   it('keeps partitions apart', () => {

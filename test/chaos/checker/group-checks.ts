@@ -1,8 +1,9 @@
 import type { AnomalyList } from './anomalies.ts'
-import type { Operation } from './history.ts'
+import { endOf, type Operation } from './history.ts'
+import { checkOwnership } from './ownership-checks.ts'
 import type { VersionOrder } from './version-order.ts'
 
-interface GroupView {
+export interface GroupView {
   readonly partition: string
   readonly group: string
   /** Of this group in this partition, by invocation. */
@@ -12,9 +13,9 @@ interface GroupView {
 }
 
 /**
- * What a consumer group does with one partition: G5 to G8. Its members' operations name the group: `assign` when the member
- * was given the partition, `poll` for what it was given to process, `commit` of a position (the offset that is next), and
- * `committed`, which asks for it.
+ * What a consumer group does with one partition: G1 and G5 to G8. Its members' operations name the group: `assign` when the
+ * member was given the partition, `poll` for what it was given to process, `commit` of a position (the offset that is next),
+ * and `committed`, which asks for it; `own` and `stored` are the coordinator's record.
  */
 export function checkGroups(
   partition: string,
@@ -35,6 +36,7 @@ export function checkGroups(
     checkCommitted(view)
     checkPositions(view, operations)
     checkSkipped(view)
+    checkOwnership(view)
   }
 }
 
@@ -63,7 +65,7 @@ function checkOwners({ partition, group, operations, anomalies }: GroupView): vo
  * acknowledged began after its end; of unknown outcome it may come at any time.
  */
 function checkCommitted({ partition, group, operations, anomalies }: GroupView): void {
-  const commits = operations.filter(one => one.op === 'commit' && one.outcome !== 'fail')
+  const commits = operations.filter(one => isCommit(one) && one.outcome !== 'fail')
   for (const asked of operations) {
     if (asked.op !== 'committed' || asked.outcome !== 'ok') continue
     let last: Operation | undefined
@@ -97,7 +99,7 @@ function checkPositions(
     else if (one.outcome === 'ok' && one.op === 'poll') {
       const last = one.offsets.at(-1)
       if (last !== undefined) given.set(one.process, { position: last + 1, operation: one })
-    } else if (one.op === 'commit' && one.outcome === 'ok' && one.position !== undefined) {
+    } else if (isCommit(one) && one.outcome === 'ok' && one.position !== undefined) {
       const writer = order.writers.get(order.at(one.position - 1)?.value ?? '')
       const isLater = writer !== undefined && writer.invokedMs > endOf(one)
       if ((end >= 0 && one.position > end) || isLater) {
@@ -116,7 +118,7 @@ function checkPositions(
 /** G6: what lies before a committed position was given to some member, or before the group's beginning. */
 function checkSkipped({ partition, group, operations, order, anomalies }: GroupView): void {
   const polls = operations.filter(one => one.op === 'poll' && one.outcome === 'ok')
-  const commits = operations.filter(one => one.op === 'commit' && one.outcome === 'ok')
+  const commits = operations.filter(one => isCommit(one) && one.outcome === 'ok')
   const first = operations.find(one => one.op === 'assign' && one.outcome === 'ok')?.startOffset
   let highest: Operation | undefined
   for (const one of [...commits, ...polls]) if (reached(one) > reached(highest)) highest = one
@@ -137,6 +139,6 @@ function reached(one: Operation | undefined): number {
   return one.position ?? (one.offsets.at(-1) ?? -1) + 1
 }
 
-function endOf(one: Operation): number {
-  return one.completedMs ?? Number.POSITIVE_INFINITY
+function isCommit({ op }: Operation): boolean {
+  return op === 'commit' || op === 'stored'
 }

@@ -71,6 +71,16 @@ export class HistoryBuilder {
     )
   }
 
+  /** By the coordinator's record: the process has the partition, from what was committed on. */
+  owned(position: number, told: Told = {}): this {
+    return this.#add('own', 'ok', { process: 'reader', group: 'g', ...told }, { position })
+  }
+
+  /** By the coordinator's record: the group has committed this. */
+  stored(position: number, told: Told = {}): this {
+    return this.#add('stored', 'ok', { process: 'record', group: 'g', ...told }, { position })
+  }
+
   hung(told: Told): this {
     return this.#add('hang', 'ok', { process: 'nemesis', partition: '', ...told }, {})
   }
@@ -109,7 +119,7 @@ export class HistoryBuilder {
       ...(startOffset === undefined ? {} : { startOffset }),
       ...(group === undefined ? {} : { group }),
       ...(op === 'send' ? values : {}),
-      ...(op === 'commit' ? position : {}),
+      ...(op === 'committed' ? {} : position),
     })
     this.events.push({
       id,

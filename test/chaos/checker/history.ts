@@ -15,6 +15,9 @@ import { assert } from '../../../src/base/assert.ts'
  * - `unrest`: leaders may have changed, or not have heard of it, until the end; of no partition.
  * - `commit`: a member of `group` says that all before `position` is done; `committed`: asks for it, ok with the `position`, or
  *   with none. A group's `assign` and `poll` name it, too.
+ * - `own`: the coordinator's record, as it can be read from `__groups`, calls the process the owner of a partition for `group`, until
+ *   the end; `position`: what the group had committed when it began. Times are of the reading: later than the record.
+ * - `stored`: the same record says that `group` has committed `position`.
  * - `drain`: of the final phase, by way of one node: everything from the beginning to the end.
  *
  * ok: it happened. fail: it certainly did not. info: nobody knows, as of all that have no second event.
@@ -57,6 +60,8 @@ export type OperationKind =
   | 'latest'
   | 'commit'
   | 'committed'
+  | 'own'
+  | 'stored'
   | 'hang'
   | 'unrest'
   | 'drain'
@@ -115,6 +120,11 @@ export function parseHistory(text: string): HistoryEvent[] {
 /** Of those that read, what they read; anything else of what is not ok is not known. */
 export function isRead({ op, outcome }: Operation): boolean {
   return outcome === 'ok' && (op === 'poll' || op === 'fetch' || op === 'drain')
+}
+
+/** Infinite: it never ended. */
+export function endOf(one: Operation): number {
+  return one.completedMs ?? Number.POSITIVE_INFINITY
 }
 
 function operation(begin: Invocation, end: Completion | undefined): Operation {

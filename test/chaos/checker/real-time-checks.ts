@@ -101,7 +101,9 @@ function worstLag(operations: readonly Operation[]): number {
     since[at] = Math.min(since[at + 1] as number, acknowledged[at]?.atMs ?? 0)
   let worst = 0
   for (const one of operations) {
-    const last = one.op !== 'drain' && isRead(one) ? lastOffsetOf(one) : undefined
+    // A group goes on where it was, however long nobody did.
+    const isFollowing = one.op !== 'drain' && one.group === undefined && isRead(one)
+    const last = isFollowing ? lastOffsetOf(one) : undefined
     if (last === undefined) continue
     let low = 0
     let high = acknowledged.length

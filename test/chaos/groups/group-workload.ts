@@ -1,12 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import type { Client } from '../../../src/client/index.ts'
 import { type NodeCluster, until } from '../../harness/node-cluster.ts'
-import { checkGroup, type GroupVerdict, type MemberEvent } from './group-history.ts'
+import { checkHistory } from '../checker/check-history.ts'
+import { verdictText } from '../checker/report.ts'
+import { HistoryRecorder } from '../workload/history-recorder.ts'
+import { GroupMembers } from './group-members.ts'
+import type { MemberEvent, MemberProcess } from './member-process.ts'
 
-const PROGRAM = fileURLToPath(new URL('member.mjs', import.meta.url))
 const TICK_MS = 20
 
 export interface GroupWorkloadOptions {
@@ -18,33 +17,58 @@ export interface GroupWorkloadOptions {
   readonly recordsPerSecond: number
 }
 
+export interface GroupVerdict {
+  /** What is wrong, in words; empty: nothing. */
+  readonly findings: readonly string[]
+  readonly recordCount: number
+  /** Given out a second time. */
+  readonly repeatedCount: number
+}
+
 /** Records that flow into a topic at an even pace, and the members of a group that share them: a process each. */
 export class GroupWorkload implements AsyncDisposable {
-  readonly events: MemberEvent[] = []
-  readonly members: MemberProcess[] = []
+  readonly events: readonly MemberEvent[]
   readonly sendFailures: unknown[] = []
   readonly #options: GroupWorkloadOptions
+  readonly #history: HistoryRecorder
+  readonly #group: GroupMembers
   readonly #producer
   readonly #timer: NodeJS.Timeout
-  /** By partition: behind the last record that is stored. */
-  readonly #stored = new Map<number, number>()
   #sent = 0
-  #memberCount = 0
 
-  constructor(options: GroupWorkloadOptions) {
+  private constructor(
+    options: GroupWorkloadOptions,
+    { history, group, events }: { history: HistoryRecorder; group: GroupMembers; events: MemberEvent[] },
+  ) {
     this.#options = options
+    this.#history = history
+    this.#group = group
+    this.events = events
     this.#producer = options.client.producer()
     this.#timer = setInterval(() => this.#send(), TICK_MS)
   }
 
+  static async start(options: GroupWorkloadOptions): Promise<GroupWorkload> {
+    const history = new HistoryRecorder()
+    const events: MemberEvent[] = []
+    const { cluster, client, topic, group: name } = options
+    const group = await GroupMembers.make({
+      client,
+      addresses: cluster.addresses,
+      history,
+      topic,
+      group: name,
+      onEvent: event => events.push(event),
+    })
+    return new GroupWorkload(options, { history, group, events })
+  }
+
+  get members(): readonly MemberProcess[] {
+    return this.#group.members
+  }
+
   add(): MemberProcess {
-    const { cluster, topic, group } = this.#options
-    const name = `m${++this.#memberCount}`
-    const member = new MemberProcess(name, [cluster.addresses.join(','), group, topic, name], event =>
-      this.events.push(event),
-    )
-    this.members.push(member)
-    return member
+    return this.#group.add()
   }
 
   /** Each of the partitions is some running member's by what they say. */
@@ -59,7 +83,8 @@ export class GroupWorkload implements AsyncDisposable {
     const owned = new Map<number, string>()
     for (const { what, partition, member } of this.events) {
       if (what === 'assigned') owned.set(partition, member)
-      else if (what !== 'record' && owned.get(partition) === member) owned.delete(partition)
+      else if ((what === 'revoked' || what === 'lost') && owned.get(partition) === member)
+        owned.delete(partition)
     }
     const running = new Set(this.members.filter(one => one.isRunning).map(({ name }) => name))
     for (const [partition, member] of owned) if (!running.has(member)) owned.delete(partition)
@@ -93,11 +118,12 @@ export class GroupWorkload implements AsyncDisposable {
   /** Since then, ms between two records, of the partitions that nobody was given meanwhile. */
   gapsOfUnmoved(sinceMs: number): number[] {
     const events = this.events.filter(({ atMs }) => atMs >= sinceMs).sort((a, b) => a.atMs - b.atMs)
-    const moved = new Set(events.filter(({ what }) => what !== 'record').map(({ partition }) => partition))
+    const isMove = ({ what }: MemberEvent) => what === 'assigned' || what === 'revoked' || what === 'lost'
+    const moved = new Set(events.filter(isMove).map(({ partition }) => partition))
     const gaps: number[] = []
     const lastMs = new Map<number, number>()
-    for (const { partition, atMs } of events) {
-      if (moved.has(partition)) continue
+    for (const { what, partition, atMs } of events) {
+      if (what !== 'records' || moved.has(partition)) continue
       const beforeMs = lastMs.get(partition)
       if (beforeMs !== undefined) gaps.push(atMs - beforeMs)
       lastMs.set(partition, atMs)
@@ -109,86 +135,43 @@ export class GroupWorkload implements AsyncDisposable {
   async finish(): Promise<GroupVerdict> {
     clearInterval(this.#timer)
     await this.#producer.flush()
-    await until(
-      async () => {
-        const ends = new Map<number, number>()
-        for (const { what, partition, offset = 0 } of this.events)
-          if (what === 'record') ends.set(partition, Math.max(ends.get(partition) ?? 0, offset + 1))
-        return [...this.#stored].every(([partition, end]) => (ends.get(partition) ?? 0) >= end) || undefined
-      },
-      { timeoutMs: 60_000 },
-    )
-    await Promise.all(this.members.map(member => member.end()))
-    return checkGroup(this.events, this.#stored)
+    await this.#group.finish()
+    const verdict = checkHistory(this.#history.events)
+    const findings = [...this.#group.failures]
+    if (verdict.validity === 'invalid') findings.push(verdictText(verdict))
+    const given = new Set<string>()
+    let recordCount = 0
+    for (const { partition, offsets = [] } of this.events) {
+      recordCount += offsets.length
+      for (const offset of offsets) given.add(`${partition} ${offset}`)
+    }
+    return { findings, recordCount, repeatedCount: recordCount - given.size }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer)
-    await Promise.all(this.members.map(member => member.end()))
+    await this.#group[Symbol.asyncDispose]()
     await this.#producer.close().catch(() => {})
   }
 
   #send(): void {
     const { topic, partitions, recordsPerSecond } = this.#options
     for (let i = 0; i < (recordsPerSecond * TICK_MS) / 1000; i++) {
-      const partition = this.#sent++ % partitions
-      this.#producer.send({ topic, partition, value: String(this.#sent) }).then(
-        ({ offset }) => this.#stored.set(partition, Math.max(this.#stored.get(partition) ?? 0, offset + 1)),
-        error => this.sendFailures.push(error),
+      const value = String(++this.#sent)
+      const partition = this.#sent % partitions
+      const end = this.#history.begin({
+        op: 'send',
+        process: 'producer',
+        partition: `${topic}-${partition}`,
+        values: [value],
+      })
+      this.#producer.send({ topic, partition, value }).then(
+        ({ offset }) => end({ type: 'ok', offsets: [offset] }),
+        error => {
+          end({ type: error.outcome === 'none' ? 'fail' : 'info', error: error.message })
+          this.sendFailures.push(error)
+        },
       )
     }
-  }
-}
-
-export class MemberProcess {
-  readonly name: string
-  readonly #child: ChildProcess
-  readonly #exited: Promise<unknown>
-
-  constructor(name: string, args: readonly string[], onEvent: (event: MemberEvent) => void) {
-    this.name = name
-    this.#child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-    this.#exited = once(this.#child, 'exit')
-    const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })
-    lines.on('line', line => {
-      const [what, partition, atMs, offset] = line.split(' ')
-      onEvent({
-        member: name,
-        what: what as MemberEvent['what'],
-        partition: Number(partition),
-        atMs: Number(atMs),
-        ...(offset !== undefined && { offset: Number(offset) }),
-      })
-    })
-  }
-
-  get isRunning(): boolean {
-    return this.#child.exitCode === null && this.#child.signalCode === null
-  }
-
-  pause(): void {
-    this.#child.kill('SIGSTOP')
-  }
-
-  resume(): void {
-    this.#child.kill('SIGCONT')
-  }
-
-  /** It commits and leaves. */
-  async close(): Promise<void> {
-    this.#child.kill('SIGTERM')
-    await this.#exited
-  }
-
-  async kill(): Promise<void> {
-    this.#child.kill('SIGKILL')
-    await this.#exited
-  }
-
-  /** Whatever its state. */
-  async end(): Promise<void> {
-    if (!this.isRunning) return
-    this.resume()
-    await this.close()
   }
 }

@@ -1,21 +1,90 @@
-// One member of a group as a process of its own: says on standard output what it is given, until it is told to stop.
-// Usage: node member.mjs BOOTSTRAP GROUP TOPIC MEMBER
+// One member of a group as a process of its own: says on standard output, a line of JSON each, what it is given and what it
+// commits, until it is told to stop or its parent is gone. Usage: node member.mjs TASK, `MemberTask` of member-process.ts.
 import { connect } from '../../../dist/server/client.js'
 
-const [bootstrap, group, topic, member] = process.argv.slice(2)
-const client = await connect(bootstrap.split(','))
-const say = (what, partitions) => {
-  for (const { partition } of partitions) console.log(`${what} ${partition} ${Date.now()}`)
-}
+const { addresses, group, topic, member, sessionTimeoutMs, takesBatches, commitsByHand } = JSON.parse(
+  process.argv[2],
+)
+/** By hand it commits after so many records of a partition, and whatever there is after so long. */
+const RECORDS_PER_COMMIT = 40
+const COMMIT_INTERVAL_MS = 500
+
+/** By the machine's monotonic clock, which all processes share. */
+const say = event => console.log(JSON.stringify({ ...event, atMs: Number(process.hrtime.bigint()) / 1e6 }))
+
+process.stdin.on('end', () => process.exit(0)).resume()
+/** A life may begin while nothing answers. */
+const client = await connect(addresses, { connectTimeoutMs: 120_000 })
+
+/** By partition: behind what is done, and what was committed of it by hand. */
+const done = new Map()
+const committed = new Map()
+let commits = 0
+
 const consumer = client.consumer({
   group,
   topics: [topic],
   member,
-  onAssigned: partitions => say('assigned', partitions),
-  onRevoked: partitions => say('revoked', partitions),
-  onLost: partitions => say('lost', partitions),
+  autoCommit: !commitsByHand,
+  ...(sessionTimeoutMs && { sessionTimeoutMs }),
+  onAssigned: partitions => {
+    for (const { partition, nextOffset } of partitions) {
+      done.delete(partition)
+      committed.delete(partition)
+      say({ what: 'assigned', partition, position: nextOffset })
+    }
+  },
+  onRevoked: async partitions => {
+    for (const { partition } of partitions) {
+      say({ what: 'revoked', partition })
+      await commit(partition)
+    }
+  },
+  onLost: partitions => {
+    for (const { partition } of partitions) say({ what: 'lost', partition })
+  },
 })
-process.on('SIGTERM', () => consumer.close({ waitMs: 5_000 }))
-for await (const { partition, offset } of consumer) console.log(`record ${partition} ${Date.now()} ${offset}`)
+
+async function commit(partition) {
+  const position = done.get(partition)
+  if (!commitsByHand || position === undefined || position === committed.get(partition)) return
+  const number = ++commits
+  say({ what: 'commits', partition, position, commit: number })
+  try {
+    await consumer.commit([{ topic, partition, nextOffset: position }])
+    committed.set(partition, position)
+    say({ what: 'committed', partition, commit: number })
+  } catch ({ outcome, message }) {
+    say({ what: 'not-committed', partition, commit: number, outcome, error: message })
+  }
+}
+
+async function take(partition, records) {
+  const offsets = records.map(({ offset }) => offset)
+  const values = records.map(({ value }) => value.toString().trimEnd())
+  say({ what: 'records', partition, offsets, values })
+  const nextOffset = offsets.at(-1) + 1
+  done.set(partition, nextOffset)
+  if (nextOffset - (committed.get(partition) ?? 0) >= RECORDS_PER_COMMIT) await commit(partition)
+}
+
+async function commitAll() {
+  for (const partition of done.keys()) await commit(partition)
+}
+
+setInterval(commitAll, COMMIT_INTERVAL_MS).unref()
+process.on('SIGTERM', async () => {
+  await commitAll()
+  await consumer.close({ waitMs: 5_000 })
+})
+try {
+  if (takesBatches)
+    for await (const { partition, records } of consumer.batches()) await take(partition, records)
+  else for await (const record of consumer) await take(record.partition, [record])
+} catch (error) {
+  say({ what: 'failed', error: `${error.reason}: ${error.message}` })
+  process.exit(1)
+}
 await client.close()
-console.log(`left 0 ${Date.now()}`)
+say({ what: 'left' })
+process.exit(0)

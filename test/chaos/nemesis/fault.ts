@@ -1,5 +1,6 @@
 import type { Admin } from '../../../src/client/index.ts'
 import type { SeededPrng } from '../../harness/seeded-prng.ts'
+import type { RestlessGroup } from '../groups/restless-group.ts'
 import type { ChaosCluster } from '../machine/chaos-cluster.ts'
 import type { Capability } from '../machine/world.ts'
 import type { LogWorkload } from '../workload/log-workload.ts'
@@ -10,6 +11,7 @@ export interface Scene {
   readonly cluster: ChaosCluster
   readonly admin: Admin
   readonly workload: LogWorkload
+  readonly group: RestlessGroup
   readonly prng: SeededPrng
   readonly unrest: Unrest
   /** One line into the story of the round. */
@@ -35,6 +37,8 @@ export type FaultName =
   | 'kill-leader'
   | 'kill-controller'
   | 'kill-leader-controller'
+  | 'kill-coordinator'
+  | 'pause-coordinator'
   | 'pause-leader'
   | 'pause-controller'
   | 'stop-leader'

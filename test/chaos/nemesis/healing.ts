@@ -1,5 +1,6 @@
+import type { PartitionDescription } from '../../../src/client/index.ts'
+import { GROUPS_TOPIC } from '../../../src/metadata/internal-topics.ts'
 import { until } from '../../harness/node-cluster.ts'
-import { described } from '../faults/leader-faults.ts'
 import { NO_FAULTS } from '../machine/links.ts'
 import type { Scene } from './fault.ts'
 
@@ -38,8 +39,18 @@ export async function allInSync(scene: Scene): Promise<void> {
   scene.unrest.end()
 }
 
-async function lackingOf({ admin, workload }: Scene): Promise<string[]> {
-  const partitions = await described(admin, workload.topic)
+/** Of all that clients have acknowledgements of: records, and what groups have committed. */
+async function allPartitions({
+  admin,
+  workload,
+}: Scene): Promise<(PartitionDescription & { readonly topic: string })[]> {
+  const topics = await admin.describeTopics([workload.topic, GROUPS_TOPIC])
+  return topics.flatMap(({ name, partitions }) => partitions.map(one => ({ ...one, topic: name })))
+}
+
+async function lackingOf(scene: Scene): Promise<string[]> {
+  const { admin, workload } = scene
+  const partitions = await allPartitions(scene)
   const late = partitions.filter(
     one =>
       one.leader === undefined ||
@@ -58,7 +69,7 @@ async function lackingOf({ admin, workload }: Scene): Promise<string[]> {
     ...(partitions.length < workload.partitions ? ['the topic is not known'] : []),
     ...late.map(
       one =>
-        `partition ${one.partition} of leader ${one.leader ?? 'none'}, epoch ${one.leaderEpoch}, has in sync ${one.isr.join()} of ` +
+        `${one.topic}-${one.partition} of leader ${one.leader ?? 'none'}, epoch ${one.leaderEpoch}, has in sync ${one.isr.join()} of ` +
         `${one.replicas.join()}, adding ${one.addingReplicas.join()}, removing ${one.removingReplicas.join()}`,
     ),
     ...(leader === undefined ? [`term ${term} has no controller`] : []),
@@ -69,10 +80,11 @@ async function lackingOf({ admin, workload }: Scene): Promise<string[]> {
 }
 
 /** Resolves when the node that is down is in sync for nothing, and the other voters have all that is committed. */
-export async function replicasElsewhere({ admin, workload }: Scene, nodeId: number): Promise<void> {
+export async function replicasElsewhere(scene: Scene, nodeId: number): Promise<void> {
+  const { admin } = scene
   await until(
     async () => {
-      const partitions = await described(admin, workload.topic)
+      const partitions = await allPartitions(scene)
       const isElsewhere = partitions.every(
         one => one.leader !== undefined && !one.isr.includes(nodeId) && !one.elr.includes(nodeId),
       )

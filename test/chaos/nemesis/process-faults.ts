@@ -16,10 +16,12 @@ export const PROCESS_FAULTS: readonly Fault[] = [
   killed('kill-leader-controller', async scene => [
     ...new Set([...(await leaderOfSomePartition(scene)), ...(await controller(scene))]),
   ]),
+  killed('kill-coordinator', coordinator),
   killed('kill-minority', minority),
   killed('kill-all', ({ cluster }) => cluster.nodeIds),
   hung('pause-leader', leaderOfSomePartition),
   hung('pause-controller', controller),
+  hung('pause-coordinator', coordinator),
   hung('pause-minority', minority),
   hung('pause-all', ({ cluster }) => cluster.nodeIds),
   {
@@ -79,6 +81,11 @@ export async function leaderOfSomePartition({ admin, workload, prng }: Scene): P
 
 async function controller({ cluster, admin }: Scene): Promise<number[]> {
   return [await cluster.nodes.controllerId(admin)]
+}
+
+/** Of the consumer group. */
+async function coordinator({ group }: Scene): Promise<number[]> {
+  return [await group.coordinator()]
 }
 
 function killed(name: FaultName, choose: Choice): Fault {

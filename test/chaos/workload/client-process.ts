@@ -1,7 +1,8 @@
 import { openSync, writeSync } from 'node:fs'
 import { connect } from '../../../src/server/client.ts'
-import { type ClientTask, machineMs } from './crashing-client.ts'
+import type { ClientTask } from './crashing-client.ts'
 import { HistoryRecorder } from './history-recorder.ts'
+import { machineMs } from './machine-clock.ts'
 import { NumberedProducers } from './numbered-producers.ts'
 import { FollowingReader } from './readers.ts'
 

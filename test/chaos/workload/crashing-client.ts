@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseHistory } from '../checker/history.ts'
 import type { HistoryRecorder } from './history-recorder.ts'
+import { machineMs } from './machine-clock.ts'
 
 const PROGRAM = fileURLToPath(new URL('client-process.ts', import.meta.url))
 /** More than any client does in its life. */
@@ -31,11 +32,6 @@ export interface CrashingClientOptions {
   readonly partitions: number
   readonly directory: string
   readonly fraction: () => number
-}
-
-/** Milliseconds of the machine's monotonic clock: the same for all processes. */
-export function machineMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6
 }
 
 /** Writers and a reader in a process of their own that is killed, again and again; what it had begun is recorded first. */

@@ -26,10 +26,10 @@ export class HistoryRecorder {
   }
 
   /** Returns what is to be called when the operation has ended. */
-  begin(operation: Begin, atMs = this.#now()): (end: End) => void {
+  begin(operation: Begin, atMs = this.#now()): (end: End, atMs?: number) => void {
     const id = this.#nextId++
     this.#add({ ...operation, id, type: 'invoke', timeMs: atMs })
-    return end => this.#add({ ...end, id, timeMs: this.#now() })
+    return (end, endMs = this.#now()) => this.#add({ ...end, id, timeMs: endMs })
   }
 
   now(): number {

@@ -82,12 +82,21 @@ export class LogWorkload implements AsyncDisposable {
 
   /** Every node runs, and everything that is in sync may be read. */
   async finish(): Promise<Verdict> {
-    await this.#stop()
+    await this.stop()
     const { history, thinClients } = this.#clients
     for (const client of thinClients)
       for (let partition = 0; partition < this.partitions; partition++)
         await drainPartition(client, { history, name: `${this.topic}-${partition}`, partition })
     return checkHistory(history.events)
+  }
+
+  /** Resolves when everything that was sent is answered, and nobody reads any more. */
+  stop(): Promise<void> {
+    const { producers, followers, askers } = this.#clients
+    this.#stopped ??= producers.stop().then(async () => {
+      await Promise.all([...followers, ...askers].map(one => one.stop()))
+    })
+    return this.#stopped
   }
 
   /** Readers that gave up. */
@@ -96,17 +105,9 @@ export class LogWorkload implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stop()
+    await this.stop()
     const { client, thinClients } = this.#clients
     for (const one of thinClients) one.close()
     await client.close()
-  }
-
-  #stop(): Promise<void> {
-    const { producers, followers, askers } = this.#clients
-    this.#stopped ??= producers.stop().then(async () => {
-      await Promise.all([...followers, ...askers].map(one => one.stop()))
-    })
-    return this.#stopped
   }
 }
