@@ -1,7 +1,7 @@
 import { GroupAdmin } from './group-admin.ts'
 import { GroupLifecycle } from './group-lifecycle.ts'
 import type { GroupOptions, GroupSettings } from './group-options.ts'
-import type { GroupResult, GroupTimer } from './group-result.ts'
+import type { GroupResult, GroupTimer, MemberStream } from './group-result.ts'
 import type { GroupsImage } from './groups-image.ts'
 import { MemberControl } from './member-control.ts'
 import { OffsetControl } from './offset-control.ts'
@@ -38,8 +38,8 @@ export class GroupCoordinator {
   }
 
   /** See GroupLifecycle. */
-  timersAtTakeover(nowMs: number): Iterable<GroupTimer> {
-    return this.#lifecycle.timersAtTakeover(nowMs)
+  timersAtTakeover(nowMs: number, disconnectedMs: (stream: MemberStream) => number): Iterable<GroupTimer> {
+    return this.#lifecycle.timersAtTakeover(nowMs, disconnectedMs)
   }
 
   /** See GroupLifecycle. */

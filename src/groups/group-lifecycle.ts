@@ -95,14 +95,17 @@ export class GroupLifecycle {
 
   /**
    * Timers of a coordinator that has just taken over: all members have their whole time to come back, as their streams broke
-   * with the coordinator before, and their whole time to release, from now on (D1). The first refresh of each group
-   * follows at once.
+   * with the coordinator before, and their whole time to release, from now on (D1). Of the time of a member whose stream
+   * had broken before that, what has passed is over, by `disconnectedMs`, which must not be more than it is. The first
+   * refresh of each group follows at once.
    */
-  *timersAtTakeover(nowMs: number): Iterable<GroupTimer> {
+  *timersAtTakeover(nowMs: number, disconnectedMs: (stream: MemberStream) => number): Iterable<GroupTimer> {
     for (const group of this.#image.all()) {
       for (const [member, info] of group.members.entries()) {
         const name = { group: group.name, member }
-        yield this.sessionTimer({ ...name, attachEpoch: info.attachEpoch }, brokenStreamDelayMs(info))
+        const stream = { ...name, attachEpoch: info.attachEpoch }
+        const passedMs = info.disconnected ? disconnectedMs(stream) : 0
+        yield this.sessionTimer(stream, returnDelayMs(info, passedMs))
         for (const epoch of revokingEpochs(group, member)) yield this.#releaseTimer(name, epoch)
       }
       const idleSinceMs = group.header?.idleSinceMs ?? null
@@ -262,6 +265,14 @@ export class GroupLifecycle {
 /** When a stream of the member is broken, or was not heard. */
 export function brokenStreamDelayMs(info: MemberInfo): number {
   return Math.min(info.brokenStreamTimeoutMs, info.sessionTimeoutMs)
+}
+
+/** A member that lives attends at some node already, which goes on as soon as there is a coordinator. */
+const RETURN_MS_MIN = 500
+
+/** What is left of that; nobody pays for the time in which there was no coordinator to come back to. */
+function returnDelayMs(info: MemberInfo, passedMs: number): number {
+  return Math.max(brokenStreamDelayMs(info) - passedMs, RETURN_MS_MIN)
 }
 
 function revokingEpochs(group: GroupImage, member: string): Set<Epoch> {

@@ -80,6 +80,8 @@ export interface MemberInfo {
   readonly address: string
   readonly sessionTimeoutMs: number
   readonly brokenStreamTimeoutMs: number
+  /** Its stream broke, as a coordinator saw, and it has not attended since. */
+  readonly disconnected: boolean
 }
 
 export interface Subscription {

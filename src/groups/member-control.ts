@@ -46,6 +46,7 @@ export class MemberControl {
       clientId: request.clientId,
       address: request.address,
       ...this.#timeouts(request.sessionTimeoutMs),
+      disconnected: false,
     }
     draft.members.set(member, info)
     draft.setHeader({ idleSinceMs: null })
@@ -89,14 +90,25 @@ export class MemberControl {
   heartbeat(stream: MemberStream): GroupResult<{ memberEpoch: Epoch }> {
     const { group, info } = requireMember(this.#image, stream)
     const memberEpoch = group.assignments.get(stream.member)?.memberEpoch ?? info.attachEpoch
+    // Asked before the stream broke: nobody hears the answer.
+    if (info.disconnected) return readOnly({ memberEpoch })
     return readOnly({ memberEpoch }, [this.#lifecycle.sessionTimer(stream, info.sessionTimeoutMs)])
   }
 
-  /** The stream broke. The member may come back within its grace, and keeps what it has until then. */
+  /**
+   * The stream broke. The member may come back within its grace, and keeps what it has until then. That goes to the log, so
+   * that a coordinator which takes over in between goes on counting.
+   */
   disconnect(stream: MemberStream): GroupResult<undefined> {
-    const info = this.#image.get(stream.group)?.members.get(stream.member)
-    if (info?.attachEpoch !== stream.attachEpoch) return readOnly(undefined)
-    return readOnly(undefined, [this.#lifecycle.sessionTimer(stream, brokenStreamDelayMs(info))])
+    const { group, member, attachEpoch } = stream
+    const info = this.#image.get(group)?.members.get(member)
+    if (info?.attachEpoch !== attachEpoch || info.disconnected) return readOnly(undefined)
+    return {
+      records: [{ type: 'member', version: 0, group, member, value: { ...info, disconnected: true } }],
+      response: undefined,
+      timers: [this.#lifecycle.sessionTimer(stream, brokenStreamDelayMs(info))],
+      changed: [],
+    }
   }
 
   /** The member goes, at once. */

@@ -4,8 +4,8 @@
  */
 import { NaruError } from '../../src/base/errors.ts'
 import type { GroupSettings } from '../../src/groups/group-options.ts'
-import { type GroupRecord, groupRecordKey } from '../../src/groups/group-record.ts'
-import type { GroupResult, GroupTimer, MemberName } from '../../src/groups/group-result.ts'
+import { type GroupRecord, groupRecordKey, type MemberRecord } from '../../src/groups/group-record.ts'
+import type { GroupResult, GroupTimer, MemberName, MemberStream } from '../../src/groups/group-result.ts'
 import type { CatalogTopic, TopicCatalog } from '../../src/groups/subscription.ts'
 import type { MachineResult } from '../../src/machine/state-machine.ts'
 import * as realCode from './groups-code.ts'
@@ -32,6 +32,12 @@ export class GroupContext {
   readonly told: string[] = []
   /** Newest stream of each member, connected or not; older ones in `fenced`. */
   readonly streams: SimStream[] = []
+  /** Since when this coordinator coordinates. */
+  takenOverMs = this.nowMs
+  /** A write removes a member. */
+  onGone: (name: MemberName) => void = () => {}
+  /** Where the log says that the stream of a member is broken, and since when. */
+  #disconnects: { readonly at: number; readonly stream: MemberStream; readonly sinceMs: number }[] = []
   readonly #options: ContextOptions
   #parts: Parts
   #changed: MemberName[] = []
@@ -145,20 +151,33 @@ export class GroupContext {
     }
   }
 
-  /** Another node becomes the coordinator, from what is committed and `kept` entries more. All streams break. */
-  moveCoordinator(how: { keptCount?: number; thin?: (records: GroupRecord[]) => GroupRecord[] } = {}): void {
+  /**
+   * Another node becomes the coordinator, from what is committed and `kept` entries more. All streams break; `knows`: since
+   * when an earlier one is broken.
+   */
+  moveCoordinator(
+    how: { keptCount?: number; thin?: (records: GroupRecord[]) => GroupRecord[]; knows?: () => boolean } = {},
+  ): void {
     const keptCount =
       this.committedCount + Math.min(how.keptCount ?? 0, this.log.length - this.committedCount)
-    for (const stream of this.streams) stream.break()
+    for (const stream of this.streams) stream.isConnected = false
     this.#parts.runtime.resign()
     this.#changed = []
     this.log = this.log.slice(0, keptCount)
+    this.#disconnects = this.#disconnects.filter(({ at }) => at < keptCount)
+    this.takenOverMs = this.nowMs
     const parts = this.#newParts()
     const thin = how.thin ?? (records => records)
     parts.runtime.restore({ records: thin(this.log.flat()), endIndex: keptCount })
     this.#parts = parts
     parts.runtime.lead()
-    for (const timer of parts.coordinator.timersAtTakeover(this.nowMs)) this.#schedule(timer)
+    const { knows = () => true } = how
+    const disconnectedMs = (stream: MemberStream) => {
+      const isSame = (other: MemberStream) => JSON.stringify(other) === JSON.stringify(stream)
+      const found = this.#disconnects.find(one => isSame(one.stream))
+      return found && knows() ? this.nowMs - found.sinceMs : 0
+    }
+    for (const timer of parts.coordinator.timersAtTakeover(this.nowMs, disconnectedMs)) this.#schedule(timer)
     this.runTimers()
   }
 
@@ -175,6 +194,13 @@ export class GroupContext {
     })
   }
 
+  #onMember({ group, member, value }: MemberRecord): void {
+    if (value === null) this.onGone({ group, member })
+    if (!value?.disconnected) return
+    const stream = { group, member, attachEpoch: value.attachEpoch }
+    this.#disconnects.push({ at: this.log.length, stream, sinceMs: this.nowMs })
+  }
+
   #newParts(): Parts {
     const image = new this.code.GroupsImage()
     const { settings, limits } = this.#options
@@ -186,7 +212,10 @@ export class GroupContext {
     const runtime = new this.code.MachineRuntime<GroupRecord>({
       machine: image,
       registry: image.registry,
-      append: records => this.log.push([...records]),
+      append: records => {
+        for (const record of records) if (record.type === 'member') this.#onMember(record)
+        return this.log.push([...records])
+      },
       lostLeadership: () => new NaruError('LEADER_NOT_AVAILABLE', 'the coordinator is moving'),
       pendingMax: 1_000_000,
       onTimerFailed: (key, error) => {

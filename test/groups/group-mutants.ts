@@ -92,11 +92,23 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     name: 'session timer not set anew at takeover',
     harm: 'a member that went with its coordinator keeps its partitions for ever',
     found: /^L5: /,
+    edits: [['group-lifecycle.ts', 'yield this.sessionTimer(stream, returnDelayMs(info, passedMs))\n', '\n']],
+  },
+  {
+    name: 'a member that came back still counts as gone',
+    harm: 'a member that lives is expelled after a break that it has mended',
+    found: /D4: /,
+    edits: [['member-control.ts', 'disconnected: false,', 'disconnected: before?.disconnected ?? false,']],
+  },
+  {
+    name: 'gone for long at a takeover, so gone',
+    harm: 'a member that lives is expelled because it could not come back while there was no coordinator',
+    found: /D1: /,
     edits: [
       [
         'group-lifecycle.ts',
-        'yield this.sessionTimer({ ...name, attachEpoch: info.attachEpoch }, brokenStreamDelayMs(info))\n',
-        '\n',
+        'return Math.max(brokenStreamDelayMs(info) - passedMs, RETURN_MS_MIN)',
+        'return Math.max(brokenStreamDelayMs(info) - passedMs, 0)',
       ],
     ],
   },

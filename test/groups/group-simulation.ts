@@ -4,6 +4,7 @@
  * every group must settle. An oracle knows which commits are to be accepted, and what was committed last.
  */
 import type { GroupRecord } from '../../src/groups/group-record.ts'
+import type { MemberName } from '../../src/groups/group-result.ts'
 import type { CommitOutcome } from '../../src/groups/offset-control.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { GroupContext, type GroupsCode, thinned } from './group-context.ts'
@@ -16,6 +17,8 @@ const TOPICS = ['logs', 'logins', 'orders']
 const STEPS = 60
 /** Of members that must be gone when all has settled. */
 const SESSION_MS_MAX = 11_000
+/** Members that live come back to a new coordinator within that. */
+const RETURN_MS_MIN = 500
 
 /** A partition as it was told to a member at some time. */
 interface Claim {
@@ -46,6 +49,7 @@ export class GroupSimulation {
     this.#prng = new SeededPrng(seed)
     this.#context = new GroupContext(code === undefined ? {} : { code })
     this.#context.catalog.put('logs', 3)
+    this.#context.onGone = name => this.#checkGone(name)
   }
 
   /** The log as it came to be. */
@@ -147,6 +151,8 @@ export class GroupSimulation {
     this.#context.moveCoordinator({
       keptCount: this.#prng.uint32() % 4,
       thin: records => thinned(records, () => this.#prng.uint32() % 3 === 0),
+      // A replica that was just started has not seen it.
+      knows: () => this.#prng.uint32() % 4 > 0,
     })
     // A new coordinator answers nothing until all that it found is committed (D1).
     if (this.#context.commitsAtOnce) this.#context.commit()
@@ -181,6 +187,20 @@ export class GroupSimulation {
         })
     }
     if (this.#claims.length > 300) this.#claims.splice(0, this.#claims.length - 300)
+  }
+
+  /** D1, D4: nobody is expelled while it may still give out records, nor before it could come to the coordinator that does. */
+  #checkGone({ group, member }: MemberName): void {
+    const { streams, nowMs, takenOverMs } = this.#context
+    const own = streams.filter(one => one.isOf({ group, member }))
+    if (own.some(({ hasLeft }) => hasLeft)) return
+    const heardMs = Math.max(...own.map(one => one.heardMs))
+    // An attending that was not answered may hold all the same.
+    const newest = own.slice(own.findLastIndex(one => one.heardMs === heardMs))
+    if (nowMs < heardMs + Math.min(...newest.map(one => one.graceMs)))
+      throw new Error(`D4: ${member} of ${group} is expelled ${nowMs - heardMs} ms after it was heard`)
+    if (nowMs < takenOverMs + RETURN_MS_MIN)
+      throw new Error(`D1: ${member} of ${group} is expelled ${nowMs - takenOverMs} ms after a takeover`)
   }
 
   /** L5: left alone, groups come to rest, and clients have what the coordinator thinks they have. */

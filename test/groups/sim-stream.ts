@@ -28,6 +28,9 @@ export class SimStream {
   readonly believes = new Map<string, MembershipPartition>()
   readonly name: MemberName
   memberEpoch = 0
+  /** When it said last what a coordinator has answered: from then on its member counts on nothing but its timeouts. */
+  heardMs = Number.NEGATIVE_INFINITY
+  hasLeft = false
   readonly #context: GroupContext
   readonly #options: StreamOptions
   readonly #feed: MembershipFeed
@@ -39,12 +42,18 @@ export class SimStream {
     this.#feed = new context.code.MembershipFeed()
   }
 
+  /** For so long after it was heard last its member goes on with what it has. */
+  get graceMs(): number {
+    return this.#options.sessionTimeoutMs ?? 3_000
+  }
+
   isOf({ group, member }: MemberName): boolean {
     return this.name.group === group && this.name.member === member
   }
 
   open(): void {
     const { coordinator, nowMs } = this.#context
+    const openedMs = nowMs
     const { topics = [], topicPattern, assignor, sessionTimeoutMs } = this.#options
     const request = {
       ...this.name,
@@ -61,6 +70,7 @@ export class SimStream {
         if (!this.isConnected) return
         this.stream = attended.stream
         this.memberEpoch = attended.memberEpoch
+        this.heardMs = openedMs
         this.#tell(
           'joined',
           attended.warnings.map(warning => `(warning: ${warning})`),
@@ -89,29 +99,34 @@ export class SimStream {
   beat(): void {
     const { stream } = this
     if (stream === undefined || !this.isConnected || this.isSilent) return
+    const sentMs = this.#context.nowMs
     this.#context.write(
       () => this.#context.coordinator.members.heartbeat(stream),
-      () => {},
+      () => {
+        this.heardMs = sentMs
+      },
       error => this.#end(error),
     )
   }
 
-  /** The connection breaks, seen by the coordinator unless it is gone itself. */
+  /** The connection breaks, as the coordinator sees. */
   break(): void {
     const { stream } = this
     this.isConnected = false
-    if (stream !== undefined)
-      this.#context.write(
-        () => this.#context.coordinator.members.disconnect(stream),
-        () => {},
-        () => {},
-      )
+    if (stream === undefined) return
+    this.#context.write(
+      () => this.#context.coordinator.members.disconnect(stream),
+      () => {},
+      () => {},
+    )
+    if (this.#context.commitsAtOnce) this.#context.commit()
   }
 
   leave(): void {
     const { stream } = this
     if (stream === undefined || !this.isConnected) return
     this.isConnected = false
+    this.hasLeft = true
     this.believes.clear()
     this.#context.write(
       () => this.#context.coordinator.members.leave(stream, this.#context.nowMs),

@@ -43,9 +43,9 @@ export function attachGroupProbe(probe: GroupProbe): () => void {
     isCommitted = this.committedEndIndex === this.endIndex
     lead.call(this)
   }
-  GroupCoordinator.prototype.timersAtTakeover = function (nowMs) {
+  GroupCoordinator.prototype.timersAtTakeover = function (...args) {
     probe.onTakeover(this, { isCommitted })
-    return timersAtTakeover.call(this, nowMs)
+    return timersAtTakeover.apply(this, args)
   }
   PartitionView.prototype.onOpened = function (of) {
     partitions.set(this, of.partition)

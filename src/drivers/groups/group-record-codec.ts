@@ -34,6 +34,25 @@ export function encodeGroupRecord(record: GroupRecord): EncodedGroupRecord {
   }
 }
 
+/** Of a member, without decoding the others: by far the most are offsets. */
+export function isMemberKey(key: Uint8Array): boolean {
+  return kindOf(key) === MEMBER_TAG
+}
+
+/** What follows the name of the group, which is the first field of every key: the tag of its kind. */
+function kindOf(key: Uint8Array): number | undefined {
+  let length = 0
+  let at = 1
+  for (let shift = 0; ; shift += 7) {
+    const byte = key[at++] ?? 0
+    length += (byte & 0x7f) << shift
+    if (byte < 0x80) return key[at + length]
+  }
+}
+
+/** Field 4, of bytes. */
+const MEMBER_TAG = (4 << 3) | 2
+
 /** Throws DATA_DIRECTORY_VERSION for a record of a later release, INVALID_REQUEST for bytes that are none. */
 export function decodeGroupRecord(key: Uint8Array, value: Uint8Array | null): GroupRecord {
   const record = fromWire(keyCodec.decode(key), value && valueCodec.decode(value))

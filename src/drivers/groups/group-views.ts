@@ -4,6 +4,7 @@ import { GROUPS_TOPIC } from '../../metadata/internal-topics.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
 import type { KeyValueStore } from '../../ports/key-value-store.ts'
 import type { Prng } from '../../ports/prng.ts'
+import { AttendedTime } from '../replicas/attended-time.ts'
 import type { ViewOf } from '../replicas/derived-view.ts'
 import { VIEW_ID_BYTES } from './group-view-codec.ts'
 import { PartitionView, type ViewStep } from './partition-view.ts'
@@ -26,12 +27,14 @@ export class GroupViews {
   readonly #options: GroupViewsOptions
   readonly #store: ViewStore
   readonly #views = new Map<PartitionId, PartitionView>()
+  readonly #time: AttendedTime
   #timer: Timer | undefined
   #isClosed = false
 
   constructor(options: GroupViewsOptions) {
     this.#options = options
     this.#store = new ViewStore(options.store, options.onError)
+    this.#time = new AttendedTime(options.clock, GATHER_MS)
   }
 
   readonly viewOf: ViewOf = ({ topic, partition }) =>
@@ -45,6 +48,7 @@ export class GroupViews {
         partition,
         store: this.#store,
         clock,
+        time: this.#time,
         drawId: () => Buffer.from(prng.bytes(VIEW_ID_BYTES)),
         onChange: () => this.#schedule(),
       })
@@ -69,6 +73,7 @@ export class GroupViews {
   }
 
   async #write(): Promise<void> {
+    this.#time.tick()
     await this.#store.change(async () => {
       const steps = await this.#gather()
       // The logs may have been cut while others were read.

@@ -134,7 +134,7 @@ export class PartitionGroups implements PartitionCoordinator {
   }
 
   async #takeOver(): Promise<void> {
-    const { leader, clock, logger } = this.#options
+    const { leader, view, clock, logger } = this.#options
     const { image, runtime } = await loadGroups({
       ...this.#options,
       makeRuntime: (loaded, endIndex) => this.#makeRuntime(loaded, endIndex),
@@ -151,7 +151,8 @@ export class PartitionGroups implements PartitionCoordinator {
       ...(this.#options.limits && { limits: this.#options.limits }),
     })
     this.#leading = { groups, runtime }
-    for (const timer of groups.timersAtTakeover(clock.wallMs())) this.#schedule(timer)
+    const timers = groups.timersAtTakeover(clock.wallMs(), stream => view.disconnectedMs(stream))
+    for (const timer of timers) this.#schedule(timer)
     this.#arm()
     const facts = { partition: this.partition, leaderEpoch: this.leaderEpoch, groups: image.count }
     logger.info({ ...facts, ms: Math.round(clock.monotonicMs() - this.begunMs) }, 'coordinates groups')

@@ -1,10 +1,13 @@
 import type { Offset, PartitionId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
+import type { MemberStream } from '../../groups/group-result.ts'
 import { emptySlice, type LogSlice, type ReadRange } from '../../log/log-tail.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
 import { type Clock, turn } from '../../ports/clock.ts'
 import type { KeyValueChange } from '../../ports/key-value-store.ts'
+import type { AttendedTime } from '../replicas/attended-time.ts'
 import type { DerivedView, ViewedPartition } from '../replicas/derived-view.ts'
+import { DisconnectNotes } from './disconnect-notes.ts'
 import { type StoredRecord, storedBatches } from './group-batches.ts'
 import {
   decodeViewState,
@@ -37,6 +40,7 @@ export class PartitionView implements DerivedView {
   readonly #clock: Clock
   readonly #drawId: () => Buffer
   readonly #onChange: () => void
+  readonly #disconnects: DisconnectNotes
   #of: ViewedPartition | undefined
   /** As it is stored; undefined: not known yet, or nothing is. */
   #state: ViewState | undefined
@@ -47,6 +51,7 @@ export class PartitionView implements DerivedView {
     this.#clock = options.clock
     this.#drawId = options.drawId
     this.#onChange = options.onChange
+    this.#disconnects = new DisconnectNotes(options.time)
   }
 
   /** What the log holds below is in the view: the cleaner may have that. */
@@ -56,6 +61,11 @@ export class PartitionView implements DerivedView {
 
   get isOpen(): boolean {
     return this.#of !== undefined
+  }
+
+  /** See DisconnectNotes. */
+  disconnectedMs(stream: MemberStream): number {
+    return this.#disconnects.disconnectedMs(stream)
   }
 
   async onOpened(of: ViewedPartition): Promise<void> {
@@ -83,6 +93,7 @@ export class PartitionView implements DerivedView {
 
   onClosed(): void {
     this.#of = undefined
+    this.#disconnects.clear()
     this.#onChange()
   }
 
@@ -101,6 +112,7 @@ export class PartitionView implements DerivedView {
     const upTo = Math.min(log.highWatermark, log.syncedEndOffset)
     const isCurrent = () => this.#of === of && this.#state === state && log.generation === generation
     const found = await this.#read(log, { from: state.appliedEnd, upTo, bytesMax, isCurrent })
+    for (const row of found.rows.values()) this.#disconnects.onRecord(row)
     if (found.endOffset === state.appliedEnd) return undefined
     const next: ViewState = {
       ...state,
@@ -211,6 +223,8 @@ export interface PartitionViewOptions {
   readonly partition: PartitionId
   readonly store: ViewStore
   readonly clock: Clock
+  /** By which it knows for how long members are gone. */
+  readonly time: AttendedTime
   /** A view id that was never used. */
   readonly drawId: () => Buffer
   /** It was opened or closed. */

@@ -6,6 +6,7 @@ import type { CallContext, MessageStream } from '../../ports/transport.ts'
 import type { AttendJoin } from '../../wire/messages.ts'
 import { Groups } from '../../wire/methods.ts'
 import { isOfTheLeader, LEADER_PAUSE_MS, LEADER_RETRY_MS_MAX } from '../leader-attempts.ts'
+import { changeOf } from '../partition-change.ts'
 import { checkPosition } from '../positions.ts'
 import type { ReadMemory } from '../read-memory.ts'
 import { invalidRequest } from '../request-checks.ts'
@@ -147,9 +148,16 @@ export class AttendEntry {
         const waitedMs = clock.monotonicMs() - startMs
         if (waitedMs + pauseMs >= LEADER_RETRY_MS_MAX)
           throw noCoordinator(joining.join.group, { waitedMs, last: thrown })
-        await delay(clock, pauseMs)
+        await this.#pause(pauseMs)
       }
     }
+  }
+
+  /** A new coordinator ends it. */
+  #pause(timeoutMs: number): Promise<void> {
+    const { node, topic } = this.#parts
+    const topicId = topic.view?.id
+    return topicId === undefined ? delay(node.clock, timeoutMs) : changeOf(node, { topicId, timeoutMs })
   }
 
   async #connect(joining: Joining, timeoutMs: number): Promise<AttendBackend> {

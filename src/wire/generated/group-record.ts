@@ -58,6 +58,7 @@ export interface GroupMemberValue {
   readonly address: string
   readonly sessionTimeoutMs: number
   readonly brokenStreamTimeoutMs: number
+  readonly disconnected: boolean
 }
 
 export interface GroupTargetValue {

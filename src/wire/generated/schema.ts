@@ -66,7 +66,7 @@ message naru.internal.v1.GroupAssignmentValue 1:memberEpoch:int64 2:topics:naru.
 message naru.internal.v1.GroupHeaderKey
 message naru.internal.v1.GroupHeaderValue 1:groupEpoch:int64 2:subscriptionEpoch:int64 3:targetEpoch:int64 4:targetAtMs:int64 5:assignor:string 6:idleSinceMs:int64?
 message naru.internal.v1.GroupMemberKey 1:member:string
-message naru.internal.v1.GroupMemberValue 1:attachEpoch:int64 2:topics:string* 3:topicPattern:string? 4:clientId:string 5:address:string 6:sessionTimeoutMs:int32 7:brokenStreamTimeoutMs:int32
+message naru.internal.v1.GroupMemberValue 1:attachEpoch:int64 2:topics:string* 3:topicPattern:string? 4:clientId:string 5:address:string 6:sessionTimeoutMs:int32 7:brokenStreamTimeoutMs:int32 8:disconnected:bool
 message naru.internal.v1.GroupOffsetKey 1:topicId:string 2:partition:int32
 message naru.internal.v1.GroupOffsetValue 1:nextOffset:int64 2:leaderEpoch:int32? 3:metadata:string 4:committedAtMs:int64
 message naru.internal.v1.GroupRecordKey 1:group:string 2:header:naru.internal.v1.GroupHeaderKey|of 3:topic:naru.internal.v1.GroupTopicKey|of 4:member:naru.internal.v1.GroupMemberKey|of 5:target:naru.internal.v1.GroupMemberKey|of 6:assignment:naru.internal.v1.GroupMemberKey|of 7:offset:naru.internal.v1.GroupOffsetKey|of

@@ -4,6 +4,7 @@ import { PartitionGroups } from '../../../src/drivers/groups/partition-groups.ts
 import type { PartitionView } from '../../../src/drivers/groups/partition-view.ts'
 import { AttendedTime } from '../../../src/drivers/replicas/attended-time.ts'
 import type { PartitionLeader } from '../../../src/drivers/replicas/partition-leader.ts'
+import type { MemberStream } from '../../../src/groups/group-result.ts'
 import { lastOffsetAt } from '../../../src/records/batch-header.ts'
 import { stampBatch } from '../../../src/records/stamp-batch.ts'
 import { EventScheduler } from '../../harness/event-scheduler.ts'
@@ -81,7 +82,10 @@ export class CoordinatorFixture {
   readonly leader = new FakeLeader()
   /** False: the process does not run its timers, as one that is stopped. */
   isTicking = true
+  /** For so long this node knows of members whose streams are broken. */
+  disconnectedMs = 0
   readonly #machine: SimMachine
+  readonly #streams = new Map<string, MemberStream>()
   #groups: PartitionGroups | undefined
 
   constructor() {
@@ -109,7 +113,10 @@ export class CoordinatorFixture {
     const time = new AttendedTime(clock, TICK_MS)
     const groups = new PartitionGroups({
       leader: this.leader as unknown as PartitionLeader,
-      view: { load: async () => undefined } as unknown as PartitionView,
+      view: {
+        load: async () => undefined,
+        disconnectedMs: () => this.disconnectedMs,
+      } as unknown as PartitionView,
       quorum: { readIndex: async () => {}, image: { topics: NO_TOPICS } } as unknown as MetadataQuorum,
       clock,
       time,
@@ -138,7 +145,15 @@ export class CoordinatorFixture {
       clientId: '',
       address: '',
     }
-    await this.scheduler.finish(this.groups.run(({ members }, nowMs) => members.attend(request, nowMs)))
+    const attending = this.groups.run(({ members }, nowMs) => members.attend(request, nowMs))
+    this.#streams.set(member, (await this.scheduler.finish(attending)).stream)
+  }
+
+  /** Its stream breaks. */
+  async disconnect(member: string): Promise<void> {
+    const stream = this.#streams.get(member)
+    if (stream === undefined) throw new Error(`${member} has not attended`)
+    await this.scheduler.finish(this.groups.run(({ members }) => members.disconnect(stream)))
   }
 
   async members(): Promise<string[]> {

@@ -1,7 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { encodeGroupBatch, storedBatches } from '../../../src/drivers/groups/group-batches.ts'
-import { decodeGroupRecord, encodeGroupRecord } from '../../../src/drivers/groups/group-record-codec.ts'
+import {
+  decodeGroupRecord,
+  encodeGroupRecord,
+  isMemberKey,
+} from '../../../src/drivers/groups/group-record-codec.ts'
 import {
   decodeViewState,
   decodeViewValue,
@@ -59,6 +63,7 @@ const RECORDS: GroupRecord[] = [
       address: '127.0.0.1:9',
       sessionTimeoutMs: 10_000,
       brokenStreamTimeoutMs: 3_000,
+      disconnected: false,
     },
   },
   {
@@ -72,6 +77,7 @@ const RECORDS: GroupRecord[] = [
       address: '',
       sessionTimeoutMs: 1_000,
       brokenStreamTimeoutMs: 1_000,
+      disconnected: false,
     },
   },
   {
@@ -129,6 +135,23 @@ describe('records of __groups', () => {
     for (const [at, record] of all.entries())
       for (const [other, twin] of all.entries())
         expect(bytes[at] === bytes[other]).toBe(groupRecordKey(record) === groupRecordKey(twin))
+  })
+
+  test('are known as those of members by their keys', () => {
+    for (const group of ['g', 'é'.repeat(100), 'x'.repeat(255)])
+      for (const record of RECORDS) {
+        const { key } = encodeGroupRecord({ ...record, group })
+        expect(isMemberKey(key)).toBe(record.type === 'member')
+      }
+  })
+
+  test('of a member whose stream is broken say so, older ones without a word that it is not', () => {
+    const [whole] = RECORDS.filter(record => record.type === 'member')
+    if (!whole?.value) throw new Error('there is no member')
+    const broken: GroupRecord = { ...whole, value: { ...whole.value, disconnected: true } }
+    const { key, value } = encodeGroupRecord(broken)
+    expect(decodeGroupRecord(key, value)).toEqual(broken)
+    expect(encodeGroupRecord(whole).value?.length).toBe((value?.length ?? 0) - 2)
   })
 
   test('of a later release are refused, not guessed at', () => {

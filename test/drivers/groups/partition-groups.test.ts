@@ -58,3 +58,31 @@ test('a member whose expulsion the log refuses for a while is expelled once it t
   await scheduler.runFor(500)
   expect(await fixture.members()).toEqual([])
 })
+
+test('of the time of a member that was gone before, what has passed is over, but for a moment to come back', async () => {
+  for (const [disconnectedMs, leftMs] of [
+    [4_000, 1_000],
+    [SESSION_MS + 1_000, 500],
+  ] as const) {
+    const fixture = await CoordinatorFixture.withMember('m')
+    const { scheduler, leader } = fixture
+    await fixture.disconnect('m')
+    leader.elect()
+    fixture.disconnectedMs = disconnectedMs
+    fixture.coordinate()
+    await scheduler.runFor(leftMs - 100)
+    expect(await fixture.members()).toEqual(['m'])
+    await scheduler.runFor(200)
+    expect(await fixture.members()).toEqual([])
+  }
+})
+
+test('a member whose stream was whole until then has its whole time, whatever is said of it', async () => {
+  const fixture = await CoordinatorFixture.withMember('m')
+  const { scheduler, leader } = fixture
+  leader.elect()
+  fixture.disconnectedMs = SESSION_MS
+  fixture.coordinate()
+  await scheduler.runFor(SESSION_MS - 100)
+  expect(await fixture.members()).toEqual(['m'])
+})

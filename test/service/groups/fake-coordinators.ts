@@ -114,7 +114,7 @@ export class FakeCoordinator implements PartitionCoordinator {
     })
     this.#runtime.restore({ records: of.log.flat(), endIndex: of.log.length })
     this.#runtime.lead()
-    for (const timer of this.core.timersAtTakeover(this.#clock.wallMs())) this.#schedule(timer)
+    for (const timer of this.core.timersAtTakeover(this.#clock.wallMs(), () => 0)) this.#schedule(timer)
   }
 
   run<T>(handler: (groups: GroupCoordinator, nowMs: number) => GroupResult<T>): Promise<T> {

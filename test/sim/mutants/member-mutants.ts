@@ -27,13 +27,7 @@ export const MEMBER_MUTANTS: readonly PlantedBug[] = [
   {
     name: 'timers not set anew at a takeover',
     harm: 'a member that died with its coordinator keeps its partitions for ever (D1)',
-    edits: [
-      [
-        'drivers/groups/partition-groups.ts',
-        'for (const timer of groups.timersAtTakeover(clock.wallMs())) this.#schedule(timer)',
-        'groups.timersAtTakeover(clock.wallMs())',
-      ],
-    ],
+    edits: [['drivers/groups/partition-groups.ts', 'for (const timer of timers) this.#schedule(timer)', '']],
   },
   {
     name: 'Next commits what is in flight',
