@@ -38,8 +38,6 @@ export class MemberControl {
     const draft = new GroupDraft(group, { base, nowMs })
     const warnings = this.#chooseAssignor(draft, request)
     this.#noticeAwaited(draft)
-    const freed =
-      before === undefined ? [] : takeFrom(draft, member, ({ revokingEpoch }) => revokingEpoch !== null)
     const info: MemberInfo = {
       attachEpoch: draft.epoch,
       subscription,
@@ -50,11 +48,12 @@ export class MemberControl {
     }
     draft.members.set(member, info)
     draft.setHeader({ idleSinceMs: null })
+    // Also what it was asked for: nobody knows whether it has heard of that, and it reads on until it has.
     const kept = draft.partitionsOf(member).map(owned => ({ ...owned, assignedEpoch: draft.epoch }))
     draft.setPartitions(member, kept)
     if (before === undefined || subscriptionKey(before.subscription) !== subscriptionKey(subscription))
       this.#noticeWanted(draft)
-    this.#lifecycle.settle(draft, freed)
+    this.#lifecycle.settle(draft)
     const stream = { group, member, attachEpoch: draft.epoch }
     const response: Attended = {
       stream,

@@ -5,7 +5,9 @@ import { keyOf, type PartitionKey } from './partition-index.ts'
 /**
  * What one stream of a member was told of its partitions, and so what it is to be told next. Driven by the
  * driver with each committed `Membership`, the newest always; it does not matter how many were left out.
- * Invariant: a partition is told as assigned only with an offset to start from, and at most once per `assignedEpoch`.
+ * Invariant: a partition is told as assigned only with an offset to start from, and at most once per `assignedEpoch`. One that
+ * is asked back is told as well, first as assigned: the member may be reading it since an earlier stream, and only it can
+ * say that it has stopped.
  */
 export class MembershipFeed {
   readonly #told = new Map<PartitionKey, Told>()
@@ -26,12 +28,9 @@ export class MembershipFeed {
     for (const [key, partition] of now) {
       const told = this.#told.get(key)
       const isRevoking = partition.revokingEpoch !== null
-      if (told === undefined && isRevoking) {
-        toRelease.push(partition)
-        continue
-      }
       if (told === undefined && partition.nextOffset === undefined) {
-        unresolved.push(partition)
+        if (isRevoking) toRelease.push(partition)
+        else unresolved.push(partition)
         continue
       }
       if (told === undefined) assigned.push(partition)
@@ -55,7 +54,7 @@ export interface MembershipChanges {
   readonly revoking: readonly MembershipPartition[]
   /** Not to be told yet: the group has no offset here. */
   readonly unresolved: readonly MembershipPartition[]
-  /** Given and asked back before the stream was told: the driver releases them in the member's place. */
+  /** Given and asked back before any stream of the member was told: the driver releases them in the member's place. */
   readonly toRelease: readonly MembershipPartition[]
 }
 

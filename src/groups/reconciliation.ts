@@ -4,8 +4,8 @@ import type { OwnedPartition } from './group-record.ts'
 
 /**
  * Brings what members have towards what they should have, step by step: owned -> revoking -> free -> owned by
- * another. A partition is given only when nobody has it: its owner released it, was expelled, came back with a new
- * stream, or let the release timeout pass. As in KIP-848, but partition by partition: a member that still has to
+ * another. A partition is given only when nobody has it: its owner released it, was expelled, or let the release
+ * timeout pass. As in KIP-848, but partition by partition: a member that still has to
  * release one partition gets the others that are free at once.
  *
  * Invariant: `revokingEpoch` is never taken back. A target that returns to the owner before the release gives the

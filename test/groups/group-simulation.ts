@@ -148,6 +148,11 @@ export class GroupSimulation {
   }
 
   #move(): void {
+    if (this.#prng.uint32() % 3 === 0) {
+      // Somebody's time is nearly over.
+      this.#someStream()?.break()
+      this.#context.advance(2_800)
+    }
     this.#context.moveCoordinator({
       keptCount: this.#prng.uint32() % 4,
       thin: records => thinned(records, () => this.#prng.uint32() % 3 === 0),

@@ -237,11 +237,9 @@ export class GroupReader {
     }
   }
 
-  /** A stream of the member is new: what it was asked for is gone with the old one, the rest is told again. */
+  /** A stream of the member is new: what it still has is told again, and what of that it is asked for. */
   #onJoined(joined: AttendJoined): void {
-    const revoking = this.partitions.filter(({ isRevoking }) => isRevoking)
     for (const owned of this.#owned.values()) owned.isConfirmed = false
-    this.#lose(revoking, notTold(joined.member))
     this.#commits.wake()
     this.#options.events.onJoined(joined)
   }
@@ -254,7 +252,6 @@ export class GroupReader {
       const isKept =
         known !== undefined &&
         known.topicId === assigned.topicId &&
-        !known.isRevoking &&
         // Otherwise somebody else was there in between.
         known.committed <= nextOffset &&
         nextOffset <= known.given.nextOffset
@@ -279,12 +276,12 @@ export class GroupReader {
   }
 
   #onRevoking({ partitions, deadlineMs }: Revoking): void {
-    const asked = partitions.flatMap(of => this.partition(of) ?? [])
+    const asked = partitions.flatMap(of => this.partition(of) ?? []).filter(({ isRevoking }) => !isRevoking)
     for (const owned of asked) {
       owned.isRevoking = true
       this.#stopReading(owned)
     }
-    this.#options.events.onRevoking(asked, deadlineMs)
+    if (asked.length > 0) this.#options.events.onRevoking(asked, deadlineMs)
   }
 
   #onLost({ partitions, cause }: Lost): void {

@@ -287,6 +287,35 @@ describe('a partition that is asked back', () => {
     expectNoneAfterItsOwnership()
   })
 
+  it('is not given to others while its member, which has not heard of it, comes back', async () => {
+    await harness.sdk.node.createTopic('logs', 2)
+    let count = 0
+    const flowFor = async (ms: number) => {
+      for (let passedMs = 0; passedMs < ms; passedMs += 20) {
+        await harness.fill('logs', 2, 2, count)
+        count += 2
+        await harness.sdk.node.forMs(20)
+      }
+    }
+    const a = await harness.member('a')
+    await flowFor(500)
+    const isOfGroups = (path: string) => path.includes('Groups')
+    a.faults.toClient = path => (isOfGroups(path) ? 'drop' : 'pass')
+    const b = await harness.member('b')
+    await flowFor(300)
+    expect(harness.owners()).toEqual({ 'logs/0': 'a', 'logs/1': 'a' })
+    // It attends anew, and reads on until it hears that it is back.
+    harness.groups.breakStreams()
+    await flowFor(500)
+    a.faults.toClient = () => 'pass'
+    await harness.until(() => b.partitions.length === 1)
+    await flowFor(500)
+    expectNoneAfterItsOwnership()
+    expect(a.told).toEqual(['assigned logs/0', 'assigned logs/1', 'revoked logs/1'])
+    await harness.until(() => harness.deliveries.length >= count)
+    expect(harness.values()).toEqual({ 'logs/0': steps(0, count, 2), 'logs/1': steps(1, count, 2) })
+  })
+
   it('waits for onRevoked, which may commit', async () => {
     await harness.sdk.node.createTopic('logs', 2)
     await harness.fill('logs', 20, 2)

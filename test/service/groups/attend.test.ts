@@ -85,6 +85,23 @@ describe('a partition', () => {
     expect(first.frames.some(({ lost }) => lost)).toBe(false)
   })
 
+  it('is asked for anew on a new stream, and nobody has it before', async () => {
+    const first = groups.attend(1, { ...join, member: 'a' })
+    first.releases = false
+    await first.until(both)
+    const other = groups.attend(2, { ...join, member: 'b' })
+    await first.until(({ frames }) => frames.some(({ revoking }) => revoking))
+    const back = groups.attend(3, { ...join, member: 'a' })
+    back.releases = false
+    await back.until(({ frames }) => frames.some(({ revoking }) => revoking))
+    expect(back.owned).toHaveLength(2)
+    await forMs(5_000)
+    expect(other.owned).toEqual([])
+    const { partitions = [], memberEpoch = 0 } = back.frames.flatMap(one => one.revoking ?? [])[0] ?? {}
+    back.send({ release: { partitions, memberEpoch } })
+    await other.until(({ owned }) => owned.length === 1)
+  })
+
   it('is taken at the deadline, and its commits are refused then', async () => {
     const first = groups.attend(1, { ...join, member: 'a' })
     first.releases = false
