@@ -5,6 +5,7 @@ import { Command } from 'commander'
 import { ChaosRounds } from './chaos/chaos-rounds.ts'
 import { chaosTable } from './chaos/chaos-table.ts'
 import { positiveNumber, wholeNumber } from './chaos/number-options.ts'
+import { roundLine } from './chaos/round-line.ts'
 
 /** `npm run chaos`: real nodes under faults, mixture after mixture (test/chaos/round.ts says what that is). */
 interface Flags {
@@ -14,6 +15,8 @@ interface Flags {
   readonly seconds: number
   readonly minutes?: number
   readonly withoutRoot?: boolean
+  readonly results?: string
+  readonly findings?: string
 }
 
 const flags = new Command('npm run chaos --')
@@ -24,13 +27,15 @@ const flags = new Command('npm run chaos --')
   .option('--seconds <n>', 'of each mixture', positiveNumber, 90)
   .option('--minutes <n>', 'rounds until this is over, instead of --rounds', positiveNumber)
   .option('--without-root', 'leave out what needs root, as for an ordinary user')
+  .option('--results <file>', 'append what each mixture came to, as a line of JSON')
+  .option('--findings <directory>', 'where histories and logs go; default: a temporary one')
   .parse()
   .opts<Flags>()
 
-const findingsDirectory = mkdtempSync(join(tmpdir(), 'naru-findings-'))
+const findingsDirectory = flags.findings ?? mkdtempSync(join(tmpdir(), 'naru-findings-'))
 const rounds = new ChaosRounds({ ...flags, only: flags.only?.split(','), findingsDirectory })
 const results = await rounds.run()
-console.log(chaosTable(results))
+console.log(chaosTable(results.map(one => roundLine(one))))
 for (const { mixture, seed, findings } of results)
   for (const finding of findings) console.log(`${mixture.name}, seed ${seed}: ${finding}`)
 for (const what of rounds.leftOut) console.log(`left out: ${what}`)

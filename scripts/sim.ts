@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { appendFile, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
@@ -18,6 +18,7 @@ interface Flags {
   readonly seeds?: number
   readonly minutes?: number
   readonly report?: boolean
+  readonly results?: string
   readonly trace?: boolean
   readonly twice?: boolean
   readonly groups: 'never' | 'drawn' | 'always'
@@ -31,6 +32,7 @@ const flags = new Command('npm run sim --')
   .option('--seeds <n>', 'how many (default 1; without end if --minutes is given)', positive)
   .option('--minutes <n>', 'begin no seed after so long', share)
   .option('--report', 'write docs/reports/simulation-DATE.md')
+  .option('--results <file>', 'append what was counted, as a line of JSON')
   .option('--trace', 'print all that happens')
   .addOption(
     new Option('--groups <when>', 'consumer groups are at work; drawn: in one of four seeds')
@@ -93,6 +95,7 @@ async function simulate({
   )
   if (table.seeds >= TOLD_FROM_SEEDS) console.log(situationsText(table))
   if (rest.report) await report(summary)
+  if (rest.results) await appendFile(rest.results, `${JSON.stringify({ seconds, ...table.totals() })}\n`)
   if (table.failures.length === 0) return 0
   const flags = [length === 1 ? [] : [`--length ${length}`], groups === 'drawn' ? [] : [`--groups ${groups}`]]
   console.log(table.failuresText(['npm run sim --', ...flags.flat()].join(' ')))

@@ -10,7 +10,7 @@ const endings = new Set<() => void>()
 process.once('exit', () => {
   for (const end of endings) end()
 })
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 
 /** Runs `end` when this program exits, unless the returned function was called before. */
 export function atExit(end: () => void): () => void {

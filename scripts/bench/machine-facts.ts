@@ -48,7 +48,7 @@ function fileSystemOf(path: string): string {
   return `${type ?? 'unknown'} on ${device ?? 'unknown'}`
 }
 
-function commitName(): string {
+export function commitName(): string {
   try {
     return execFileSync('git', ['describe', '--always', '--dirty'], {
       cwd: REPOSITORY,

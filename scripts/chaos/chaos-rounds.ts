@@ -1,9 +1,10 @@
-import { rmSync } from 'node:fs'
+import { appendFileSync, readdirSync, rmdirSync } from 'node:fs'
 import { SingleBar } from 'cli-progress'
 import { type MachineTools, prepareTools } from '../../test/chaos/machine/machine-tools.ts'
 import { MIXTURES, mixtureNamed } from '../../test/chaos/mixtures.ts'
 import { type RoundResult, runRound } from '../../test/chaos/round.ts'
-import { atEnd } from './at-end.ts'
+import { atExit } from '../bench/child-processes.ts'
+import { roundLine } from './round-line.ts'
 
 export interface ChaosRoundsOptions {
   /** Of the first round; each one after has the next. */
@@ -17,6 +18,8 @@ export interface ChaosRoundsOptions {
   readonly seconds: number
   readonly withoutRoot?: boolean | undefined
   readonly findingsDirectory: string
+  /** What each came to is appended to it, as a line of JSON. */
+  readonly results?: string | undefined
   /** Another build: its `bin/naru.js`. */
   readonly program?: string | undefined
 }
@@ -35,7 +38,7 @@ export class ChaosRounds {
     const mixtures = only === undefined ? MIXTURES : only.map(mixtureNamed)
     let tools = await prepareTools({ withoutRoot })
     this.leftOut = tools.leftOut
-    const forget = atEnd(() => tools.remove())
+    const forget = atExit(() => tools.remove())
     const results: RoundResult[] = []
     const endMs = performance.now() + (minutes ?? 0) * 60_000
     try {
@@ -44,6 +47,7 @@ export class ChaosRounds {
           if (minutes !== undefined && performance.now() >= endMs) break
           const result = await this.#one(tools, mixture, seed + round)
           results.push(result)
+          this.#keep(result)
           if (result.verdict !== undefined) continue
           // It may have left something behind that is in the way of the next one.
           tools.remove()
@@ -53,9 +57,14 @@ export class ChaosRounds {
       tools.remove()
       forget()
     }
-    if (results.every(one => one.findings.length === 0))
-      rmSync(findingsDirectory, { recursive: true, force: true })
+    // Nothing was kept there.
+    if (readdirSync(findingsDirectory).length === 0) rmdirSync(findingsDirectory)
     return results
+  }
+
+  #keep(result: RoundResult): void {
+    const { results } = this.#options
+    if (results !== undefined) appendFileSync(results, `${JSON.stringify(roundLine(result, this.leftOut))}\n`)
   }
 
   async #one(tools: MachineTools, mixture: (typeof MIXTURES)[number], seed: number): Promise<RoundResult> {

@@ -1,8 +1,8 @@
 import Table from 'cli-table3'
-import type { RoundResult } from '../../test/chaos/round.ts'
+import type { RoundLine } from './round-line.ts'
 
 /** A line for each mixture of each round. */
-export function chaosTable(results: readonly RoundResult[]): string {
+export function chaosTable(results: readonly RoundLine[]): string {
   const table = new Table({
     head: [
       'mixture',
@@ -18,15 +18,15 @@ export function chaosTable(results: readonly RoundResult[]): string {
     style: { head: [], border: [] },
     colAligns: ['left', 'right', 'right', 'right', 'right', 'right', 'right', 'right', 'right'],
   })
-  for (const { mixture, seed, faults, elections, verdict, longestGapMs, findings } of results)
+  for (const { mixture, seed, nodeCount, faults, elections, sends, longestGapMs, findings } of results)
     table.push([
-      mixture.name,
+      mixture,
       seed,
-      mixture.nodeCount,
-      [...faults.values()].reduce((sum, one) => sum + one, 0),
+      nodeCount,
+      faults.reduce((sum, [, count]) => sum + count, 0),
       elections,
-      verdict?.sends.ok ?? '-',
-      verdict?.sends.info ?? '-',
+      sends?.ok ?? '-',
+      sends?.info ?? '-',
       `${(longestGapMs / 1000).toFixed(1)} s`,
       findings.length,
     ])

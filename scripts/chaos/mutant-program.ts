@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { run } from '../../test/chaos/machine/machine-tools.ts'
 import type { ChaosMutant } from '../../test/chaos/mutants/chaos-mutants.ts'
-import { atEnd } from './at-end.ts'
+import { atExit } from '../bench/child-processes.ts'
 
 const COPIED = ['src', 'dist', 'bin', 'proto', 'package.json', 'tsconfig.json', 'tsconfig.build.json']
 
@@ -18,7 +18,7 @@ export async function buildMutant(
 ): Promise<{ program: string; remove: () => void }> {
   const tree = mkdtempSync(join(tmpdir(), 'naru-chaos-mutant-'))
   const clear = () => rmSync(tree, { recursive: true, force: true })
-  const forget = atEnd(clear)
+  const forget = atExit(clear)
   const remove = () => {
     clear()
     forget()

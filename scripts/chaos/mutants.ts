@@ -4,8 +4,7 @@ import { join } from 'node:path'
 import Table from 'cli-table3'
 import { Command } from 'commander'
 import { CHAOS_MUTANTS } from '../../test/chaos/mutants/chaos-mutants.ts'
-import { REPOSITORY } from '../bench/child-processes.ts'
-import { atEnd } from './at-end.ts'
+import { atExit, REPOSITORY } from '../bench/child-processes.ts'
 import { ChaosRounds } from './chaos-rounds.ts'
 import { buildMutant } from './mutant-program.ts'
 import { positiveNumber, wholeNumber } from './number-options.ts'
@@ -30,7 +29,7 @@ for (const mutant of CHAOS_MUTANTS) {
   const { program, remove } = await buildMutant(REPOSITORY, mutant)
   const findingsDirectory = mkdtempSync(join(tmpdir(), 'naru-findings-'))
   const removeFindings = () => rmSync(findingsDirectory, { recursive: true, force: true })
-  const forget = atEnd(removeFindings)
+  const forget = atExit(removeFindings)
   let found: string | undefined
   let rounds = 0
   try {

@@ -1,6 +1,15 @@
 import Table from 'cli-table3'
 import type { SeedAnswer } from './seed-pool.ts'
 
+/** A table as it is kept in a file. */
+export interface SeedTotals {
+  readonly seeds: number
+  readonly simulatedMs: number
+  readonly events: number
+  readonly counts: readonly (readonly [what: string, total: number, seeds: number])[]
+  readonly failures: readonly { readonly seed: number; readonly failure: string }[]
+}
+
 /** What the seeds of a run went through, added up. */
 export class SeedTable {
   readonly failures: SeedAnswer[] = []
@@ -18,6 +27,24 @@ export class SeedTable {
       const known = this.#counts.get(what) ?? { total: 0, seeds: 0 }
       this.#counts.set(what, { total: known.total + count, seeds: known.seeds + 1 })
     }
+  }
+
+  addAll({ seeds, simulatedMs, events, counts, failures }: SeedTotals): void {
+    this.seeds += seeds
+    this.simulatedMs += simulatedMs
+    this.events += events
+    for (const [what, total, inSeeds] of counts) {
+      const known = this.#counts.get(what) ?? { total: 0, seeds: 0 }
+      this.#counts.set(what, { total: known.total + total, seeds: known.seeds + inSeeds })
+    }
+    const nothing = { counts: [], trace: [], simulatedMs: 0, events: 0 }
+    for (const one of failures) this.failures.push({ ...nothing, ...one })
+  }
+
+  totals(): SeedTotals {
+    const { seeds, simulatedMs, events, counts } = this
+    const failures = this.failures.map(({ seed, failure = '' }) => ({ seed, failure }))
+    return { seeds, simulatedMs, events, counts, failures }
   }
 
   /** How often it happened, in all seeds. */
