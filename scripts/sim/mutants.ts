@@ -51,7 +51,7 @@ async function searchFor(bug: PlantedIn): Promise<Search> {
   try {
     found = await firstFailure(tree.root, { simulation, mutant }, { from: 1, count: seedsMax(bug) })
   } finally {
-    await tree.remove()
+    tree.remove()
   }
   const sound = { simulation, mutant: undefined }
   const isNoProof =
