@@ -169,16 +169,23 @@ export class AttendSession implements AttendBackend, MemberListener {
     if (named.length === 0) return
     const request = { memberEpoch, partitions: named.map(nameOf) }
     this.#ask(
-      (groups, stream, nowMs) => groups.members.release(stream, request, nowMs),
+      (groups, stream, nowMs) => {
+        const result = groups.members.release(stream, request, nowMs)
+        // At once: by the answer, the same partition may have been given to the member anew, and told.
+        this.#released(named.filter((_, index) => result.response[index]?.error === undefined))
+        return result
+      },
       outcomes => {
-        const released = named.filter((_, index) => outcomes[index]?.error === undefined)
-        for (const one of released) this.#told.delete(keyOf(one))
-        this.#attended?.watch.released(released)
         // Of another ownership: that it is lost is told by itself.
         const refused = outcomes.find(({ error }) => error?.reason === 'INVALID_REQUEST')
         if (refused?.error !== undefined) this.#failWith(refused.error)
       },
     )
+  }
+
+  #released(partitions: readonly MembershipPartition[]): void {
+    for (const one of partitions) this.#told.delete(keyOf(one))
+    this.#attended?.watch.released(partitions)
   }
 
   #ask<T>(

@@ -40,18 +40,38 @@ class SlowOutlet implements AttendOutlet {
   }
 }
 
+const ATTENDED = {
+  stream: { group: 'g', member: 'm', attachEpoch: 1 },
+  memberEpoch: 1,
+  sessionTimeoutMs: 1_000,
+  warnings: [],
+}
+/** Whose changes are committed as the test says. */
+const MEMBERS = {
+  attend: () => ({ response: ATTENDED }),
+  heartbeat: () => ({ response: ATTENDED }),
+  disconnect: () => ({ response: undefined }),
+  release: (_: unknown, { partitions }: { partitions: unknown[] }) => ({
+    response: partitions.map(() => ({})),
+  }),
+}
+
 async function attending(outlet: SlowOutlet) {
   let settle: (() => void) | undefined
   let closed = 0
-  const stream = { group: 'g', member: 'm', attachEpoch: 1 }
-  const watch: MemberWatch = { released() {}, close: () => closed++ }
+  const released: number[][] = []
+  const watch: MemberWatch = {
+    released: partitions => released.push(partitions.map(({ partition }) => partition)),
+    close: () => closed++,
+  }
   let isHeld = false
   const coordinator = {
     partition: 0,
     leaderEpoch: 1,
-    run: async () => {
+    run: async (handler: (groups: unknown, nowMs: number) => { response: unknown }) => {
+      const { response } = handler({ settings: {}, members: MEMBERS }, 0)
       if (isHeld) await new Promise<void>(resolve => (settle = resolve))
-      return { stream, memberEpoch: 1, sessionTimeoutMs: 1_000, warnings: [] }
+      return response
     },
     watch: () => watch,
     isWatched: () => true,
@@ -69,6 +89,8 @@ async function attending(outlet: SlowOutlet) {
   return {
     session,
     closed: () => closed,
+    /** Each time that the watch was told: the partitions. */
+    released,
     hold: () => {
       isHeld = true
     },
@@ -139,6 +161,24 @@ it('splits what would be too much for one frame', async () => {
   session.onChanges(assigned(range(12_000)))
   expect(outlet.frames).toHaveLength(4)
   for (const frame of outlet.frames) expect(frame.length).toBeLessThan(1024 * 1024)
+})
+
+it('keeps in mind what its member is given anew by the very change in which it gave it up', async () => {
+  const outlet = new SlowOutlet(100)
+  const { session, hold, release, released } = await attending(outlet)
+  const [before] = assigned([7]).assigned
+  session.onChanges(assigned([7]))
+  const giveUp = {
+    release: { memberEpoch: 2, partitions: [{ topic: 'topic-of-some-length', partition: 7 }] },
+  }
+  hold()
+  session.send(Buffer.from(Groups.attend.request.encode(giveUp)))
+  await expect.poll(() => released).toEqual([[7]])
+  // The commit tells the stream first; then the one who asked has its answer.
+  session.onChanges({ ...assigned([7]), memberEpoch: 3, lost: before ? [before] : [] })
+  release()
+  session.send(Buffer.from(Groups.attend.request.encode(giveUp)))
+  await expect.poll(() => released).toEqual([[7], [7]])
 })
 
 it('reads no more from a client that asks faster than the log commits', async () => {
