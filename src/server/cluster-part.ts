@@ -209,15 +209,18 @@ export class ClusterPart {
     await quorum.handOver()
   }
 
-  /** Calls that are parked get their answers. */
+  /**
+   * Calls that are parked get their answers. The node leaves the cluster while its replicas still follow: a leader elsewhere
+   * that has it in sync commits nothing between the last acknowledgement from here and the word that it is gone.
+   */
   async close(because: NaruError): Promise<void> {
     this.#isClosed = true
     this.#access.close()
     this.#services.close()
     this.#groups.close(because)
+    await this.#leave()
     await this.#replicas.close(because)
     await this.#views.close()
-    await this.#leave()
     this.#controller.close()
     this.#watch.close()
     this.#reach.close()

@@ -119,6 +119,25 @@ describe('a node that stops in good order', () => {
       await expectAllOnce(cluster, load)
     })
 
+  it('does not hold up the leaders that have it in sync while it closes its logs, however long that takes', async () => {
+    const cluster = await startCluster(77)
+    const leaving = leaderThat(cluster, false)
+    const staying = cluster.members.filter(member => member !== leaving)
+    const { broker } = brokerOf(leaving)
+    await cluster.run(broker.drain())
+    const load = new ThinLoad(cluster)
+    // What is acknowledged waits for one sync of this disk; to close the logs takes several.
+    leaving.machine.image.syncLatencyMs = { min: 60, max: 60 }
+    await load.runFor(400, () => staying)
+    const closed = broker.close()
+    await load.runFor(800, () => staying)
+    await cluster.run(closed)
+    await load.settled()
+    expect(load.failures).toEqual([])
+    for (let partition = 0; partition < PARTITIONS; partition++)
+      expect(load.gapMs(partition)).toBeLessThan(150)
+  })
+
   it('is drained by an administrator in the same way', async () => {
     const cluster = await startCluster(72)
     const leaving = leaderThat(cluster, false)
