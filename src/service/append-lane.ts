@@ -10,6 +10,7 @@ import type { AppendOutcome } from './append-link.ts'
 import { isOfTheLeader, LEADER_PAUSE_MS, LEADER_RETRY_MS_MAX, noLeaderTookIt } from './leader-attempts.ts'
 import type { LeaderForwarding } from './leader-forwarding.ts'
 import { missingQuorum } from './missing-quorum.ts'
+import { changeOf } from './partition-change.ts'
 import type { ServiceNode } from './service-node.ts'
 import { requirePartition } from './topic-lookup.ts'
 
@@ -162,6 +163,7 @@ export class AppendLane {
       this.#sendThere(node.leaders, { leaderId, leaderEpoch: state.leaderEpoch }, item)
       return true
     }
+    if (this.#awaitMetadata(item, state?.leaderEpoch)) return false
     try {
       requirePartition(topic, partition)
       node.replicas.requireLeader(topic, partition)
@@ -178,6 +180,7 @@ export class AppendLane {
     const { leaderEpoch } = leader
     // It does not know yet that it is deposed: what it says of a sequence may be out of date.
     if (item.leaderEpochMin !== undefined && leaderEpoch < item.leaderEpochMin) {
+      if (this.#awaitMetadata(item, leaderEpoch)) return false
       this.#onFailure(item, olderEpoch(item, leaderEpoch))
       return item.outcome !== undefined
     }
@@ -187,6 +190,14 @@ export class AppendLane {
     }
     this.#sendHere(leader, item)
     return item.isSent || item.outcome !== undefined
+  }
+
+  /** True: the sender knows of a later leader than this node does, which will hear of it in a moment. */
+  #awaitMetadata({ leaderEpochMin = -1, startMs, topic }: LaneItem, leaderEpoch: Epoch = -1): boolean {
+    const leftMs = startMs + METADATA_WAIT_MS_MAX - this.#nowMs
+    if (leaderEpoch >= leaderEpochMin || leftMs <= 0) return false
+    void this.#wait(changeOf(this.#options.node, { topicId: topic.id, timeoutMs: leftMs }))
+    return true
   }
 
   #sendHere(leader: PartitionLeader, item: LaneItem): void {
@@ -353,6 +364,9 @@ export class AppendLane {
     }
   }
 }
+
+/** As long as a `Follow` of a later epoch waits (C2). */
+const METADATA_WAIT_MS_MAX = 1_000
 
 /** The leader lacks what comes before this batch in its sequence: proof that the batch itself is not stored. */
 function isMissingPredecessor({ reason, outcome }: NaruError): boolean {

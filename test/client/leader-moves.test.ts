@@ -259,6 +259,8 @@ describe('a partition whose leader moves', () => {
     await sendNext('second')
     expect(nodes.got.map(({ nodeId }) => nodeId)).toEqual([2, 2])
     expect(nodes.refusals).toBe(1)
+    // So the node can tell whether it is meant, or has been deposed or made leader without having heard of it.
+    expect(nodes.got.map(({ entry }) => entry.leaderEpoch)).toEqual([1, 1])
   })
 
   it('is read from the one that a refusal names', async () => {

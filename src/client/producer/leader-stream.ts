@@ -2,7 +2,7 @@ import type { NodeId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { MessageStream } from '../../ports/transport.ts'
 import { failureToError } from '../../wire/failure.ts'
-import type { Failure, ProduceAnswer } from '../../wire/messages.ts'
+import type { Failure, ProduceAnswer, TopicMetadata } from '../../wire/messages.ts'
 import { Producer } from '../../wire/methods.ts'
 import type { Route } from '../cluster-nodes.ts'
 import type { Connection } from '../connection.ts'
@@ -27,7 +27,7 @@ export interface LeaderStreamOptions {
   readonly nodeId: NodeId
   readonly route: Route
   /** By the metadata of now. */
-  readonly topicIdOf: (topic: string) => string | undefined
+  readonly topicOf: (topic: string) => TopicMetadata | undefined
   /** It is over; what was in flight has been given back. */
   readonly onClosed: (stream: LeaderStream, error: NaruError) => void
   /** The leader is reached through this stream. */
@@ -129,10 +129,12 @@ export class LeaderStream {
         // Behind the others for its next batch.
         this.#queues.add(queue)
         bytes += next.bytes.length
+        const topic = this.#options.topicOf(queue.topic)
         entries.push({
           queue,
           ...next,
-          topicId: this.#options.topicIdOf(queue.topic),
+          topicId: topic?.topicId,
+          leaderEpoch: topic?.partitions[queue.partition]?.leaderEpoch,
           attempt: next.batch.attempt,
           isSettled: false,
           isAnswered: false,
@@ -151,11 +153,12 @@ export class LeaderStream {
     const message = Producer.produceStream.request.encode({
       seq,
       ...(seq === 1 && { options: { acks: settings.acks, timeoutMs: settings.requestTimeoutMs } }),
-      entries: entries.map(({ queue, topicId, bytes }) => ({
+      entries: entries.map(({ queue, topicId, leaderEpoch, bytes }) => ({
         topic: queue.topic,
         topicId,
         partition: queue.partition,
         batch: bytes,
+        leaderEpoch,
       })),
     })
     if (!this.#stream.write(message)) this.#isBlocked = true
@@ -197,7 +200,7 @@ export class LeaderStream {
     const error = failureToError(failure)
     if (error.reason !== 'UNKNOWN_TOPIC' || topicId === undefined) return error
     const isMadeAnew =
-      error.details['topic_id'] !== undefined || this.#options.topicIdOf(queue.topic) !== topicId
+      error.details['topic_id'] !== undefined || this.#options.topicOf(queue.topic)?.topicId !== topicId
     return isMadeAnew ? new NaruError('FENCED_LEADER_EPOCH', error.message, { cause: error }) : error
   }
 
@@ -233,6 +236,8 @@ interface Entry {
   readonly bytes: Buffer
   /** That it was sent for. */
   readonly topicId: string | undefined
+  /** Of the leader that it was sent to: one that has not heard of its own end yet must not judge it. */
+  readonly leaderEpoch: number | undefined
   readonly attempt: number
   /** The batch is no longer on its way through this stream. */
   isSettled: boolean

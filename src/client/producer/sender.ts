@@ -151,7 +151,7 @@ export class Sender {
       settings: this.#settings,
       nodeId,
       route,
-      topicIdOf: topic => this.#metadata.topic(topic)?.topicId,
+      topicOf: topic => this.#metadata.topic(topic),
       onAnswer: () => {
         wasAnswered = true
       },

@@ -3,17 +3,22 @@ import type { Clock, Timer } from '../../ports/clock.ts'
 import type { IsrProposal, ProposalAnswer } from '../../replication/in-sync-replicas.ts'
 import type { AlterPartitions, Proposer, ReplicationLimits } from './replication-options.ts'
 
+/** Each is one change of the metadata: what comes while others are being committed waits for none of them. */
+const CALLS_MAX = 4
+
 /**
- * The proposals of all partitions that this node leads, gathered: one call to the controller at a time, with all that
- * wait. What gets no answer is sent again, unchanged, until it does or metadata end it (C5).
+ * The proposals of all partitions that this node leads, gathered: those of one turn go to the controller in one call, one
+ * of a partition at a time. What gets no answer is sent again, unchanged, until it does or metadata end it (C5).
  */
 export class IsrProposals {
   readonly #clock: Clock
   readonly #alterPartitions: AlterPartitions
   readonly #limits: ReplicationLimits
   readonly #waiting = new Map<Proposer, IsrProposal>()
+  /** A call with a proposal of theirs is under way. */
+  readonly #asking = new Set<Proposer>()
+  #calls = 0
   #isScheduled = false
-  #isSending = false
   #retry: Timer | undefined
   #isClosed = false
 
@@ -35,24 +40,34 @@ export class IsrProposals {
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#isSending || this.#isClosed) return
+    if (this.#isScheduled || this.#isClosed) return
     this.#isScheduled = true
     this.#clock.afterTurn(() => {
       this.#isScheduled = false
-      if (!this.#isSending && !this.#isClosed) void this.#send()
+      while (this.#calls < CALLS_MAX && !this.#isClosed) {
+        const due = this.#takeDue()
+        if (due.length === 0) return
+        void this.#send(due)
+      }
     })
   }
 
-  async #send(): Promise<void> {
-    const sent: [Proposer, IsrProposal][] = []
+  #takeDue(): [Proposer, IsrProposal][] {
+    const due: [Proposer, IsrProposal][] = []
     for (const [proposer, proposal] of this.#waiting) {
+      if (due.length >= this.#limits.proposalsMax) break
       if (proposer.proposal !== proposal) this.#waiting.delete(proposer)
-      else if (sent.length < this.#limits.proposalsMax) sent.push([proposer, proposal])
+      else if (!this.#asking.has(proposer)) due.push([proposer, proposal])
     }
-    if (sent.length === 0) return
-    this.#isSending = true
+    for (const [proposer] of due) this.#asking.add(proposer)
+    return due
+  }
+
+  async #send(sent: readonly [Proposer, IsrProposal][]): Promise<void> {
+    this.#calls++
     const answers = await this.#ask(sent)
-    this.#isSending = false
+    this.#calls--
+    for (const [proposer] of sent) this.#asking.delete(proposer)
     if (this.#isClosed) return
     let isRetried = false
     sent.forEach(([proposer, proposal], at) => {
