@@ -12,7 +12,10 @@ export class DeletedPartitions {
   readonly #clock: Clock
   readonly #topicsDirectory: string
   readonly #keepMs: number
+  /** All that are there. */
   readonly #sinceMs = new Map<string, number>()
+  /** Of directories that are being renamed. */
+  readonly #taken = new Set<string>()
 
   constructor(options: { disk: Disk; clock: Clock; topicsDirectory: string; keepMs: number }) {
     this.#disk = options.disk
@@ -26,14 +29,22 @@ export class DeletedPartitions {
     this.#sinceMs.set(name, this.#clock.monotonicMs())
   }
 
-  /** Durable when it resolves. The new name is short whatever the topic's is: file names end at 255 bytes. */
+  /**
+   * Durable when it resolves. The new name is short whatever the topic's is: file names end at 255 bytes. It may be wanted
+   * for several directories at once: of those whose topic nobody knows.
+   */
   async rename(directoryName: string, id: string): Promise<void> {
     let name = `${id}${DELETED_SUFFIX}`
-    for (let again = 1; await this.#disk.stat(this.#pathOf(name)); again++)
+    for (let again = 1; this.#sinceMs.has(name) || this.#taken.has(name); again++)
       name = `${id}.${again}${DELETED_SUFFIX}`
-    await this.#disk.rename(this.#pathOf(directoryName), this.#pathOf(name))
+    this.#taken.add(name)
+    try {
+      await this.#disk.rename(this.#pathOf(directoryName), this.#pathOf(name))
+      this.noteFound(name)
+    } finally {
+      this.#taken.delete(name)
+    }
     await this.#disk.syncDirectory(this.#topicsDirectory)
-    this.noteFound(name)
   }
 
   /** Removes those kept long enough, or all where space is short. */
