@@ -43,6 +43,7 @@ export class InSyncReplicas {
   #eligible: readonly NodeId[]
   #partitionEpoch: Epoch
   #proposal: IsrProposal | undefined
+  #mayBeDeposed = false
 
   constructor(metadata: PartitionMetadata) {
     this.#members = metadata.isr
@@ -76,9 +77,19 @@ export class InSyncReplicas {
     return this.#proposal
   }
 
-  propose(change: Omit<IsrProposal, 'partitionEpoch'>): IsrProposal {
+  /**
+   * The controller was asked for what may make it let another lead, and nothing says yet that it did not: metadata of a
+   * higher partition epoch, or a refusal, which goes for all that was asked before, too.
+   */
+  get mayBeDeposed(): boolean {
+    return this.#mayBeDeposed
+  }
+
+  /** `mayDepose`: whatever becomes of it, another may lead from then on. */
+  propose(change: Omit<IsrProposal, 'partitionEpoch'>, { mayDepose = false } = {}): IsrProposal {
     assert(this.#proposal === undefined, 'one proposal at a time')
     const { isr } = change
+    this.#mayBeDeposed ||= mayDepose
     const proposal = { ...change, partitionEpoch: this.#partitionEpoch }
     this.#proposal = proposal
     const added = isr.map(member => member.nodeId).filter(nodeId => !this.#members.includes(nodeId))
@@ -92,6 +103,7 @@ export class InSyncReplicas {
     this.#partitionEpoch = metadata.partitionEpoch
     this.#members = metadata.isr
     this.#eligible = metadata.elr
+    this.#mayBeDeposed = false
     this.#settle()
     return true
   }
@@ -101,13 +113,14 @@ export class InSyncReplicas {
     if (proposal !== this.#proposal || answer.kind !== 'refused') return false
     // It may be an earlier copy of this very proposal that changed the epoch: the metadata will tell.
     if (answer.partitionEpoch > proposal.partitionEpoch) return false
+    this.#mayBeDeposed = false
     this.#settle()
     return true
   }
 
   /**
    * Only of a proposal that leaves the ISR as it is: whether a copy on its way is accepted or not, the maximal ISR is the
-   * same. What it started from is compared, so it cannot undo a later one.
+   * same. What it started from is compared, so it cannot undo a later one. Until then this leader may be deposed by it.
    */
   withdraw(): void {
     assert(this.#proposal?.successorId !== undefined, 'only a handover is withdrawn')

@@ -133,8 +133,16 @@ export class LeaderState {
     acks: 'ALL' | 'LEADER' | 'NONE',
     { isUnheard }: { isUnheard: boolean },
   ): ProduceRefusal | undefined {
-    if (acks !== 'ALL') return isUnheard ? 'UNHEARD' : undefined
+    if (acks !== 'ALL') return isUnheard || this.mayBeDeposed ? 'UNHEARD' : undefined
     return this.hasMinInsyncReplicas ? undefined : 'NOT_ENOUGH_REPLICAS'
+  }
+
+  /**
+   * What this leader has asked for, and not heard of yet, may have made the controller let another lead at once, without
+   * waiting for a session to end: a handover, or an ISR below its minimum (C8). No lease speaks against that (C12).
+   */
+  get mayBeDeposed(): boolean {
+    return this.#inSync.mayBeDeposed
   }
 
   /** What the controller is to be asked, until metadata or its refusal end it. */
@@ -287,8 +295,8 @@ export class LeaderState {
     if (!isReady || !this.successors.includes(successorId)) return undefined
     const { members } = this.#inSync
     const isr = members.map(nodeId => this.#proposed(nodeId))
-    const proposal = this.#inSync.propose({ leaderEpoch: this.leaderEpoch, isr, damaged: [], successorId })
-    return { type: 'propose', proposal }
+    const change = { leaderEpoch: this.leaderEpoch, isr, damaged: [], successorId }
+    return { type: 'propose', proposal: this.#inSync.propose(change, { mayDepose: true }) }
   }
 
   /** The controller does not answer: this leader goes on. It may be deposed by what it has asked for, as at any time. */
@@ -306,8 +314,8 @@ export class LeaderState {
    * is. So idle partitions cost nothing, however many they are.
    */
   get isQuiet(): boolean {
-    const { members, proposal } = this.#inSync
-    if (proposal !== undefined || members.length !== this.#replicas.length) return false
+    const { members, proposal, mayBeDeposed } = this.#inSync
+    if (proposal !== undefined || mayBeDeposed || members.length !== this.#replicas.length) return false
     return this.#replicas.every(nodeId => {
       if (!members.includes(nodeId)) return false
       if (nodeId === this.#self.nodeId) return true
@@ -352,14 +360,17 @@ export class LeaderState {
     if (this.#inSync.proposal !== undefined || nowMs < this.#proposeFromMs) return NOTHING
     for (const follower of this.#followers.values()) this.#noteCaughtUp(follower)
     const isr = this.#replicas.filter(nodeId => this.#belongs(nodeId, nowMs))
-    const { members } = this.#inSync
-    if (isr.length === members.length && isr.every(nodeId => members.includes(nodeId))) return NOTHING
-    const proposal = this.#inSync.propose({
+    const { members, mayBeDeposed } = this.#inSync
+    const isSame = isr.length === members.length && isr.every(nodeId => members.includes(nodeId))
+    // What was withdrawn may still be on its way. That nothing is to be changed is refused, after whatever came before it.
+    if (isSame && !mayBeDeposed) return NOTHING
+    const change = {
       leaderEpoch: this.leaderEpoch,
       isr: isr.map(nodeId => this.#proposed(nodeId)),
       damaged: members.filter(nodeId => this.#followers.get(nodeId)?.isDamaged),
-    })
-    return [{ type: 'propose', proposal }]
+    }
+    const mayDepose = isr.length < Math.min(members.length, this.#minInsyncReplicas)
+    return [{ type: 'propose', proposal: this.#inSync.propose(change, { mayDepose }) }]
   }
 
   #proposed(nodeId: NodeId): ProposedMember {

@@ -425,6 +425,37 @@ test('metadata of an older partition epoch are ignored', () => {
   expect(state.isr).toEqual([1, 2, 3])
 })
 
+test('a leader that has asked for what may depose it has no lease until it knows that it was not (C12)', () => {
+  const isUnheard = false
+  const state = lead({}, { minInsyncReplicas: 3 })
+  for (const nodeId of [2, 3]) catchUp(state, nodeId, 4)
+  expect(state.mayBeDeposed).toBe(false)
+  const handOver = proposalOf([state.handOver(2) as LeaderEffect]) as IsrProposal
+  expect(state.refusalOf('LEADER', { isUnheard })).toBe('UNHEARD')
+  expect(state.isQuiet).toBe(false)
+  state.withdrawHandover()
+  // It may still be accepted: that nothing is to be changed is refused only behind it.
+  expect(state.mayBeDeposed).toBe(true)
+  expect(state.onProposalAnswer(handOver, { kind: 'refused', partitionEpoch: 10 }, 0)).toEqual([])
+  expect(state.mayBeDeposed).toBe(true)
+  const unchanged = proposalOf(state.tick(0)) as IsrProposal
+  expect(unchanged).toMatchObject({ isr: [{ nodeId: 1 }, { nodeId: 2 }, { nodeId: 3 }] })
+  expect(unchanged.successorId).toBeUndefined()
+  state.onProposalAnswer(unchanged, { kind: 'unknown' }, 0)
+  expect(state.mayBeDeposed).toBe(true)
+  state.onProposalAnswer(unchanged, { kind: 'refused', partitionEpoch: 10 }, 0)
+  expect(state.mayBeDeposed).toBe(false)
+  expect(state.isQuiet).toBe(true)
+  expect(state.refusalOf('LEADER', { isUnheard })).toBeUndefined()
+  // Below the minimum the controller may find that this leader is the one that is cut off (C8).
+  const { from } = catchUp(state, 3, 4, 0)
+  state.onSessionBroken(from, 0)
+  proposalOf(state.tick(400 + REPLICA_TIMING.proposalBackoffMs))
+  expect(state.refusalOf('LEADER', { isUnheard })).toBe('UNHEARD')
+  state.onMetadata({ ...METADATA, isr: [1, 2], partitionEpoch: 11 }, 1_000)
+  expect(state.refusalOf('LEADER', { isUnheard })).toBeUndefined()
+})
+
 test('a leader that the controller may not hear takes only acks=all (C12)', () => {
   const state = lead()
   expect(state.refusalOf('LEADER', { isUnheard: true })).toBe('UNHEARD')

@@ -91,6 +91,8 @@ export class NodeAgent {
   #end: NaruError | undefined
   #hasLeft = false
   #isAside = false
+  /** It has asked for it, and was not taken back since. */
+  #mayBeAside = false
 
   constructor(options: NodeAgentOptions) {
     this.#options = options
@@ -141,10 +143,11 @@ export class NodeAgent {
   /**
    * The lease of what this node leads (C12), monotonic: by then the image held all that the controller had decided, and
    * the controller had this node's sign of life, so that it fences it a session later at the earliest. Counted from the
-   * sending: what arrives may have lain in a socket while this process stood still. Undefined: never.
+   * sending: what arrives may have lain in a socket while this process stood still. Undefined: never, or this node has itself
+   * asked to be fenced at once, which may have happened.
    */
   get lastHeardControllerMs(): number | undefined {
-    return this.#options.quorum.freshMs
+    return this.#mayBeAside ? undefined : this.#options.quorum.freshMs
   }
 
   async allocateProducerIds(): Promise<ProducerIdBlock> {
@@ -196,7 +199,7 @@ export class NodeAgent {
    * Until `comeBack` it stays so, also with a new controller.
    */
   async stepAside(timeoutMs: number): Promise<void> {
-    this.#isAside = true
+    this.#isAside = this.#mayBeAside = true
     await this.#withSession(timeoutMs, session => session.request({ stepAside: {} }))
   }
 
@@ -328,6 +331,8 @@ export class NodeAgent {
     const { quorum, logger } = this.#options
     await session.request({ caughtUp: { appliedIndex: quorum.image.appliedEndIndex } })
     if (this.#session !== session) return
+    // After all that was asked before on this session; what came over an older one is dropped.
+    if (!this.#isAside) this.#mayBeAside = false
     const nodeEpoch = this.#nodeEpoch as Epoch
     if (this.#settleStart) logger.info({ nodeEpoch, controllerId: session.nodeId }, 'this node takes part')
     this.#settleStart?.resolve(nodeEpoch)

@@ -19,6 +19,16 @@ export function leaderUnheard(place: LedPlace): NaruError {
   )
 }
 
+/** C12, where the leader itself has asked for what may depose it. */
+export function leadershipMoving(place: LedPlace): NaruError {
+  return new NaruError(
+    'LEADER_NOT_AVAILABLE',
+    `${named(place)}: this node has asked the controller for a change after which another may lead, and has no answer yet: ` +
+      'try again; acks=all is safe, and still taken',
+    { details: detailsOf(place) },
+  )
+}
+
 export function notEnoughReplicas(
   place: LedPlace,
   { isr, minInsyncReplicas }: { readonly isr: readonly NodeId[]; readonly minInsyncReplicas: number },
@@ -54,14 +64,15 @@ export function committedEndUnknown(place: LedPlace, isr: readonly NodeId[]): Na
  * that no leader has the batch, and it sends it again under another id; a leader that may be deposed (C12) proves
  * nothing, because others may have stored both.
  */
-export function provenBy<T>(place: LedPlace, context: { isUnheard(): boolean }, append: () => T): T {
+export function provenBy<T>(place: LedPlace, doubt: () => NaruError | undefined, append: () => T): T {
   try {
     return append()
   } catch (thrown) {
-    if (!(thrown instanceof NaruError && OF_SEQUENCE.has(thrown.reason) && context.isUnheard())) throw thrown
+    const because = thrown instanceof NaruError && OF_SEQUENCE.has(thrown.reason) ? doubt() : undefined
+    if (because === undefined) throw thrown
     throw new NaruError(
       'LEADER_NOT_AVAILABLE',
-      `${named(place)}: this node has not heard from the controller and may not lead any more, so it cannot tell: ${thrown.message}`,
+      `${because.message}; so it cannot tell: ${(thrown as NaruError).message}`,
       { cause: thrown, details: detailsOf(place) },
     )
   }

@@ -18,6 +18,7 @@ import { LeaderHandover } from './leader-handover.ts'
 import {
   beingHandedOver,
   committedEndUnknown,
+  leadershipMoving,
   leaderUnheard,
   notEnoughReplicas,
   outcomeUnknown,
@@ -29,6 +30,7 @@ import type { PartitionSettings } from './partition-settings.ts'
 import type { LeaderContext } from './replication-options.ts'
 import { requireKeys } from './required-keys.ts'
 import { refused, type SendingLane } from './sending-lane.ts'
+import { soon } from './soon.ts'
 
 /** When a produce is answered; see `naru.v1.Acks`. */
 export type Acks = 'ALL' | 'LEADER' | 'NONE'
@@ -147,6 +149,11 @@ export class PartitionLeader {
     return this.#context.isUnheard() ? leaderUnheard(this) : undefined
   }
 
+  /** As `doubt`, or this leader has itself asked for what may end it at any moment. */
+  get #noLease(): NaruError | undefined {
+    return this.doubt ?? (this.#state.mayBeDeposed ? leadershipMoving(this) : undefined)
+  }
+
   get settings(): PartitionSettings {
     return this.#settings
   }
@@ -174,12 +181,19 @@ export class PartitionLeader {
 
   /**
    * The high watermark, once nothing above it can have been committed: a new leader knows that when it has reached the
-   * start of its epoch. Rejects where that does not come soon, and on a leader that may be deposed (C12).
+   * start of its epoch. Rejects where that does not come soon, and on a leader that may be deposed (C12): one that has asked
+   * for it waits for what becomes of that.
    */
   async committedEnd(): Promise<Offset> {
     this.#refuseIfEnded()
-    if (this.#context.isUnheard()) throw leaderUnheard(this)
-    if (!this.#state.isHighWatermarkCurrent) await this.#whenCurrent()
+    if (this.doubt) throw this.doubt
+    const { isr } = this.#state
+    await soon(this, {
+      clock: this.#clock,
+      isSo: () =>
+        this.#ended !== undefined || (this.#state.isHighWatermarkCurrent && !this.#state.mayBeDeposed),
+      otherwise: () => this.#noLease ?? committedEndUnknown(this, isr),
+    })
     this.#refuseIfEnded()
     return this.#log.highWatermark
   }
@@ -197,7 +211,11 @@ export class PartitionLeader {
     this.#refuseIfHandingOver()
     this.#refuseIfNotSafe(options.acks)
     this.#check(batch)
-    const result = provenBy(this, this.#context, () => this.#append(batch))
+    const result = provenBy(
+      this,
+      () => this.#noLease,
+      () => this.#append(batch),
+    )
     const { baseOffset, lastOffset, maxTimestamp } = result
     // That of a repeated batch is the time of its first append.
     const logAppendTimeMs = this.#settings.timestampType === 'LogAppendTime' ? maxTimestamp : undefined
@@ -272,6 +290,7 @@ export class PartitionLeader {
     const { minInsyncReplicas } = settings
     this.#apply(this.#state.onMetadata(metadata, this.#context.time.nowMs, minInsyncReplicas))
     this.#handover.onMetadata(metadata)
+    this.#wakeFollowers()
   }
 
   get proposal(): IsrProposal | undefined {
@@ -282,6 +301,7 @@ export class PartitionLeader {
     if (this.#ended !== undefined) return
     this.#apply(this.#state.onProposalAnswer(proposal, answer, this.#context.time.nowMs))
     this.#handover.onAnswer(proposal, answer)
+    this.#wakeFollowers()
   }
 
   /** Judges who lags, and whether another replica is to lead. False: no more of it before something happens (`attend`). */
@@ -438,26 +458,10 @@ export class PartitionLeader {
     this.#refuse(nodeId, 'FENCED')
   }
 
-  #whenCurrent(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const settle = () => {
-        if (this.#ended === undefined && !this.#state.isHighWatermarkCurrent) return
-        stop()
-        timer.cancel()
-        resolve()
-      }
-      const stop = this.follow(settle)
-      const timer = this.#clock.setTimer(CURRENT_WAIT_MS, () => {
-        stop()
-        reject(committedEndUnknown(this, this.#state.isr))
-      })
-    })
-  }
-
   #refuseIfNotSafe(acks: Acks): void {
     const refusal = this.#state.refusalOf(acks, { isUnheard: this.#context.isUnheard() })
     if (refusal === undefined) return
-    if (refusal === 'UNHEARD') throw leaderUnheard(this)
+    if (refusal === 'UNHEARD') throw this.#noLease ?? leaderUnheard(this)
     throw notEnoughReplicas(this, {
       isr: this.#state.isr,
       minInsyncReplicas: this.#settings.minInsyncReplicas,
@@ -478,9 +482,6 @@ export class PartitionLeader {
     for (const wake of this.#followers) wake()
   }
 }
-
-/** How long a reader waits for a new leader to know where the committed records end. */
-const CURRENT_WAIT_MS = 1_000
 
 interface ParkedProduce {
   readonly outcome: ProduceOutcome

@@ -12,7 +12,10 @@ it('a node that cannot write is fenced at once, and takes part again when it can
   expect(cluster.partition(topic)).toBe(`leader=${two.nodeId} isr=${two.nodeId}`)
   await cluster.runFor(10_000)
   expect(cluster.show()).toContain(`${one.nodeId}!`)
+  // What it led, others lead, and its own metadata may be the last to say so: they wait for the same disk.
+  expect(one.agent.lastHeardControllerMs).toBeUndefined()
   await cluster.quorum.run(one.agent.comeBack(5000))
+  expect(one.agent.lastHeardControllerMs).toBeDefined()
   expect(cluster.show()).toBe('1 2 3')
   // Under its epoch: it is the same process, and nothing of it was lost.
   expect(cluster.epochOf(one.nodeId)).toBe(1)

@@ -39,6 +39,12 @@ function leaderOf(cluster: ReplicaCluster): PartitionLeader | undefined {
   return undefined
 }
 
+const MOVING = {
+  reason: 'LEADER_NOT_AVAILABLE',
+  retriable: true,
+  message: expect.stringContaining('has asked the controller for a change after which another may lead'),
+}
+
 describe('a node that drains', () => {
   test('hands its partition over under load: no produce fails, and none is lost or stored twice', async () => {
     const cluster = await startTopic()
@@ -89,6 +95,46 @@ describe('a node that drains', () => {
     cluster.isControllerAway = false
     await cluster.until(() => isLedBy(cluster, 2))
     expect(await cluster.run(produceAnywhere(cluster, 'then'))).toBe(2)
+  })
+
+  test('has no lease from its question on: it does not answer what the next leader may answer otherwise', async () => {
+    const cluster = await startTopic()
+    const leader = cluster.leader(1)
+    const batch = (baseSequence: number) => cluster.batch('of a sequence', { producerId: 5, baseSequence })
+    await cluster.run(cluster.produceBatch(leader, batch(0)))
+    cluster.controller.drain(1)
+    await cluster.until(() => !leader.hasRoom)
+    // It gets what it asks for, and is the last one to hear of that.
+    cluster.proposals = 'done, and the answer lost'
+    cluster.node(1).isDeaf = true
+    await cluster.until(() => isLedBy(cluster, 2))
+    await cluster.run(cluster.produceBatch(cluster.leader(2), batch(1), 'LEADER'))
+    await expect(cluster.run(leader.committedEnd())).rejects.toMatchObject(MOVING)
+    await cluster.until(() => leader.hasRoom)
+    for (const acks of ['LEADER', 'NONE'] as const)
+      await expect(cluster.produce(leader, 'lost', acks)).rejects.toMatchObject(MOVING)
+    // The one before it is stored, elsewhere.
+    await expect(cluster.produceBatch(leader, batch(2))).rejects.toMatchObject(MOVING)
+    expect(leader.ended).toBeUndefined()
+    cluster.node(1).isDeaf = false
+    cluster.applyLater(cluster.node(1))
+    await cluster.until(() => leader.ended !== undefined)
+  })
+
+  test('has its lease again once the controller has refused, also what it had given up', async () => {
+    const cluster = await startTopic()
+    const leader = cluster.leader(1)
+    cluster.controller.drain(1)
+    await cluster.until(() => !leader.hasRoom)
+    cluster.proposals = 'lost'
+    await cluster.until(() => leader.hasRoom)
+    await expect(cluster.produce(leader, 'when', 'LEADER')).rejects.toMatchObject(MOVING)
+    const end = leader.committedEnd()
+    cluster.proposals = 'answered'
+    expect(await cluster.run(end)).toBe(1)
+    expect(await cluster.run(cluster.produce(leader, 'mine', 'LEADER'))).toMatchObject({ kind: 'stored' })
+    expect(cluster.controller.partition()).toMatchObject({ leader: 1, leaderEpoch: 0 })
+    await cluster.until(() => isLedBy(cluster, 2))
   })
 
   test('refuses what does not wait, and says that nothing was written', async () => {

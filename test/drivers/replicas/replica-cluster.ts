@@ -59,6 +59,8 @@ export class ReplicaCluster {
   readonly frameCounts = { opens: 0, toLeaders: 0, toFollowers: 0 }
   /** Undefined answers: the controller cannot be reached. */
   isControllerAway = false
+  /** What becomes of proposals, and of the answers to them, while the controller is heard otherwise. */
+  proposals: 'answered' | 'lost' | 'done, and the answer lost' = 'answered'
 
   private constructor(options: ReplicaClusterOptions) {
     this.#options = options
@@ -134,7 +136,10 @@ export class ReplicaCluster {
             alterPartitions: async proposals => {
               await new Promise<void>(resolve => clock.setTimer(1, resolve))
               if (this.isControllerAway) throw new NaruError('NOT_CONTROLLER', 'away')
-              return this.controller.alter(nodeId, proposals)
+              if (this.proposals === 'lost') throw new NaruError('NOT_CONTROLLER', 'lost')
+              const answers = this.controller.alter(nodeId, proposals)
+              if (this.proposals !== 'answered') throw new NaruError('NOT_CONTROLLER', 'the answer is lost')
+              return answers
             },
             reportDamage: async () => {
               await new Promise<void>(resolve => clock.setTimer(1, resolve))

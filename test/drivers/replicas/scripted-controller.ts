@@ -136,8 +136,10 @@ export class ScriptedController {
         const node = this.image.nodes.get(nodeId)
         return before.isr.includes(nodeId) || (isActive(node) && node?.nodeEpoch === nodeEpoch)
       })
-      if (!isCurrent || !isEligible) return { kind: 'refused', partitionEpoch }
       const isr = members.map(member => member.nodeId)
+      const isSame = isr.length === before.isr.length && isr.every(nodeId => before.isr.includes(nodeId))
+      const changesNothing = isSame && successorId === undefined
+      if (!isCurrent || !isEligible || changesNothing) return { kind: 'refused', partitionEpoch }
       const left = before.isr.filter(nodeId => !isr.includes(nodeId))
       const elr = [...before.elr, ...left].filter(nodeId => !isr.includes(nodeId))
       const { minInsyncReplicas } = this.#facts()
