@@ -53,6 +53,8 @@ export class AttendEntry {
   #state: 'new' | 'joining' | 'joined' | 'over' = 'new'
   #backend: AttendBackend | undefined
   #isHalfClosed = false
+  /** Whoever attends for the client has been asked enough for now. */
+  #isHeld = false
   #timer: Timer | undefined
 
   constructor(parts: AttendParts, stream: MessageStream, context: CallContext) {
@@ -108,8 +110,14 @@ export class AttendEntry {
           this.#finish()
           stream.fail(error)
         },
-        pause: () => stream.pause(),
-        resume: () => stream.resume(),
+        pause: () => {
+          this.#isHeld = true
+          stream.pause()
+        },
+        resume: () => {
+          this.#isHeld = false
+          if (this.#state === 'joined') stream.resume()
+        },
       },
     })
   }
@@ -119,10 +127,11 @@ export class AttendEntry {
       const { sessionTimeoutMs } = await this.#tryUntilJoined(joining)
       if (this.#state !== 'joining') return
       this.#state = 'joined'
-      this.#stream.resume()
       this.#askForLife(sessionTimeoutMs / PINGS_PER_SESSION)
       for (const frame of this.#early.splice(0)) this.#backend?.send(frame)
       if (this.#isHalfClosed) this.#backend?.halfClose()
+      // Only now: what comes next came later.
+      if (!this.#isHeld) this.#stream.resume()
     } catch (thrown) {
       if (this.#state === 'over') return
       const backend = this.#backend
