@@ -83,6 +83,7 @@ export class PartitionView implements DerivedView {
   }
 
   async forget(): Promise<void> {
+    this.#disconnects.clear()
     const isDone = await this.#store.change(async () => {
       this.#state = undefined
       await this.#store.write([{ kind: 'delete', key: viewStateKey(this.#partition) }])

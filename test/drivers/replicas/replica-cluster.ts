@@ -1,4 +1,5 @@
 import { NaruError } from '../../../src/base/errors.ts'
+import type { ViewOf } from '../../../src/drivers/replicas/derived-view.ts'
 import type { Acks, PartitionLeader, ProduceOutcome } from '../../../src/drivers/replicas/partition-leader.ts'
 import { ReplicaSet } from '../../../src/drivers/replicas/replica-set.ts'
 import type { ReplicationLimits } from '../../../src/drivers/replicas/replication-options.ts'
@@ -45,6 +46,8 @@ export interface ReplicaClusterOptions {
   readonly limits?: Partial<ReplicationLimits>
   readonly logLimits?: Partial<LogDirectoryLimits>
   readonly timing?: Partial<ReplicaTiming>
+  /** Of each life of a process. */
+  readonly viewOf?: (node: ReplicaNode) => ViewOf
 }
 
 /** Three nodes' replica sets on simulated machines and network, with a controller that does what the test says. */
@@ -126,6 +129,7 @@ export class ReplicaCluster {
           clock,
           reserve,
           settingDefaults: {},
+          ...(this.#options.viewOf && { viewOf: this.#options.viewOf(node) }),
           onEvent: event => node.events.push(event),
           onError,
           replication: {
