@@ -3,13 +3,19 @@
  * while records flow; what members were given is held to what a group promises. Nothing else should run. Writes
  * docs/reports/groups.md.
  *
- *     npm run proof:groups [-- --faults N --rate RECORDS_PER_SECOND]
+ *     npm run proof:groups [-- --faults N --rate RECORDS_PER_SECOND --with-kafka DIR]
+ *
+ * DIR: as for `npm run bench`, a folder whose `kafka/w7.sh` does the like of Kafka, with both of its protocols.
  */
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Gaps } from '../../test/chaos/groups/group-flow.ts'
 import { GroupWorkload } from '../../test/chaos/groups/group-workload.ts'
 import type { MemberProcess } from '../../test/chaos/groups/member-process.ts'
 import { NodeCluster, until } from '../../test/harness/node-cluster.ts'
 import { ProcessorWindow } from '../bench/processor-time.ts'
+import { type KafkaDeparture, type KafkaProtocol, kafkaDepartures } from './kafka-groups.ts'
 import { percentile, spreadText, writeReport } from './report.ts'
 
 const PARTITIONS = 12
@@ -38,15 +44,23 @@ interface Struck {
   readonly fault: Fault
   /** From the signal until others had been given all that the member had. */
   readonly handoverMs?: number
-  /** Between two records, in the partitions that did not move at a join or leave. */
-  readonly restGapsMs: readonly number[]
+  /** In the partitions that did not move. */
+  readonly rest: Gaps
 }
 
 const { values: flags } = parseArgs({
-  options: { faults: { type: 'string', default: '50' }, rate: { type: 'string', default: '1000' } },
+  options: {
+    faults: { type: 'string', default: '50' },
+    rate: { type: 'string', default: '1000' },
+    'with-kafka': { type: 'string' },
+  },
 })
+const anchors = flags['with-kafka'] === undefined ? undefined : resolve(flags['with-kafka'])
+if (anchors !== undefined && !existsSync(join(anchors, 'kafka/w7.sh')))
+  throw new Error(`${anchors} has no kafka/w7.sh: --with-kafka takes the folder above it`)
 const rate = Number(flags.rate)
 const window = new ProcessorWindow()
+const beside = anchors === undefined ? [] : await kafkaDepartures(anchors)
 await using cluster = await NodeCluster.start()
 await using client = await cluster.connect()
 const admin = client.admin()
@@ -71,7 +85,7 @@ for (let round = 0; round < Number(flags.faults); round++) {
   const handover =
     one.handoverMs === undefined ? '' : `, others had it all after ${one.handoverMs.toFixed(0)} ms`
   console.log(
-    `${round + 1}: ${fault}${handover}; longest pause elsewhere ${Math.max(0, ...one.restGapsMs).toFixed(0)} ms`,
+    `${round + 1}: ${fault}${handover}; longest pause elsewhere ${longest(one.rest.givenMs).toFixed(0)} ms`,
   )
 }
 const verdict = await workload.finish()
@@ -79,21 +93,30 @@ const handovers = (fault: Fault) =>
   struck.flatMap(one => (one.fault === fault && one.handoverMs !== undefined ? one.handoverMs : []))
 const closeMs = percentile(handovers('close'), 99)
 const killMs = percentile(handovers('kill'), 99)
+const closes = struck.filter(({ fault }) => fault === 'close')
 const restMs = percentile(
-  struck.filter(({ fault }) => fault === 'close').flatMap(one => one.restGapsMs),
+  closes.flatMap(one => one.rest.givenMs),
   99,
 )
 const text = writeReport('groups', {
   title: 'Members of a group closed, killed and hung',
   story:
     `Three nodes, a process each; a topic of ${PARTITIONS} partitions, replication factor 3, into which ${rate} records a second flow; ` +
-    `${MEMBERS} members, a process each. ${struck.length} faults: a member is closed (SIGTERM), killed (SIGKILL) or hung for ` +
+    `${MEMBERS} members, a process each; one more stands by, so that what is measured is how it joins, not how its program is loaded. ${struck.length} faults: a member is closed (SIGTERM), killed (SIGKILL) or hung for ` +
     `${PAUSE_MS / 1000} s (SIGSTOP), and another one joins; or the node that coordinates the group, or one that leads partitions, is killed ` +
     'and started again. Times are from the signal until other members had been given all that the member had.',
   lines: [
     `- SIGTERM of a member, ${handovers('close').length} times: ${spreadText(handovers('close'))}.`,
     `- SIGKILL of a member, ${handovers('kill').length} times: ${spreadText(handovers('kill'))}.`,
     `- SIGSTOP of a member, ${handovers('pause').length} times: ${spreadText(handovers('pause'))}.`,
+    `- Partitions that did not move while a member left and another one joined: the longest pause between two records, each time: ` +
+      `${spreadText(closes.map(one => longest(one.rest.givenMs)))}; between two acknowledgements to the producer in the same ` +
+      `partitions and times: ${spreadText(closes.map(one => longest(one.rest.acknowledgedMs)))}, of all such gaps p99 ` +
+      `${percentile(
+        closes.flatMap(one => one.rest.acknowledgedMs),
+        99,
+      ).toFixed(0)} ms.`,
+    ...(['consumer', 'classic'] as const).flatMap(protocol => kafkaLines(protocol)),
     `- ${verdict.recordCount} records were given out, ${verdict.repeatedCount} of them a second time.`,
     `- Sends that failed: ${workload.sendFailures.length}.`,
     ...verdict.findings.map(finding => `- WRONG: ${finding}`),
@@ -137,6 +160,7 @@ async function settled(): Promise<void> {
 }
 
 async function strikeMember(fault: Fault): Promise<Struck> {
+  await workload.prepare()
   await settled()
   const running = workload.members.filter(({ isRunning }) => isRunning)
   const member = running[struck.length % running.length] as MemberProcess
@@ -151,7 +175,7 @@ async function strikeMember(fault: Fault): Promise<Struck> {
     member.resume()
   } else workload.add()
   await rest(QUIET_MS)
-  return { fault, handoverMs, restGapsMs: workload.gapsOfUnmoved(atMs) }
+  return { fault, handoverMs, rest: workload.flow.gapsOfUnmoved(atMs) }
 }
 
 async function strikeNode(fault: Fault): Promise<Struck> {
@@ -173,12 +197,28 @@ async function strikeNode(fault: Fault): Promise<Struck> {
     },
     { timeoutMs: 60_000 },
   )
-  return { fault, restGapsMs: workload.gapsOfUnmoved(atMs) }
+  return { fault, rest: workload.flow.gapsOfUnmoved(atMs) }
 }
 
 async function aLeader(): Promise<number> {
   const [topic] = await admin.describeTopics(['work'])
   return topic?.partitions[struck.length % PARTITIONS]?.leader ?? 1
+}
+
+function longest(values: readonly number[]): number {
+  return percentile(values, 100)
+}
+
+function kafkaLines(protocol: KafkaProtocol): string[] {
+  const own = beside.filter(one => one.protocol === protocol)
+  const of = (kind: KafkaDeparture['kind']) => own.filter(one => one.kind === kind)
+  const takeovers = (kind: KafkaDeparture['kind']) => spreadText(of(kind).map(one => one.takeoverMs))
+  if (own.length === 0) return []
+  return [
+    `- Kafka beside it, \`group.protocol=${protocol}\`, three members that poll every 100 ms: close() ${of('close').length} times: ` +
+      `${takeovers('close')}; SIGKILL ${of('kill').length} times: ${takeovers('kill')}; the longest pause in partitions that did not move, ` +
+      `each time: ${spreadText(own.map(one => one.longestPauseMs))}.`,
+  ]
 }
 
 function rest(ms: number): Promise<void> {

@@ -24,6 +24,7 @@ export class GroupMembers implements AsyncDisposable {
   readonly #options: GroupMembersOptions
   readonly #record: CoordinatorRecord
   readonly #note: (event: MemberEvent) => void
+  #spare: MemberProcess | undefined
   #count = 0
 
   private constructor(options: GroupMembersOptions, record: CoordinatorRecord) {
@@ -45,16 +46,27 @@ export class GroupMembers implements AsyncDisposable {
     return this.members.filter(({ isRunning }) => isRunning)
   }
 
-  /** A name: it comes back under that. Default: a new one. */
-  add(name = `member-${++this.#count}`): MemberProcess {
-    const { addresses, topic, group, manner, onEvent } = this.#options
-    const member = new MemberProcess({ addresses, topic, group, member: name, ...manner }, event => {
-      this.#note(event)
-      onEvent?.(event)
-      if (event.what === 'failed') this.failures.push(`${name} of ${group} gave up: ${event.error}`)
-    })
+  /** A name: it comes back under that. Default: a new one, of the process that was prepared if there is one. */
+  add(name?: string): MemberProcess {
+    const spare = name === undefined ? this.#spare : undefined
+    const member = spare ?? this.#start({ member: name ?? this.#newName() })
+    if (spare) {
+      this.#spare = undefined
+      spare.release()
+    }
     this.members.push(member)
     return member
+  }
+
+  /** Starts the process that is the next member of a new name, and resolves when all that is left for it is to join. */
+  async prepare(): Promise<void> {
+    if (this.#spare) return
+    let ready = () => {}
+    const isReady = new Promise<void>(resolve => {
+      ready = resolve
+    })
+    this.#spare = this.#start({ member: this.#newName(), isHeld: true }, ready)
+    await isReady
   }
 
   /** Node id. */
@@ -68,6 +80,7 @@ export class GroupMembers implements AsyncDisposable {
    */
   async finish(): Promise<void> {
     const { client, group, history, topic } = this.#options
+    await this.#spare?.kill()
     for (const member of this.running) member.resume()
     await this.#untilThrough()
     await Promise.all(this.running.map(member => member.end()))
@@ -85,8 +98,25 @@ export class GroupMembers implements AsyncDisposable {
 
   /** At once: there may be no cluster any more to take leave of. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.running.map(member => member.kill()))
+    await Promise.all([...this.running.map(member => member.kill()), this.#spare?.kill()])
     await this.#record.close()
+  }
+
+  #newName(): string {
+    return `member-${++this.#count}`
+  }
+
+  #start(task: Pick<MemberTask, 'member' | 'isHeld'>, onReady = () => {}): MemberProcess {
+    const { addresses, topic, group, manner, onEvent } = this.#options
+    return new MemberProcess({ addresses, topic, group, ...manner, ...task }, event => {
+      if (event.what === 'ready') {
+        onReady()
+        return
+      }
+      this.#note(event)
+      onEvent?.(event)
+      if (event.what === 'failed') this.failures.push(`${task.member} of ${group} gave up: ${event.error}`)
+    })
   }
 
   async #untilThrough(): Promise<void> {

@@ -3,8 +3,9 @@ import { type NodeCluster, until } from '../../harness/node-cluster.ts'
 import { checkHistory } from '../checker/check-history.ts'
 import { verdictText } from '../checker/report.ts'
 import { HistoryRecorder } from '../workload/history-recorder.ts'
+import { GroupFlow } from './group-flow.ts'
 import { GroupMembers } from './group-members.ts'
-import type { MemberEvent, MemberProcess } from './member-process.ts'
+import type { MemberProcess } from './member-process.ts'
 
 const TICK_MS = 20
 
@@ -27,7 +28,7 @@ export interface GroupVerdict {
 
 /** Records that flow into a topic at an even pace, and the members of a group that share them: a process each. */
 export class GroupWorkload implements AsyncDisposable {
-  readonly events: readonly MemberEvent[]
+  readonly flow: GroupFlow
   readonly sendFailures: unknown[] = []
   readonly #options: GroupWorkloadOptions
   readonly #history: HistoryRecorder
@@ -38,19 +39,19 @@ export class GroupWorkload implements AsyncDisposable {
 
   private constructor(
     options: GroupWorkloadOptions,
-    { history, group, events }: { history: HistoryRecorder; group: GroupMembers; events: MemberEvent[] },
+    { history, group, flow }: { history: HistoryRecorder; group: GroupMembers; flow: GroupFlow },
   ) {
     this.#options = options
     this.#history = history
     this.#group = group
-    this.events = events
+    this.flow = flow
     this.#producer = options.client.producer()
     this.#timer = setInterval(() => this.#send(), TICK_MS)
   }
 
   static async start(options: GroupWorkloadOptions): Promise<GroupWorkload> {
     const history = new HistoryRecorder()
-    const events: MemberEvent[] = []
+    const flow = new GroupFlow()
     const { cluster, client, topic, group: name } = options
     const group = await GroupMembers.make({
       client,
@@ -58,9 +59,9 @@ export class GroupWorkload implements AsyncDisposable {
       history,
       topic,
       group: name,
-      onEvent: event => events.push(event),
+      onEvent: event => flow.onEvent(event),
     })
-    return new GroupWorkload(options, { history, group, events })
+    return new GroupWorkload(options, { history, group, flow })
   }
 
   get members(): readonly MemberProcess[] {
@@ -71,6 +72,11 @@ export class GroupWorkload implements AsyncDisposable {
     return this.#group.add()
   }
 
+  /** See GroupMembers. */
+  prepare(): Promise<void> {
+    return this.#group.prepare()
+  }
+
   /** Each of the partitions is some running member's by what they say. */
   async untilShared(): Promise<void> {
     await until(async () => (this.owned.size === this.#options.partitions ? true : undefined), {
@@ -78,17 +84,10 @@ export class GroupWorkload implements AsyncDisposable {
     })
   }
 
-  /** Partition -> who was last given it. */
+  /** Partition -> the running member that was last given it. */
   get owned(): Map<number, string> {
-    const owned = new Map<number, string>()
-    for (const { what, partition, member } of this.events) {
-      if (what === 'assigned') owned.set(partition, member)
-      else if ((what === 'revoked' || what === 'lost') && owned.get(partition) === member)
-        owned.delete(partition)
-    }
     const running = new Set(this.members.filter(one => one.isRunning).map(({ name }) => name))
-    for (const [partition, member] of owned) if (!running.has(member)) owned.delete(partition)
-    return owned
+    return new Map([...this.flow.owned].filter(([, member]) => running.has(member)))
   }
 
   partitionsOf({ name }: MemberProcess): number[] {
@@ -97,38 +96,14 @@ export class GroupWorkload implements AsyncDisposable {
 
   /** Ms from then until others have been given all of these. */
   async handedOver(partitions: readonly number[], from: { member: string; atMs: number }): Promise<number> {
-    const taken = await until(
+    const takenMs = await until(
       async () => {
-        const times = partitions.map(partition =>
-          this.events.find(
-            event =>
-              event.what === 'assigned' &&
-              event.partition === partition &&
-              event.member !== from.member &&
-              event.atMs >= from.atMs,
-          ),
-        )
-        return times.includes(undefined) ? undefined : times.map(event => event?.atMs ?? 0)
+        const times = partitions.map(partition => this.flow.takenMs(partition, from) ?? Number.NaN)
+        return times.some(Number.isNaN) ? undefined : times
       },
       { timeoutMs: 60_000 },
     )
-    return Math.max(0, ...taken) - from.atMs
-  }
-
-  /** Since then, ms between two records, of the partitions that nobody was given meanwhile. */
-  gapsOfUnmoved(sinceMs: number): number[] {
-    const events = this.events.filter(({ atMs }) => atMs >= sinceMs).sort((a, b) => a.atMs - b.atMs)
-    const isMove = ({ what }: MemberEvent) => what === 'assigned' || what === 'revoked' || what === 'lost'
-    const moved = new Set(events.filter(isMove).map(({ partition }) => partition))
-    const gaps: number[] = []
-    const lastMs = new Map<number, number>()
-    for (const { what, partition, atMs } of events) {
-      if (what !== 'records' || moved.has(partition)) continue
-      const beforeMs = lastMs.get(partition)
-      if (beforeMs !== undefined) gaps.push(atMs - beforeMs)
-      lastMs.set(partition, atMs)
-    }
-    return gaps
+    return Math.max(0, ...takenMs.map(ms => ms - from.atMs))
   }
 
   /** Lets everything that is stored come out, ends the members, and judges. */
@@ -139,13 +114,8 @@ export class GroupWorkload implements AsyncDisposable {
     const verdict = checkHistory(this.#history.events)
     const findings = [...this.#group.failures]
     if (verdict.validity === 'invalid') findings.push(verdictText(verdict))
-    const given = new Set<string>()
-    let recordCount = 0
-    for (const { partition, offsets = [] } of this.events) {
-      recordCount += offsets.length
-      for (const offset of offsets) given.add(`${partition} ${offset}`)
-    }
-    return { findings, recordCount, repeatedCount: recordCount - given.size }
+    const { recordCount, repeatedCount } = this.flow
+    return { findings, recordCount, repeatedCount }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -166,7 +136,10 @@ export class GroupWorkload implements AsyncDisposable {
         values: [value],
       })
       this.#producer.send({ topic, partition, value }).then(
-        ({ offset }) => end({ type: 'ok', offsets: [offset] }),
+        ({ offset }) => {
+          this.flow.onAcknowledged(partition)
+          end({ type: 'ok', offsets: [offset] })
+        },
         error => {
           end({ type: error.outcome === 'none' ? 'fail' : 'info', error: error.message })
           this.sendFailures.push(error)

@@ -19,12 +19,15 @@ export interface MemberTask {
   readonly takesBatches?: boolean
   /** Else what the loop has come back from is committed for it. */
   readonly commitsByHand?: boolean
+  /** It says that it is ready, and joins when it is let (`release`). */
+  readonly isHeld?: boolean
 }
 
 /** What a member said, by `performance.now()` of this process. */
 export interface MemberEvent {
   readonly member: string
   readonly what:
+    | 'ready'
     | 'assigned'
     | 'revoked'
     | 'lost'
@@ -76,6 +79,11 @@ export class MemberProcess {
 
   resume(): void {
     this.#child.kill('SIGCONT')
+  }
+
+  /** It may join. */
+  release(): void {
+    this.#child.stdin?.write('\n')
   }
 
   /** It commits and leaves. */

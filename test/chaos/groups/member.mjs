@@ -1,8 +1,9 @@
 // One member of a group as a process of its own: says on standard output, a line of JSON each, what it is given and what it
 // commits, until it is told to stop or its parent is gone. Usage: node member.mjs TASK, `MemberTask` of member-process.ts.
+import { once } from 'node:events'
 import { connect } from '../../../dist/server/client.js'
 
-const { addresses, group, topic, member, sessionTimeoutMs, takesBatches, commitsByHand } = JSON.parse(
+const { addresses, group, topic, member, sessionTimeoutMs, takesBatches, commitsByHand, isHeld } = JSON.parse(
   process.argv[2],
 )
 /** By hand it commits after so many records of a partition, and whatever there is after so long. */
@@ -13,6 +14,10 @@ const COMMIT_INTERVAL_MS = 500
 const say = event => console.log(JSON.stringify({ ...event, atMs: Number(process.hrtime.bigint()) / 1e6 }))
 
 process.stdin.on('end', () => process.exit(0)).resume()
+if (isHeld) {
+  say({ what: 'ready' })
+  await once(process.stdin, 'data')
+}
 /** A life may begin while nothing answers. */
 const client = await connect(addresses, { connectTimeoutMs: 120_000 })
 
