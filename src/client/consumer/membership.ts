@@ -51,8 +51,8 @@ export interface MembershipEvents {
  * D4: whether the coordinator still counts on the member is only known for times at which it sent a heartbeat that was
  * answered. From then on it has the session timeout, or the shorter grace of a broken stream: the coordinator may
  * have seen a break that is not seen here. After the grace nothing is delivered until it is heard again; after the session
- * timeout everything is taken as lost. Nor is anything delivered while a join is on its way: what the coordinator asked for
- * over the stream before, perhaps unheard, it takes as given back with the new one.
+ * timeout everything is taken as lost. Between, it goes on, also while it attends anew: what it was asked for unheard it is
+ * asked for again.
  */
 export class Membership {
   /** Drawn here unless it was given: an answer that is lost must not leave a nameless member behind. */
@@ -69,8 +69,6 @@ export class Membership {
   /** When the last heartbeat was sent that was answered; undefined: not since everything was lost. */
   #heardSentMs: number | undefined
   #isJoined = false
-  /** A join was sent, and nothing was answered to any of them since the last one that was. */
-  #isJoining = false
   #answers = 0
   #joinCount = 0
   #isOver = false
@@ -103,7 +101,7 @@ export class Membership {
   }
 
   get mayDeliver(): boolean {
-    if (this.#heardSentMs === undefined || this.#isOver || this.#isJoining) return false
+    if (this.#heardSentMs === undefined || this.#isOver) return false
     return this.#connection.clock.monotonicMs() < this.#heardSentMs + this.#graceMs
   }
 
@@ -149,7 +147,6 @@ export class Membership {
     if (this.#isOver) return
     const { group, topics, topicPattern, assignor, sessionTimeoutMs, clientId, start } = this.#settings
     this.#isJoined = false
-    this.#isJoining = true
     this.#answers = 0
     const stream = new AttendStream({
       connection: this.#connection,
@@ -167,7 +164,6 @@ export class Membership {
     if (this.#isOver) return
     if (joined) {
       this.#isJoined = true
-      this.#isJoining = false
       this.#joinCount++
       this.#memberEpoch = joined.memberEpoch
       this.#sessionTimeoutMs = joined.sessionTimeoutMs
