@@ -135,12 +135,11 @@ export class PartitionGroups implements PartitionCoordinator {
 
   async #takeOver(): Promise<void> {
     const { leader, view, clock, logger } = this.#options
-    const { image, runtime } = await loadGroups({
+    const loading = loadGroups({
       ...this.#options,
       makeRuntime: (loaded, endIndex) => this.#makeRuntime(loaded, endIndex),
     })
-    await this.#whenCurrent()
-    await this.#learnMetadata()
+    const [{ image, runtime }] = await Promise.all([loading, this.#whenCurrent(), this.#learnMetadata()])
     this.#refuseIfEnded()
     assert(runtime.endIndex === leader.logEndOffset, 'nobody else appends to a log that is led')
     runtime.onCommitted(leader.highWatermark)

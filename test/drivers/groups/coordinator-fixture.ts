@@ -5,6 +5,7 @@ import type { PartitionView } from '../../../src/drivers/groups/partition-view.t
 import { AttendedTime } from '../../../src/drivers/replicas/attended-time.ts'
 import type { PartitionLeader } from '../../../src/drivers/replicas/partition-leader.ts'
 import type { MemberStream } from '../../../src/groups/group-result.ts'
+import { delay } from '../../../src/ports/clock.ts'
 import { lastOffsetAt } from '../../../src/records/batch-header.ts'
 import { stampBatch } from '../../../src/records/stamp-batch.ts'
 import { EventScheduler } from '../../harness/event-scheduler.ts'
@@ -82,6 +83,8 @@ export class CoordinatorFixture {
   readonly leader = new FakeLeader()
   /** False: the process does not run its timers, as one that is stopped. */
   isTicking = true
+  /** How long the controller takes to answer. */
+  readIndexMs = 0
   /** For so long this node knows of members whose streams are broken. */
   disconnectedMs = 0
   readonly #machine: SimMachine
@@ -117,7 +120,10 @@ export class CoordinatorFixture {
         load: async () => undefined,
         disconnectedMs: () => this.disconnectedMs,
       } as unknown as PartitionView,
-      quorum: { readIndex: async () => {}, image: { topics: NO_TOPICS } } as unknown as MetadataQuorum,
+      quorum: {
+        readIndex: () => delay(clock, this.readIndexMs),
+        image: { topics: NO_TOPICS },
+      } as unknown as MetadataQuorum,
       clock,
       time,
       logger: { debug() {}, info() {}, warn() {}, error() {} },

@@ -35,6 +35,21 @@ test('nothing is answered before the high watermark is at the start of the epoch
   expect(answers).toEqual([1])
 })
 
+test('a takeover takes as long as the slowest that it waits for, not as all of them', async () => {
+  const fixture = await CoordinatorFixture.withMember('m')
+  const { scheduler, leader } = fixture
+  leader.elect(0)
+  fixture.readIndexMs = 400
+  const groups = fixture.coordinate()
+  const answers: number[] = []
+  void groups.run(({ admin }) => admin.list({ limit: 1 })).then(found => answers.push(found.length))
+  await scheduler.runFor(350)
+  leader.commit()
+  expect(answers).toEqual([])
+  await scheduler.runFor(100)
+  expect(answers).toEqual([1])
+})
+
 test('a process that stood still expels nobody for what it has not read (A8)', async () => {
   const fixture = await CoordinatorFixture.withMember('m')
   const { scheduler } = fixture
