@@ -12,6 +12,7 @@ import type { Mixture } from './mixtures.ts'
 import { faultsNamed } from './nemesis/all-faults.ts'
 import type { Scene } from './nemesis/fault.ts'
 import { allInSync } from './nemesis/healing.ts'
+import { LeaderWatch } from './nemesis/leader-watch.ts'
 import { harass } from './nemesis/nemesis.ts'
 import { tell } from './nemesis/stories.ts'
 import { Unrest } from './nemesis/unrest.ts'
@@ -97,6 +98,7 @@ async function play(
     slowness: SLOWNESS,
   })
   const { history } = workload
+  await using watch = new LeaderWatch({ admin, topic: TOPIC, history })
   const { addresses } = cluster.nodes
   await using group = await RestlessGroup.start({
     client,
@@ -127,6 +129,7 @@ async function play(
     for (const one of await described(admin, TOPIC)) elections += one.leaderEpoch
     await workload.stop()
     await group.finish()
+    await watch.stop()
     verdict = await workload.finish()
     if (verdict.validity !== 'valid') findings.push(verdictText(verdict))
   } catch (thrown) {

@@ -33,22 +33,29 @@ const consumer = client.consumer({
   autoCommit: !commitsByHand,
   ...(sessionTimeoutMs && { sessionTimeoutMs }),
   onAssigned: partitions => {
-    for (const { partition, nextOffset } of partitions) {
-      done.delete(partition)
-      committed.delete(partition)
+    for (const { partition, nextOffset } of partitions)
       say({ what: 'assigned', partition, position: nextOffset })
-    }
   },
   onRevoked: async partitions => {
     for (const { partition } of partitions) {
       say({ what: 'revoked', partition })
       await commit(partition)
+      forget(partition)
     }
   },
   onLost: partitions => {
-    for (const { partition } of partitions) say({ what: 'lost', partition })
+    for (const { partition } of partitions) {
+      say({ what: 'lost', partition })
+      forget(partition)
+    }
   },
 })
+
+/** When it is this member's again, others may have been further: what was done before must not be committed then. */
+function forget(partition) {
+  done.delete(partition)
+  committed.delete(partition)
+}
 
 async function commit(partition) {
   const position = done.get(partition)
