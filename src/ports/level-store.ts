@@ -50,16 +50,14 @@ export class LevelStore implements KeyValueStore {
   }
 
   async write(batch: readonly KeyValueChange[], options: { sync: boolean }): Promise<void> {
-    await this.#call('write', () =>
-      this.#level.batch(
-        batch.map(change =>
-          change.kind === 'put'
-            ? { type: 'put' as const, key: change.key, value: change.value }
-            : { type: 'del' as const, key: change.key },
-        ),
-        { sync: options.sync },
-      ),
-    )
+    // Chained: a list costs five times as much, for the options that each of its operations might have.
+    await this.#call('write', async () => {
+      const chained = this.#level.batch()
+      for (const change of batch)
+        if (change.kind === 'put') chained.put(change.key, change.value)
+        else chained.del(change.key)
+      await chained.write({ sync: options.sync })
+    })
   }
 
   async *pages(range: { from?: Uint8Array; to?: Uint8Array }): AsyncIterable<readonly KeyValuePair[]> {
