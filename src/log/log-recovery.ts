@@ -276,9 +276,15 @@ async function loadSegments(core: LogCore, options: RecoveryOptions): Promise<Se
       await disk.remove(`${directory}/${name}`)
   }
   const segments: Segment[] = []
-  for (const baseOffset of [...offsets].sort((a, b) => a - b)) {
-    const stat = await disk.stat(`${directory}/${offsetFileName(baseOffset, LOG_SUFFIX)}`)
-    segments.push(new Segment(core.context, baseOffset, stat?.sizeBytes ?? 0))
+  const baseOffsets = [...offsets].sort((a, b) => a - b)
+  for (const baseOffset of baseOffsets) {
+    const path = `${directory}/${offsetFileName(baseOffset, LOG_SUFFIX)}`
+    const isLast = baseOffset === baseOffsets.at(-1)
+    // The last one is opened anyway.
+    const sizeBytes = isLast
+      ? await core.context.files.use(path, async file => file.sizeBytes)
+      : (await disk.stat(path))?.sizeBytes
+    segments.push(new Segment(core.context, baseOffset, sizeBytes ?? 0))
   }
   if (segments.length > 0) return segments
   // Its own end check then says whether that is right: an empty log whose recovery point is higher has lost its files.

@@ -311,15 +311,15 @@ export class LeaderState {
 
   /**
    * Time alone changes nothing here, as long as those who follow are heard: every replica is in sync and holds all there
-   * is. So idle partitions cost nothing, however many they are.
+   * is, or is out of sync and could not enter. So idle partitions cost nothing, however many they are.
    */
   get isQuiet(): boolean {
     const { members, proposal, mayBeDeposed } = this.#inSync
-    if (proposal !== undefined || mayBeDeposed || members.length !== this.#replicas.length) return false
+    if (proposal !== undefined || mayBeDeposed) return false
     return this.#replicas.every(nodeId => {
-      if (!members.includes(nodeId)) return false
-      if (nodeId === this.#self.nodeId) return true
+      if (nodeId === this.#self.nodeId) return members.includes(nodeId)
       const { session, acknowledged = -1, isDamaged, isFull } = this.#followers.get(nodeId) ?? {}
+      if (!members.includes(nodeId)) return session === undefined || !this.#options.isEligible(session)
       return session !== undefined && acknowledged >= this.#log.logEndOffset && !isDamaged && !isFull
     })
   }

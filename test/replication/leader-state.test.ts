@@ -310,6 +310,18 @@ describe('a follower leaves the ISR', () => {
     expect(state.isQuiet).toBe(false)
   })
 
+  test('and the partition is quiet as long as it could not come back', () => {
+    const state = lead({ isr: [1, 2] })
+    catchUp(state, 2, 4)
+    expect(state.isQuiet).toBe(true)
+    ineligible.add(3)
+    catchUp(state, 3, 4)
+    expect(state.isQuiet).toBe(true)
+    ineligible.clear()
+    expect(state.isQuiet).toBe(false)
+    expect(isrOf(state.tick(100))).toEqual([1, 2, 3])
+  })
+
   test('when it has not caught up for the lag time, though it follows and acknowledges', () => {
     const state = lead({ isr: [1, 2] })
     const { from } = catchUp(state, 2, 4)

@@ -70,7 +70,8 @@ export class HostedPartition implements ReplicatedPartition {
   #leader: PartitionLeader | undefined
   #follower: PartitionFollower | undefined
   #known: KnownHighWatermark = { offset: 0, leaderEpoch: 0 }
-  #refusal: NaruError | undefined
+  /** Put into words where somebody asks: thousands of partitions change their roles at once, and an error has a stack. */
+  #refusal: (() => NaruError) | undefined
   #closing: Promise<void> | undefined
   #opening: Promise<void>
   #retry: Timer | undefined
@@ -83,7 +84,7 @@ export class HostedPartition implements ReplicatedPartition {
     this.#state = options.state
     this.#settings = options.settings
     this.#name = `"${options.topic}" partition ${options.partition}`
-    this.#refusal = new NaruError('NODE_STARTING', `${this.#name} is being opened: try again`)
+    this.#refusal = () => new NaruError('NODE_STARTING', `${this.#name} is being opened: try again`)
     this.#opening = this.#open()
     this.#attend()
   }
@@ -99,7 +100,7 @@ export class HostedPartition implements ReplicatedPartition {
 
   /** Why there is no leader here now. */
   get refusal(): NaruError {
-    return this.#refusal ?? new NaruError('LEADER_NOT_AVAILABLE', `${this.#name} has no leader here`)
+    return this.#refusal?.() ?? new NaruError('LEADER_NOT_AVAILABLE', `${this.#name} has no leader here`)
   }
 
   /** What this copy holds now; undefined before it is open. */
@@ -189,7 +190,7 @@ export class HostedPartition implements ReplicatedPartition {
       await this.#options.view?.onOpened({ topicId, partition, log, isInStep: () => this.#isInStep })
       if (this.#closing) return
       this.#known = { offset: log.highWatermark, leaderEpoch: log.latestEpoch ?? 0 }
-      if (log.failure) this.#end(log.failure)
+      if (log.failure) this.#endBy(log.failure)
       if (log.failure?.reason === 'CORRUPT_DATA') this.#reportDamage()
       this.#takeRole(log)
       // The settings may have changed while the log was opened.
@@ -211,7 +212,7 @@ export class HostedPartition implements ReplicatedPartition {
         'from the other replicas',
       { details: { topic, partition: String(partition) } },
     )
-    this.#end(lost)
+    this.#endBy(lost)
     onError(lost)
     if (!this.#isCountedOn) return
     replicator.reportDamage({ topicId, partition })
@@ -243,8 +244,8 @@ export class HostedPartition implements ReplicatedPartition {
 
   #onOpenError(error: NaruError): void {
     // Told once, not at each try.
-    if (error.reason !== this.#refusal?.reason) this.#options.onError(error)
-    this.#end(error)
+    if (error.reason !== this.#refusal?.().reason) this.#options.onError(error)
+    this.#endBy(error)
     if (this.#closing || !SHORTAGES.has(error.reason)) return
     this.#retry = this.#options.clock.setTimer(OPEN_RETRY_MS, () => {
       this.#opening = this.#open()
@@ -259,7 +260,7 @@ export class HostedPartition implements ReplicatedPartition {
     const isUsable =
       replicator.isRegistered && (!log.failure || (log.failure.reason === 'CORRUPT_DATA' && !isLedHere))
     if (!isUsable) {
-      if (!log.failure) this.#end(this.#notLed())
+      if (!log.failure) this.#end(() => this.#notLed())
     } else if (isLedHere && this.#leader?.leaderEpoch === leaderEpoch)
       this.#leader.onMetadata(this.#state, this.#settings)
     else if (isLedHere) this.#lead(log)
@@ -272,7 +273,7 @@ export class HostedPartition implements ReplicatedPartition {
     // Called again when the cut is over.
     if (this.#follower?.isCutting || log.failure) return
     const { topic, topicId, partition, clock, reserve, replicator: context } = this.#options
-    this.#end(this.#notLed())
+    this.#end(() => this.#notLed())
     assert(this.#leader === undefined, 'a partition is led once at a time')
     log.beginGeneration()
     const settings = this.#settings
@@ -295,8 +296,9 @@ export class HostedPartition implements ReplicatedPartition {
 
   #follow(log: PartitionLog): void {
     const { topicId, partition, replicator: context } = this.#options
-    this.#end(log.failure ?? this.#notLed())
-    if (!log.failure) log.beginGeneration()
+    const { failure } = log
+    this.#end(() => failure ?? this.#notLed())
+    if (!failure) log.beginGeneration()
     this.#follower = new PartitionFollower({
       topicId,
       partition,
@@ -342,7 +344,7 @@ export class HostedPartition implements ReplicatedPartition {
 
   #onEvent(event: LogEvent): void {
     this.#options.onEvent(event)
-    if (event.kind === 'offline') this.#end(event.error)
+    if (event.kind === 'offline') this.#endBy(event.error)
     else if (event.kind === 'quarantined') this.#onDamaged(event.error)
     else if (event.kind === 'diskFull') this.#options.reserve.noteFull()
   }
@@ -358,12 +360,16 @@ export class HostedPartition implements ReplicatedPartition {
     this.#reportDamage()
     if (this.#follower) {
       this.#follower.onDamaged()
-      this.#refusal = error
-    } else this.#end(error)
+      this.#refusal = () => error
+    } else this.#endBy(error)
+  }
+
+  #endBy(error: NaruError): void {
+    this.#end(() => error)
   }
 
   /** What this node was to the partition, it is no more. */
-  #end(because: NaruError): void {
+  #end(because: () => NaruError): void {
     this.#refusal = because
     const leader = this.#leader
     const follower = this.#follower
@@ -372,7 +378,7 @@ export class HostedPartition implements ReplicatedPartition {
     if (leader) this.#known = leader.knownHighWatermark
     if (follower) this.#known = follower.knownHighWatermark
     follower?.stop()
-    leader?.end(because)
+    leader?.end(because())
   }
 
   async #close(because: NaruError): Promise<void> {
@@ -380,7 +386,7 @@ export class HostedPartition implements ReplicatedPartition {
     this.#onLossKnown?.()
     await this.#opening
     const follower = this.#follower
-    this.#end(because)
+    this.#endBy(because)
     if (follower?.isCutting)
       await new Promise<void>(resolve => {
         this.#onCut = resolve

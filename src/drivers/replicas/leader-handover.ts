@@ -54,11 +54,10 @@ export class LeaderHandover {
     return this.#under?.over ?? Promise.resolve()
   }
 
-  /** Nothing is under way, and nothing will be before the metadata change. */
+  /** Nothing is under way, and nothing will be before the metadata or what is known of the followers change. */
   get isQuiet(): boolean {
-    const { context } = this.#options
-    const isPreferred = this.#metadata.replicas[0] === context.self.nodeId
-    return this.#under === undefined && isPreferred && !context.isDraining
+    const isWanted = this.#options.context.isDraining || this.#readyPreferred !== undefined
+    return this.#under === undefined && !isWanted
   }
 
   tick(): void {
@@ -116,16 +115,23 @@ export class LeaderHandover {
 
   #wished(nowMs: number): NodeId | undefined {
     const { state, context } = this.#options
-    const { replicas, reassignment } = this.#metadata
     if (context.isDraining) return state.successors[0]
-    const [preferred] = replicas
-    const isAway = preferred !== undefined && preferred !== context.self.nodeId && reassignment === undefined
-    if (!isAway || state.successors[0] !== preferred) {
+    const preferred = this.#readyPreferred
+    if (preferred === undefined) {
       this.#preferredSinceMs = undefined
       return undefined
     }
     this.#preferredSinceMs ??= nowMs
     return nowMs - this.#preferredSinceMs >= context.timing.preferredReadyMs ? preferred : undefined
+  }
+
+  /** The preferred leader, where that is another node, which could take over. */
+  get #readyPreferred(): NodeId | undefined {
+    const { state, context } = this.#options
+    const { replicas, reassignment } = this.#metadata
+    const [preferred] = replicas
+    const isAway = preferred !== context.self.nodeId && reassignment === undefined
+    return isAway && state.successors[0] === preferred ? preferred : undefined
   }
 
   #giveUp(nowMs: number): void {

@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'vitest'
-import type { PartitionLeader } from '../../../src/drivers/replicas/partition-leader.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { PartitionLeader } from '../../../src/drivers/replicas/partition-leader.ts'
 import { ReplicaCluster, type ReplicaClusterOptions } from './replica-cluster.ts'
 import { TOPIC_ID } from './scripted-controller.ts'
 
@@ -174,5 +174,19 @@ describe('the preferred leader', () => {
     }
     expect(isLedBy(cluster, 1)).toBe(true)
     expect(new Set(await cluster.run(Promise.all(answers))).size).toBe(300)
+  })
+
+  test('is not waited for with ticks while it is away, and gets its partition back all the same', async () => {
+    const cluster = await startTopic({ timing: { preferredReadyMs: 2_000 } })
+    cluster.kill(cluster.node(1))
+    cluster.controller.fence(1)
+    await cluster.until(() => isLedBy(cluster, 2) && cluster.controller.partition().isr.length === 2)
+    await cluster.scheduler.runFor(1_000)
+    const tick = vi.spyOn(PartitionLeader.prototype, 'tick')
+    await cluster.scheduler.runFor(5_000)
+    expect(tick).not.toHaveBeenCalled()
+    vi.restoreAllMocks()
+    await cluster.boot(cluster.node(1))
+    await cluster.until(() => isLedBy(cluster, 1))
   })
 })
