@@ -116,7 +116,7 @@ export class DiskReserve {
   #schedule(): void {
     if (!this.#isRunning) return
     this.#timer?.cancel()
-    this.#timer = this.#options.clock.setTimer(this.#options.intervalMs ?? INTERVAL_MS, () => {
+    this.#timer = this.#options.clock.setTick(this.#options.intervalMs ?? INTERVAL_MS, () => {
       void this.look().then(() => this.#schedule())
     })
   }

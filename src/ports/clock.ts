@@ -10,6 +10,12 @@ export interface Clock {
   /** Calls back once, after `delayMs`. A real timer does not keep the process alive. */
   setTimer(delayMs: number, callback: () => void): Timer
   /**
+   * Calls back once, at the next tick of that period, a quarter to one and a quarter of it from now; who asks again in the
+   * callback gets every tick. For looks that come round: all ticks of a process come together, so one that is idle wakes
+   * once for all of them, which costs more than the looks do.
+   */
+  setTick(periodMs: number, callback: () => void): Timer
+  /**
    * Calls back once, after what this turn of the event loop has already read is handled (`setImmediate`):
    * to gather what one turn brings into one write, and to judge deadlines only after the sockets were read (A8).
    */

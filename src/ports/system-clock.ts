@@ -6,6 +6,8 @@ import type { Clock, Timer } from './clock.ts'
  */
 export class SystemClock implements Clock {
   readonly #timers = new Set<SystemTimer>()
+  /** By the time of the tick: what it calls. */
+  readonly #ticks = new Map<number, Set<() => void>>()
   #closed = false
 
   monotonicMs(): number {
@@ -25,6 +27,26 @@ export class SystemClock implements Clock {
     this.#timers.add(timer)
     timer.start(() => this.#timers.delete(timer))
     return timer
+  }
+
+  setTick(periodMs: number, callback: () => void): Timer {
+    // The system's timers may come a little early: then this is the tick that was due.
+    const atMs = (Math.floor(performance.now() / periodMs + 1 / 4) + 1) * periodMs
+    const callbacks = this.#ticks.get(atMs) ?? this.#startTick(atMs)
+    // A function of its own: the same one may be asked for twice.
+    const call = () => callback()
+    callbacks.add(call)
+    return { cancel: () => callbacks.delete(call) }
+  }
+
+  #startTick(atMs: number): Set<() => void> {
+    const callbacks = new Set<() => void>()
+    this.#ticks.set(atMs, callbacks)
+    this.setTimer(atMs - performance.now(), () => {
+      this.#ticks.delete(atMs)
+      for (const callback of callbacks) callback()
+    })
+    return callbacks
   }
 
   afterTurn(callback: () => void): void {

@@ -61,6 +61,10 @@ export class RaftNode {
     return Math.min(this.#tickedMs + this.#state.timing.heartbeatMs, this.#role.nextDeadlineMs)
   }
 
+  get heartbeatMs(): number {
+    return this.#state.timing.heartbeatMs
+  }
+
   get status(): RaftStatus {
     return makeStatus(this.#state, this.#role)
   }

@@ -83,9 +83,10 @@ export class ClusterPart {
       comeBack: () => this.#agent.comeBack(ASIDE_TIMEOUT_MS),
     })
     const addressOfNode = (nodeId: NodeId) => peers.addressOfNode(nodeId)
-    this.#reach = new PeerReach({ ...options, quorum, addressOfNode })
     this.#views = this.#makeViews()
     this.#replicas = this.#makeReplicas()
+    const isHeard = (nodeId: NodeId) => this.#replicas.hears(nodeId)
+    this.#reach = new PeerReach({ ...options, quorum, addressOfNode, isHeard })
     this.#groups = new Coordinators({
       ...options,
       views: this.#views,

@@ -44,7 +44,7 @@ export class DiskWatch {
   }
 
   #schedule(): void {
-    this.#timer = this.#options.clock.setTimer(INTERVAL_MS, () => {
+    this.#timer = this.#options.clock.setTick(INTERVAL_MS, () => {
       this.#look()
       this.#schedule()
     })

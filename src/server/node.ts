@@ -152,6 +152,8 @@ const PEER_LIMITS: Partial<GrpcServerLimits> = {
   // All nodes of a cluster may be behind one address.
   connectionsPerAddressMax: 5_000,
   connectionAgeMs: undefined,
+  // The node at the other end asks by itself, and comes anew over another connection: this is for what nobody holds any more.
+  keepaliveTimeMs: 60_000,
 }
 
 function clientLimits(settings: Settings): Partial<GrpcServerLimits> {

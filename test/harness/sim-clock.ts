@@ -59,6 +59,10 @@ export class SimClock implements Clock {
     return this.#incarnation.schedule(trueDelayMs, callback, { label: 'timer' })
   }
 
+  setTick(periodMs: number, callback: () => void): Timer {
+    return this.setTimer(periodMs, callback)
+  }
+
   afterTurn(callback: () => void): void {
     this.#incarnation.schedule(0, callback, { label: 'after turn', afterOthers: true })
   }

@@ -41,6 +41,45 @@ it('does not call a cancelled timer, and calls the others once', () => {
   expect(calls).toEqual(['kept'])
 })
 
+it('lets all ticks that are due in one period come together, whenever they were asked for', () => {
+  vi.useFakeTimers()
+  const clock = new SystemClock()
+  const ticks: string[] = []
+  const come = (name: string, periodMs: number) => {
+    const again = () =>
+      clock.setTick(periodMs, () => {
+        ticks.push(`${name} ${Math.round(clock.monotonicMs() % 100)}`)
+        again()
+      })
+    again()
+  }
+  vi.advanceTimersByTime(130 - (clock.monotonicMs() % 100))
+  come('a', 100)
+  vi.advanceTimersByTime(21)
+  come('b', 100)
+  come('c', 50)
+  vi.advanceTimersByTime(150)
+  expect(ticks).toEqual(['a 0', 'b 0', 'c 0', 'c 50', 'a 0', 'b 0', 'c 0'])
+})
+
+it('takes a tick that comes early for the one that was due, and calls no cancelled one', () => {
+  vi.useFakeTimers()
+  const clock = new SystemClock()
+  vi.advanceTimersByTime(199 - (clock.monotonicMs() % 100))
+  let calls = 0
+  clock.setTick(100, () => calls++)
+  const cancelled = clock.setTick(100, () => calls++)
+  cancelled.cancel()
+  vi.advanceTimersByTime(90)
+  expect(calls).toBe(0)
+  vi.advanceTimersByTime(20)
+  expect(calls).toBe(1)
+  clock.setTick(100, () => calls++)
+  clock.close()
+  vi.advanceTimersByTime(300)
+  expect(calls).toBe(1)
+})
+
 it('calls back after the turn, when the promise reactions of this one are done', async () => {
   const clock = new SystemClock()
   const order: string[] = []

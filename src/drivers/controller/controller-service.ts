@@ -98,7 +98,7 @@ export class ControllerService {
     const { leader } = quorum.status
     // Itself it is only once it leads: until then the one before is needed.
     if (leader !== undefined && nodeIdOf(leader) !== quorum.nodeId) this.#lastLeader = nodeIdOf(leader)
-    this.#contactTimer = clock.setTimer(CONTACT_INTERVAL_MS, () => this.#watchLeader())
+    this.#contactTimer = clock.setTick(CONTACT_INTERVAL_MS, () => this.#watchLeader())
   }
 
   #accept(stream: MessageStream): void {

@@ -237,9 +237,10 @@ export class NodeAgent {
       this.#drop()
     if (!this.#session && clock.monotonicMs() >= this.#nextDialMs) this.#dial()
     const isSoon = !this.#session && this.#nextDialMs - clock.monotonicMs() < this.#limits.tickMs
-    const waitMs = isSoon ? Math.max(1, this.#nextDialMs - clock.monotonicMs()) : this.#limits.tickMs
+    const waitMs = Math.max(1, this.#nextDialMs - clock.monotonicMs())
     this.#tickTimer?.cancel()
-    this.#tickTimer = clock.setTimer(waitMs, () => this.#tick())
+    const tick = () => this.#tick()
+    this.#tickTimer = isSoon ? clock.setTimer(waitMs, tick) : clock.setTick(this.#limits.tickMs, tick)
   }
 
   /** False: another node leads now, or this one anew, perhaps as another process, which nobody need have told the stream. */

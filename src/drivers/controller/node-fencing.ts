@@ -44,7 +44,7 @@ export class NodeFencing {
 
   #schedule(): void {
     const { clock, sessions, tickMs } = this.#options
-    this.#timer = clock.setTimer(tickMs, () => {
+    this.#timer = clock.setTick(tickMs, () => {
       sessions.tick(clock.monotonicMs())
       clock.afterTurn(() => {
         if (this.#isStopped) return

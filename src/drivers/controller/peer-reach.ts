@@ -11,6 +11,8 @@ export interface PeerReachOptions {
   readonly clock: Clock
   /** `host:port` of a node's peers' port; undefined: not known now. */
   readonly addressOfNode: (nodeId: NodeId) => string | undefined
+  /** It has just sent to this node over a stream that this one has opened to it: no ping could tell more. */
+  readonly isHeard?: (nodeId: NodeId) => boolean
   readonly limits?: Partial<PeerReachLimits>
 }
 
@@ -27,7 +29,7 @@ const LIMITS: PeerReachLimits = { intervalMs: 1000, answerMs: 1000, pingsMax: 64
 
 /**
  * Which of the other nodes this one reaches (rule C8). Nodes that follow the same leader have no connection between
- * them, so each one pings the others. Who was not reached yet counts as not reached: nobody is vouched for unseen.
+ * them, so each one pings those others that it does not hear anyway. Who was not reached yet counts as not reached: nobody is vouched for unseen.
  * Fenced nodes are not asked, and not told of.
  */
 export class PeerReach {
@@ -58,15 +60,17 @@ export class PeerReach {
   }
 
   #look(): void {
-    const { clock, addressOfNode } = this.#options
+    const { clock, addressOfNode, isHeard } = this.#options
     const { intervalMs, pingsMax } = this.#limits
     const others = this.#others()
     const from = (this.#round++ * pingsMax) % Math.max(1, others.length)
     const some = [...others.slice(from), ...others.slice(0, from)].slice(0, pingsMax)
-    for (const nodeId of some) if (!this.#asking.has(nodeId)) void this.#ping(nodeId)
+    for (const nodeId of some)
+      if (isHeard?.(nodeId)) this.#reached.add(nodeId)
+      else if (!this.#asking.has(nodeId)) void this.#ping(nodeId)
     this.#closeUnused(new Set(others.map(addressOfNode)))
     for (const nodeId of this.#reached) if (!others.includes(nodeId)) this.#reached.delete(nodeId)
-    this.#timer = clock.setTimer(intervalMs, () => this.#look())
+    this.#timer = clock.setTick(intervalMs, () => this.#look())
   }
 
   async #ping(nodeId: NodeId): Promise<void> {

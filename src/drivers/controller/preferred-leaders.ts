@@ -1,3 +1,4 @@
+import type { MetadataIndex } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { partitionsLedElsewhere } from '../../metadata/leader-control.ts'
@@ -37,6 +38,8 @@ export class PreferredLeaders {
   readonly #limits: PreferredLeadersLimits
   /** By partition: since when its preferred leader could lead and did not. */
   #readySinceMs = new Map<string, number>()
+  /** Of metadata in which all preferred leaders lead: there is nothing to look for until they change. */
+  #settledIndex: MetadataIndex | undefined
   #timer: Timer | undefined
   #isStopped = false
 
@@ -52,7 +55,7 @@ export class PreferredLeaders {
   }
 
   #schedule(): void {
-    this.#timer = this.#options.clock.setTimer(this.#limits.intervalMs, () => void this.#look())
+    this.#timer = this.#options.clock.setTick(this.#limits.intervalMs, () => void this.#look())
   }
 
   async #look(): Promise<void> {
@@ -64,6 +67,8 @@ export class PreferredLeaders {
   #due(): PartitionPlace[] {
     const { quorum, clock } = this.#options
     const { readyMs, electionsMax } = this.#limits
+    const { appliedEndIndex } = quorum.image
+    if (appliedEndIndex === this.#settledIndex) return []
     const nowMs = clock.monotonicMs()
     const before = this.#readySinceMs
     this.#readySinceMs = new Map()
@@ -75,6 +80,7 @@ export class PreferredLeaders {
       if (nowMs - sinceMs >= readyMs && due.length < electionsMax)
         due.push({ topic: topic.name, topicId: topic.id, partition })
     }
+    if (this.#readySinceMs.size === 0) this.#settledIndex = appliedEndIndex
     return due
   }
 

@@ -117,7 +117,7 @@ export class Coordinators implements GroupCoordinators {
 
   #scheduleTick(): void {
     const { clock } = this.#options
-    this.#timer = clock.setTimer(TICK_MS, () =>
+    this.#timer = clock.setTick(TICK_MS, () =>
       clock.afterTurn(() => {
         if (this.#closed) return
         this.#tick()

@@ -76,7 +76,7 @@ export const PEER_TIMING: PeerTiming = {
   callTimeoutMs: 1000,
   repeatMs: 10_000,
   campaignWaitMs: 2000,
-  tendMs: 250,
+  tendMs: 200,
   leaderlessMs: 1000,
   lostMs: 5000,
   contactMs: 500,

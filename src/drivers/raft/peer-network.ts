@@ -254,6 +254,6 @@ export class PeerNetwork {
       this.#sweptMs = clock.monotonicMs()
       this.#calls.sweep()
     }
-    this.#tendTimer = clock.setTimer(this.#timing.tendMs, () => this.#tend())
+    this.#tendTimer = clock.setTick(this.#timing.tendMs, () => this.#tend())
   }
 }

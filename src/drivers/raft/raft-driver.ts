@@ -418,12 +418,16 @@ export class RaftDriver implements RaftStreamsListener {
     if (this.#isClosed || this.#tickDueMs <= dueMs) return
     this.#tickTimer?.cancel()
     this.#tickDueMs = dueMs
-    this.#tickTimer = clock.setTimer(Math.max(0, dueMs - clock.monotonicMs()), () => {
+    const onDue = () =>
       clock.afterTurn(() => {
         this.#tickDueMs = Number.POSITIVE_INFINITY
         this.#step({ type: 'tick' })
       })
-    })
+    const { heartbeatMs } = this.#node
+    const leftMs = Math.max(0, dueMs - clock.monotonicMs())
+    // What is about a heartbeat away has time until the common tick, which may be half of one late.
+    const isSteady = leftMs >= heartbeatMs * 0.75
+    this.#tickTimer = isSteady ? clock.setTick(heartbeatMs, onDue) : clock.setTimer(leftMs, onDue)
   }
 
   #scheduleCheckpoint(): void {

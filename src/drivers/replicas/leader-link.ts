@@ -48,6 +48,11 @@ export class LeaderLink {
     return this.#partitions.size > 0
   }
 
+  /** See `ReceivingLane`. */
+  get isHeard(): boolean {
+    return this.#lanes.LIVE.isHeard
+  }
+
   /** Calls `onConnected` now or when it is. */
   attach(partition: FollowingPartition): void {
     this.#partitions.set(partition, { lane: 'LIVE', number: undefined })

@@ -54,6 +54,12 @@ export class ReceivingLane {
     return this.#isOpen
   }
 
+  /** The leader has sent something within the time in which it sends at least a sign of life. */
+  get isHeard(): boolean {
+    const { time, limits } = this.#context
+    return this.#isOpen && time.nowMs - this.#heardMs <= 1.5 * limits.heartbeatMs
+  }
+
   /** Idempotent. */
   open(): void {
     if (!this.#stream && !this.#timer && !this.#isClosed) this.#dial()

@@ -114,6 +114,11 @@ export class ReplicaSet {
     }
   }
 
+  /** See `Replicator`. */
+  hears(nodeId: NodeId): boolean {
+    return this.#replicator?.hears(nodeId) ?? false
+  }
+
   leader(topicId: Uuid, partition: PartitionId): PartitionLeader | undefined {
     return this.#topics.get(topicId)?.get(partition)?.leader
   }

@@ -114,6 +114,11 @@ export class Replicator implements ReplicationContext, FollowerContext {
     return node !== undefined && isActive(node) && isSame(node, replica)
   }
 
+  /** That node's process of now has just sent to this one over a stream that this one has opened to it. */
+  hears(nodeId: NodeId): boolean {
+    return this.#links.get(nodeId)?.isHeard ?? false
+  }
+
   isUnheard(): boolean {
     const { lastHeardControllerMs, sessionTimeoutMs } = this.#options
     const heardMs = lastHeardControllerMs()
@@ -223,7 +228,7 @@ export class Replicator implements ReplicationContext, FollowerContext {
   }
 
   #scheduleTick(): void {
-    this.#timer = this.clock.setTimer(this.limits.tickMs, () => {
+    this.#timer = this.clock.setTick(this.limits.tickMs, () => {
       // Judged only after what has arrived meanwhile was read (A8).
       this.clock.afterTurn(() => {
         if (this.#closed) return

@@ -3,7 +3,7 @@ import { PeerReach } from '../../../src/drivers/controller/peer-reach.ts'
 import { SimTransport } from '../../harness/sim-transport.ts'
 import { NodeCluster, type NodeProcess } from './node-cluster.ts'
 
-function reachOf(cluster: NodeCluster, node: NodeProcess): PeerReach {
+function reachOf(cluster: NodeCluster, node: NodeProcess, isHeard?: (nodeId: number) => boolean): PeerReach {
   const { machine, driver: quorum } = node.member
   if (!quorum) throw new Error('it does not run')
   return new PeerReach({
@@ -11,6 +11,7 @@ function reachOf(cluster: NodeCluster, node: NodeProcess): PeerReach {
     clock: machine.clock,
     transport: new SimTransport(cluster.quorum.network, machine.incarnation, machine.name),
     addressOfNode: nodeId => `n${nodeId}:7452`,
+    ...(isHeard && { isHeard }),
   })
 }
 
@@ -31,6 +32,22 @@ it('a node tells whom it does not reach, until it does, and vouches for nobody u
   expect(reach.unreachable).toEqual([two.nodeId])
   network.heal()
   await cluster.until(() => reach.unreachable.length === 0)
+  reach.close()
+})
+
+it('a node that is heard is reached without a ping, and one that was heard is not for ever', async () => {
+  const cluster = await NodeCluster.start({ seed: 82, members: 3 })
+  const [one, two] = cluster.others
+  if (!one || !two) throw new Error('no other nodes')
+  const heard = new Set([two.nodeId])
+  cluster.quorum.network.cut(one.member.machine.name, two.member.machine.name)
+  const reach = reachOf(cluster, one, nodeId => heard.has(nodeId))
+  await cluster.until(() => reach.unreachable.length === 0)
+  await cluster.runFor(5000)
+  expect(reach.unreachable).toEqual([])
+  heard.clear()
+  await cluster.until(() => reach.unreachable.length > 0)
+  expect(reach.unreachable).toEqual([two.nodeId])
   reach.close()
 })
 

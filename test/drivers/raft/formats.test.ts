@@ -78,6 +78,7 @@ async function openFiles(machine: SimMachine, disk: Disk): Promise<RaftLogFiles>
     monotonicMs: () => clock.monotonicMs(),
     wallMs: () => 1_700_000_000_000,
     setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
+    setTick: (periodMs, callback) => clock.setTick(periodMs, callback),
     afterTurn: callback => clock.afterTurn(callback),
   }
   const resources = resourcesOf(disk, fixed)
