@@ -118,28 +118,35 @@ test('a new coordinator gives members their whole session, and then judges them 
   expect(await membersOf(cluster, brokerOf(entry), 'g')).toEqual([])
 })
 
-test('a member that was gone before its coordinator is expelled as if that had not moved', async () => {
-  const cluster = await startCluster(7)
-  await surely(cluster, () => commit(cluster.any, 'g', { 0: 1 }))
-  const coordinator = coordinatorOf(cluster, 'g')
-  const [entry, next] = cluster.members.filter(member => member !== coordinator) as [ClusterNode, ClusterNode]
-  const member = attend(cluster, entry, { group: 'g', topics: ['logs'], member: 'm' })
-  const other = attend(cluster, next, { group: 'g', topics: ['logs'], member: 'other' })
-  await other.until(({ owned }) => owned.length === 2)
-  member.stream.fail(new Error('gone'))
-  const goneMs = cluster.scheduler.nowMs
-  await cluster.scheduler.runFor(1_500)
-  cluster.kill(coordinator)
-  await other.untilClosed()
-  // The other one lives: it comes back, and has its time for that.
-  const back = attend(cluster, next, { group: 'g', topics: ['logs'], member: 'other' })
-  await back.until(({ joined }) => joined !== undefined)
-  await cluster.scheduler.runFor(goneMs + 2_900 - cluster.scheduler.nowMs)
-  expect((await membersOf(cluster, brokerOf(next), 'g')).sort()).toEqual(['m', 'other'])
-  await cluster.scheduler.runFor(goneMs + 3_500 - cluster.scheduler.nowMs)
-  expect(await membersOf(cluster, brokerOf(next), 'g')).toEqual(['other'])
-  expect(back.owned).toHaveLength(4)
-})
+test.each([2_850, 1_500, 50, -400])(
+  'a member killed %i ms before its coordinator is replaced after 3 s, and within 4 s',
+  async beforeMs => {
+    const cluster = await startCluster(7)
+    await surely(cluster, () => commit(cluster.any, 'g', { 0: 1 }))
+    const coordinator = coordinatorOf(cluster, 'g')
+    const [entry, next] = cluster.members.filter(member => member !== coordinator) as [
+      ClusterNode,
+      ClusterNode,
+    ]
+    const join = { group: 'g', topics: ['logs'] }
+    const member = attend(cluster, entry, { ...join, member: 'm' })
+    const other = attend(cluster, next, { ...join, member: 'other' })
+    await other.until(({ owned }) => owned.length === 2)
+    const { scheduler } = cluster
+    const firstMs = scheduler.nowMs
+    scheduler.schedule(Math.max(0, -beforeMs), () => member.stream.fail(new Error('gone')))
+    scheduler.schedule(Math.max(0, beforeMs), () => cluster.kill(coordinator))
+    const goneMs = firstMs + Math.max(0, -beforeMs)
+    await other.untilClosed()
+    // The other one lives, and comes back.
+    const back = attend(cluster, next, { ...join, member: 'other' })
+    await back.until(({ owned }) => owned.length === 2)
+    await scheduler.runFor(Math.max(0, goneMs + 2_800 - scheduler.nowMs))
+    expect(back.owned).toHaveLength(2)
+    await back.until(({ owned }) => owned.length === 4)
+    expect(scheduler.nowMs - goneMs).toBeLessThan(4_000)
+  },
+)
 
 test('members share, give and take over while coordinators move', async () => {
   const cluster = await startCluster(4)
