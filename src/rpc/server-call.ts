@@ -111,6 +111,8 @@ export class ServerCall {
       },
       onReceiveMessage: message => this.#receive(message),
       onReceiveHalfClose: () => {
+        // Node ends what is read of a stream also where that was cancelled or its connection is gone; `onCancel` follows.
+        if (this.#http2.closed) return
         this.#isReading = false
         this.#requestSinceMs = undefined
         if (this.#isHalfClosed) return

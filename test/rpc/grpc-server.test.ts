@@ -1,4 +1,5 @@
 import type http2 from 'node:http2'
+import type net from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { failureOf, until } from '../harness/recorded-stream.ts'
 import {
@@ -51,6 +52,36 @@ describe('HTTP/2 settings', () => {
     }
     expect(server.usage.calls).toBe(0)
     await connect(`127.0.0.1:${port}`).unary(CALL, Buffer.alloc(1))
+  })
+})
+
+describe('a stream that its client leaves without a word', () => {
+  type Ending = (parts: { session: http2.ClientHttp2Session; socket: net.Socket }) => void
+  it.each<[string, Ending]>([
+    ['whose process is killed', ({ socket }) => socket.destroy()],
+    ['whose process is killed with something unread', ({ socket }) => socket.resetAndDestroy()],
+    ['who closes the connection', ({ session }) => session.destroy()],
+  ])('is not taken for half-closed: a client %s', async (_, end) => {
+    const events: string[] = []
+    const { port } = await serve(
+      {},
+      {
+        stream: stream =>
+          stream.setHandlers({
+            onMessage: message => void stream.write(message),
+            onEnd: () => events.push('end'),
+            onClose: error => events.push(`close ${error?.reason}`),
+          }),
+      },
+    )
+    const socket = rawSocket(port)
+    const session = rawSession(port, { createConnection: () => socket })
+    const stream = rawCall(session, STREAM)
+    stream.write(framed(Buffer.from('a')))
+    await new Promise(resolve => stream.once('data', resolve))
+    end({ session, socket })
+    await until(() => events.some(event => event.startsWith('close')), 'the stream is over')
+    expect(events).toEqual(['close CANCELLED'])
   })
 })
 
