@@ -1,5 +1,5 @@
 import { NaruError } from '../base/errors.ts'
-import { type Disk, readWholeFile, writeFileAtomically } from '../ports/disk.ts'
+import { type Disk, writeFileAtomically } from '../ports/disk.ts'
 import { crc32c } from '../records/crc32c.ts'
 import { SharedWork } from './shared-work.ts'
 
@@ -35,7 +35,7 @@ export class CheckpointFile<Entry> {
   }
 
   async read(): Promise<readonly Entry[] | undefined> {
-    const content = await readWholeFile(this.#disk, this.#path)
+    const content = await this.#disk.readFile(this.#path)
     return content && decodeCheckpoint(content, this.#path, this.#format)
   }
 

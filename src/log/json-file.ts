@@ -1,5 +1,5 @@
 import { NaruError } from '../base/errors.ts'
-import { type Disk, readWholeFile, writeFileAtomically } from '../ports/disk.ts'
+import { type Disk, writeFileAtomically } from '../ports/disk.ts'
 import { crc32c } from '../records/crc32c.ts'
 
 /**
@@ -28,7 +28,7 @@ export async function readJsonFile(
   path: string,
   version: number,
 ): Promise<JsonFields | undefined> {
-  const content = await readWholeFile(disk, path)
+  const content = await disk.readFile(path)
   if (!content) return undefined
   const parsed = parseObject(content.toString('utf8'))
   if (!parsed) throw damaged(path, 'it is not a JSON object')

@@ -1,6 +1,6 @@
 import type { Uuid } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import { type Disk, readWholeFile, writeFileAtomically } from '../ports/disk.ts'
+import { type Disk, writeFileAtomically } from '../ports/disk.ts'
 import { crc32c } from '../records/crc32c.ts'
 
 /** File name of it in a partition's directory, as in Kafka. */
@@ -31,7 +31,7 @@ export async function writePartitionMetadata(disk: Disk, directory: string, topi
 /** Undefined where there is none; a damaged one is an error. */
 export async function readPartitionMetadata(disk: Disk, directory: string): Promise<Uuid | undefined> {
   const path = `${directory}/${PARTITION_METADATA}`
-  const content = await readWholeFile(disk, path)
+  const content = await disk.readFile(path)
   if (!content) return undefined
   const [, lines, versionText, topicId, crc] = FORMAT.exec(content.toString('latin1')) ?? []
   const details = { file: path }

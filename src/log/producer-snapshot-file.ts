@@ -1,6 +1,6 @@
 import type { ProducerId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import { type Disk, readWholeFile, writeFileAtomically } from '../ports/disk.ts'
+import { type Disk, writeFileAtomically } from '../ports/disk.ts'
 import { crc32c } from '../records/crc32c.ts'
 import {
   PRODUCER_BATCHES,
@@ -109,7 +109,7 @@ export async function writeProducerSnapshot(
 
 /** Undefined where there is none. */
 export async function readProducerSnapshot(disk: Disk, path: string): Promise<ProducerEntries | undefined> {
-  const content = await readWholeFile(disk, path)
+  const content = await disk.readFile(path)
   return content && decodeProducerSnapshot(content, path)
 }
 

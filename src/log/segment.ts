@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts'
 import type { Offset } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { Disk } from '../ports/disk.ts'
-import { readWholeFile, writeFilesAtomically } from '../ports/disk.ts'
+import { writeFilesAtomically } from '../ports/disk.ts'
 import type { IndexCache } from './index-cache.ts'
 import {
   LOG_SUFFIX,
@@ -130,8 +130,8 @@ export class Segment {
 
   /** What the index files hold, or undefined where they are missing or cannot be right. */
   async readIndexFiles(): Promise<SegmentIndexes | undefined> {
-    const offsetBytes = await readWholeFile(this.#context.disk, this.#pathOf(OFFSET_INDEX_SUFFIX))
-    const timeBytes = await readWholeFile(this.#context.disk, this.#pathOf(TIME_INDEX_SUFFIX))
+    const offsetBytes = await this.#context.disk.readFile(this.#pathOf(OFFSET_INDEX_SUFFIX))
+    const timeBytes = await this.#context.disk.readFile(this.#pathOf(TIME_INDEX_SUFFIX))
     const offsets = offsetBytes && OffsetIndex.parse(offsetBytes, this.baseOffset, this.#sizeBytes)
     const times = timeBytes && TimeIndex.parse(timeBytes, this.baseOffset)
     if (!offsets || !times) return undefined

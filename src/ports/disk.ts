@@ -13,6 +13,8 @@
 export interface Disk {
   /** Opens an existing file, or with `create` makes it where there is none. `createNew` fails if it exists. */
   open(path: string, mode: 'read' | 'write' | 'create' | 'createNew'): Promise<DiskFile>
+  /** The whole of a (small) file, or undefined where there is none. */
+  readFile(path: string): Promise<Buffer | undefined>
   /** Names in a directory (not recursive), sorted; rejects with ENOENT if there is none. */
   list(directory: string): Promise<DirectoryEntry[]>
   /** Makes the directory and its missing parents. */
@@ -96,27 +98,6 @@ export async function makeDirectoryDurably(disk: Disk, directory: string): Promi
   await disk.makeDirectory(directory)
   // Also where it was there already: the process that made it may have died before its own sync.
   await disk.syncDirectory(parentOf(directory))
-}
-
-/** Reads a whole (small) file, or undefined where there is none. */
-export async function readWholeFile(disk: Disk, path: string): Promise<Buffer | undefined> {
-  const file = await openIfThere(disk, path)
-  if (!file) return undefined
-  try {
-    return await file.read(0, file.sizeBytes)
-  } finally {
-    await file.close()
-  }
-}
-
-async function openIfThere(disk: Disk, path: string): Promise<DiskFile | undefined> {
-  try {
-    return await disk.open(path, 'read')
-  } catch (thrown) {
-    if (thrown instanceof DiskError && (thrown.code === 'ENOENT' || thrown.code === 'ENOTDIR'))
-      return undefined
-    throw thrown
-  }
 }
 
 /**

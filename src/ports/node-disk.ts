@@ -23,6 +23,31 @@ export class NodeDisk implements Disk {
     }
   }
 
+  /** Without asking for its size first: of thousands of files at a start each call to the system counts. */
+  async readFile(path: string): Promise<Buffer | undefined> {
+    let fd: number
+    try {
+      fd = await call<number>('open', path, done => fs.open(path, O_RDONLY, done))
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
+    try {
+      const parts: Buffer[] = []
+      for (let position = 0, sizeBytes = SMALL_FILE_BYTES; ; sizeBytes *= 2) {
+        const part = Buffer.allocUnsafe(sizeBytes)
+        const count = await call<number>('read', path, done =>
+          fs.read(fd, part, 0, sizeBytes, position, done),
+        )
+        parts.push(part.subarray(0, count))
+        position += count
+        if (count < sizeBytes) return parts.length === 1 ? parts[0] : Buffer.concat(parts)
+      }
+    } finally {
+      await call<void>('close', path, done => fs.close(fd, done))
+    }
+  }
+
   async list(directory: string): Promise<DirectoryEntry[]> {
     const found = await call<fs.Dirent[]>('list', directory, done =>
       fs.readdir(directory, { withFileTypes: true }, done),
@@ -51,8 +76,7 @@ export class NodeDisk implements Disk {
         isDirectory: stat.isDirectory(),
       }
     } catch (error) {
-      if (error instanceof DiskError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-        return undefined
+      if (isMissing(error)) return undefined
       throw error
     }
   }
@@ -198,6 +222,13 @@ const OPEN_FLAGS = {
   create: O_RDWR | O_CREAT,
   createNew: O_RDWR | O_CREAT | O_EXCL,
 } as const
+
+/** Of the first read of a whole file: most are smaller. */
+const SMALL_FILE_BYTES = 4096
+
+function isMissing(error: unknown): boolean {
+  return error instanceof DiskError && (error.code === 'ENOENT' || error.code === 'ENOTDIR')
+}
 
 const CODES = new Map<string, DiskErrorCode>([
   ['ENOENT', 'ENOENT'],

@@ -46,7 +46,7 @@ export function reportLogEvent(logger: Logger, event: LogEvent): void {
 
 /** What opening the partitions took, and what it found. */
 export function reportRecovery(logger: Logger, directory: LogDirectory, tookMs: number): void {
-  const sum = { partitions: 0, bytes: 0, scannedBytes: 0, cutBytes: 0 }
+  const sum = { partitions: 0, bytes: 0, scannedBytes: 0, cutBytes: 0, rebuilt: 0 }
   for (const log of directory.logs) {
     const { sizeBytes, scannedBytes, cutBytes, rebuilt } = log.openReport
     sum.partitions++
@@ -55,7 +55,10 @@ export function reportRecovery(logger: Logger, directory: LogDirectory, tookMs: 
     sum.cutBytes += cutBytes
     if (cutBytes > 0)
       logger.warn({ log: log.name, cutBytes }, 'a torn end of the log was cut: it was never acknowledged')
-    if (rebuilt.length > 0) logger.info({ log: log.name, rebuilt }, 'derived files were rebuilt from the log')
+    if (rebuilt.length === 0) continue
+    sum.rebuilt++
+    // Of each one after a kill: thousands of lines would hold the start up where they are written to a slow reader.
+    logger.debug({ log: log.name, rebuilt }, 'derived files were rebuilt from the log')
   }
   const cleanStop = directory.cleanStopNodeEpoch !== undefined
   const facts = { ...sum, cleanStop, tookMs: Math.round(tookMs) }

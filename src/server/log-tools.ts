@@ -6,7 +6,7 @@ import {
   parseOffsetFileName,
   TIME_INDEX_SUFFIX,
 } from '../log/log-file-names.ts'
-import { type Disk, type DiskFile, readWholeFile } from '../ports/disk.ts'
+import type { Disk, DiskFile } from '../ports/disk.ts'
 import { NodeDisk } from '../ports/node-disk.ts'
 import { BATCH_OVERHEAD, type BatchHeader, lastOffsetAt, readBatchHeader } from '../records/batch-header.ts'
 import { initCompression } from '../records/compression.ts'
@@ -217,7 +217,7 @@ async function indexDefects(disk: Disk, file: string, spans: readonly BatchSpan[
 
 /** Entries of an index, without the zeros that Kafka leaves behind the last one of a segment in use. */
 async function* indexEntries(disk: Disk, path: string, entryBytes: number) {
-  const content = (await readWholeFile(disk, path)) ?? Buffer.alloc(0)
+  const content = (await disk.readFile(path)) ?? Buffer.alloc(0)
   for (let at = 0; at + entryBytes <= content.length; at += entryBytes) {
     const bytes = content.subarray(at, at + entryBytes)
     if (bytes.every(byte => byte === 0)) return

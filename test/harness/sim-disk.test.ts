@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type Disk, readWholeFile, writeFileAtomically } from '../../src/ports/disk.ts'
+import { type Disk, writeFileAtomically } from '../../src/ports/disk.ts'
 import { diskSuite } from '../suites/disk.suite.ts'
 import { SimIncarnation } from './sim-incarnation.ts'
 import { SimMachine } from './sim-machine.ts'
@@ -40,7 +40,7 @@ async function durableFile(disk: Disk, path: string, content: string) {
 }
 
 async function text(disk: Disk, path: string): Promise<string> {
-  const bytes = await readWholeFile(disk, path)
+  const bytes = await disk.readFile(path)
   if (!bytes) return 'gone'
   return bytes.toString('latin1').replaceAll('\0', '0')
 }
@@ -70,7 +70,7 @@ describe('power cut', () => {
         for (const letter of 'abc') await file.append([Buffer.alloc(512, letter)])
       },
       async disk => {
-        const bytes = (await readWholeFile(disk, 'f')) as Buffer
+        const bytes = (await disk.readFile('f')) as Buffer
         return [0, 512, 1024]
           .map(at => (bytes.length > at ? String.fromCharCode(bytes[at] || 48) : '-'))
           .join('')

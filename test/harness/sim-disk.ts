@@ -29,6 +29,22 @@ export class SimDisk implements Disk {
     })
   }
 
+  async readFile(path: string): Promise<Buffer | undefined> {
+    let file: DiskFile
+    try {
+      file = await this.open(path, 'read')
+    } catch (thrown) {
+      if (thrown instanceof DiskError && (thrown.code === 'ENOENT' || thrown.code === 'ENOTDIR'))
+        return undefined
+      throw thrown
+    }
+    try {
+      return await file.read(0, file.sizeBytes)
+    } finally {
+      await file.close()
+    }
+  }
+
   list(path: string): Promise<DirectoryEntry[]> {
     return this.#run('list', path, () =>
       [...this.#directory(path, 'list').entries]

@@ -1,6 +1,6 @@
 import type { LogConfig } from '../../src/log/log-config.ts'
 import type { PartitionLog } from '../../src/log/partition-log.ts'
-import { readWholeFile, writeFileAtomically } from '../../src/ports/disk.ts'
+import { writeFileAtomically } from '../../src/ports/disk.ts'
 import { BatchBuilder } from '../../src/records/batch-builder.ts'
 import { batchPositions } from '../../src/records/batch-positions.ts'
 import type { Compression } from '../../src/records/codecs.ts'
@@ -109,7 +109,7 @@ export async function openCompacted(
   await disk.makeDirectory(COMPACTED_DIRECTORY)
   await disk.syncDirectory('data')
   await disk.syncDirectory('.')
-  const content = await readWholeFile(disk, CHECKPOINT)
+  const content = await disk.readFile(CHECKPOINT)
   const known = content
     ? JSON.parse(content.toString())
     : { recoveryPoint: 0, logStartOffset: 0, highWatermark: 0 }

@@ -4,7 +4,7 @@ import { takeCleanShutdown, writeCleanShutdown } from '../../src/log/clean-shutd
 import { readNodeFile, writeNodeFile } from '../../src/log/node-file.ts'
 import { readPartitionMetadata, writePartitionMetadata } from '../../src/log/partition-metadata-file.ts'
 import { readQuarantine, removeQuarantine, writeQuarantine } from '../../src/log/quarantine-file.ts'
-import { type Disk, readWholeFile, writeFileAtomically } from '../../src/ports/disk.ts'
+import { type Disk, writeFileAtomically } from '../../src/ports/disk.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
 
 const SAMPLES = new URL('../data/kafka-batches/', import.meta.url)
@@ -24,7 +24,7 @@ function fixture(name: string): Buffer {
 }
 
 async function damage(disk: Disk, path: string, change: (text: string) => string): Promise<void> {
-  const text = (await readWholeFile(disk, path))?.toString() ?? ''
+  const text = (await disk.readFile(path))?.toString() ?? ''
   const changed = change(text)
   expect(changed).not.toBe(text)
   await writeFileAtomically(disk, path, Buffer.from(changed))
@@ -78,9 +78,7 @@ describe('clean-shutdown', () => {
     const machine = new SimMachine(1)
     await machine.run(async disk => {
       await writeCleanShutdown(disk, '.', { nodeEpoch: 17 })
-      expect((await readWholeFile(disk, 'clean-shutdown'))?.toString()).toBe(
-        fixture('clean-shutdown').toString(),
-      )
+      expect((await disk.readFile('clean-shutdown'))?.toString()).toBe(fixture('clean-shutdown').toString())
       expect(await takeCleanShutdown(disk, '.')).toEqual({ nodeEpoch: 17 })
       expect(await takeCleanShutdown(disk, '.')).toBeUndefined()
     })
@@ -157,7 +155,7 @@ describe('partition.metadata', () => {
       const topicId = await readPartitionMetadata(disk, '.')
       expect(topicId).toMatch(/^[A-Za-z0-9_-]{22}$/)
       await writePartitionMetadata(disk, '.', topicId as string)
-      const written = await readWholeFile(disk, 'partition.metadata')
+      const written = await disk.readFile('partition.metadata')
       expect(written?.subarray(0, bytes.length)).toEqual(bytes)
       expect(await readPartitionMetadata(disk, '.')).toBe(topicId)
     })
@@ -168,7 +166,7 @@ describe('partition.metadata', () => {
     const machine = new SimMachine(1)
     await machine.run(async disk => {
       await writePartitionMetadata(disk, '.', topicId)
-      const written = (await readWholeFile(disk, 'partition.metadata')) as Buffer
+      const written = (await disk.readFile('partition.metadata')) as Buffer
       for (let bit = 0; bit < written.length * 8; bit++) {
         const flipped = Buffer.from(written)
         flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { LogConfig } from '../../src/log/log-config.ts'
 import type { PartitionLog } from '../../src/log/partition-log.ts'
-import { readWholeFile, writeFileAtomically } from '../../src/ports/disk.ts'
+import { writeFileAtomically } from '../../src/ports/disk.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
 import { type LogFixture, makeBatch, openLog, readAll } from './log-harness.ts'
@@ -35,7 +35,7 @@ async function openOn(machine: SimMachine, config: Partial<LogConfig>, model?: M
   await disk.makeDirectory(DIRECTORY)
   await disk.syncDirectory('data')
   await disk.syncDirectory('.')
-  const content = await readWholeFile(disk, CHECKPOINT)
+  const content = await disk.readFile(CHECKPOINT)
   const known = content ? JSON.parse(content.toString()) : { recoveryPoint: 0, logStartOffset: 0 }
   let fixture: LogFixture | undefined
   fixture = await openLog({

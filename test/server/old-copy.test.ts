@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { NaruError } from '../../src/base/errors.ts'
-import { type Disk, makeDirectoryDurably, readWholeFile, writeFileAtomically } from '../../src/ports/disk.ts'
+import { type Disk, makeDirectoryDurably, writeFileAtomically } from '../../src/ports/disk.ts'
 import { nodeIdOf } from '../../src/raft/membership.ts'
 import { brokerOf, type ClusterNode, SimBrokerCluster } from '../harness/sim-broker-cluster.ts'
 
@@ -53,7 +53,7 @@ async function readTree(disk: Disk, directory: string): Promise<Map<string, Buff
   for (const { name, isDirectory } of await disk.list(directory)) {
     const path = `${directory}/${name}`
     if (isDirectory) for (const [inner, content] of await readTree(disk, path)) files.set(inner, content)
-    else files.set(path, (await readWholeFile(disk, path)) ?? Buffer.alloc(0))
+    else files.set(path, (await disk.readFile(path)) ?? Buffer.alloc(0))
   }
   return files
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Disk, DiskError, readWholeFile, writeFileAtomically } from '../../src/ports/disk.ts'
+import { type Disk, DiskError, writeFileAtomically } from '../../src/ports/disk.ts'
 
 export interface DiskUnderTest {
   readonly disk: Disk
@@ -169,12 +169,12 @@ export function diskSuite(name: string, make: () => Promise<DiskUnderTest>): voi
         await writeFileAtomically(disk, `${directory}/new`, Buffer.from('new'))
         await writeFileAtomically(disk, `${directory}/old`, Buffer.from('old'))
         await disk.rename(`${directory}/new`, `${directory}/old`)
-        expect(await readWholeFile(disk, `${directory}/old`)).toEqual(Buffer.from('new'))
+        expect(await disk.readFile(`${directory}/old`)).toEqual(Buffer.from('new'))
         expect(await disk.stat(`${directory}/new`)).toBeUndefined()
         await disk.makeDirectory(`${directory}/from`)
         await disk.rename(`${directory}/old`, `${directory}/from/old`)
         await disk.rename(`${directory}/from`, `${directory}/to`)
-        expect(await readWholeFile(disk, `${directory}/to/old`)).toEqual(Buffer.from('new'))
+        expect(await disk.readFile(`${directory}/to/old`)).toEqual(Buffer.from('new'))
         await expectCode(disk.rename(`${directory}/none`, `${directory}/x`), 'ENOENT')
         await expect(disk.rename(`${directory}/to`, `${directory}/to2/x`)).rejects.toBeInstanceOf(DiskError)
       }))
@@ -206,9 +206,21 @@ export function diskSuite(name: string, make: () => Promise<DiskUnderTest>): voi
         const path = `${directory}/state.json`
         await writeFileAtomically(disk, path, Buffer.from('a longer first content'))
         await writeFileAtomically(disk, path, Buffer.from('second'))
-        expect((await readWholeFile(disk, path))?.toString()).toBe('second')
+        expect((await disk.readFile(path))?.toString()).toBe('second')
         expect(await disk.list(directory)).toEqual([{ name: 'state.json', isDirectory: false }])
-        expect(await readWholeFile(disk, `${directory}/none`)).toBeUndefined()
+      }))
+
+    it('reads a whole file, whatever its size, and says where there is none', () =>
+      run(async (disk, directory) => {
+        for (const sizeBytes of [0, 1, 4095, 4096, 4097, 12_288, 100_000]) {
+          const content = Buffer.alloc(sizeBytes, `${sizeBytes} bytes, `)
+          await writeFileAtomically(disk, `${directory}/a`, content)
+          expect((await disk.readFile(`${directory}/a`))?.equals(content)).toBe(true)
+        }
+        expect(await disk.readFile(`${directory}/none`)).toBeUndefined()
+        expect(await disk.readFile(`${directory}/a/b`)).toBeUndefined()
+        const error = await disk.readFile(directory).catch((caught: unknown) => caught)
+        expect(error).toMatchObject({ code: 'EISDIR', path: directory })
       }))
 
     it('tells the free and the total space', () =>

@@ -5,6 +5,7 @@ export function diskWithoutSnapshotSync(disk: Disk): Disk {
   let isForgotten = false
   return {
     open: (path, mode) => disk.open(path, mode),
+    readFile: path => disk.readFile(path),
     list: directory => disk.list(directory),
     makeDirectory: directory => disk.makeDirectory(directory),
     stat: path => disk.stat(path),

@@ -4,7 +4,7 @@ import { readFormingFile, writeFormingFile } from '../../../src/drivers/raft/for
 import { openFormation } from '../../../src/drivers/raft/node-formation.ts'
 import { readQuorumState } from '../../../src/drivers/raft/quorum-state-file.ts'
 import { readNodeFile } from '../../../src/log/node-file.ts'
-import { type Disk, readWholeFile, writeFileAtomically } from '../../../src/ports/disk.ts'
+import { type Disk, writeFileAtomically } from '../../../src/ports/disk.ts'
 import { SeededPrng } from '../../harness/seeded-prng.ts'
 import { SimMachine } from '../../harness/sim-machine.ts'
 import { PeerCluster, type PeerNode } from './peer-cluster.ts'
@@ -39,7 +39,7 @@ describe('forming.json', () => {
     await run(async disk => {
       await disk.makeDirectory('data')
       await writeFormingFile(disk, 'data', STATE)
-      expect((await readWholeFile(disk, 'data/forming.json'))?.toString()).toBe(pinned.toString())
+      expect((await disk.readFile('data/forming.json'))?.toString()).toBe(pinned.toString())
       await writeFileAtomically(disk, 'data/forming.json', pinned)
       expect(await readFormingFile(disk, 'data')).toEqual(STATE)
     })
@@ -63,7 +63,7 @@ describe('forming.json', () => {
     await run(async disk => {
       await disk.makeDirectory('data')
       await writeFormingFile(disk, 'data', STATE)
-      const content = (await readWholeFile(disk, 'data/forming.json')) as Buffer
+      const content = (await disk.readFile('data/forming.json')) as Buffer
       content[60] = (content[60] as number) ^ 1
       await writeFileAtomically(disk, 'data/forming.json', content)
       await expect(readFormingFile(disk, 'data')).rejects.toMatchObject({ reason: 'DATA_DIRECTORY_DAMAGED' })
