@@ -34,6 +34,8 @@ export interface NodeLeadershipOptions {
   readonly unreachableNodes?: () => readonly NodeId[]
 }
 
+/** Of a leadership, by a majority of the quorum. Longer than a leader without one goes on. */
+const CONFIRM_TIMEOUT_MS = 5_000
 /** Nodes with a stream to the controller. */
 const SESSIONS_MAX = 1000
 
@@ -165,7 +167,17 @@ export class NodeLeadership implements SessionHost {
         { nodeId: node.nodeId, partitions: elected.length },
         'a leader is cut off from replicas that reach each other: others lead from now on',
       )
+    if (answers.some(({ kind }) => kind === 'refused')) await this.#confirmLeading()
     return answers
+  }
+
+  /**
+   * A refusal changes nothing, so no commit proves that this leadership was not over when it judged: the next one may have
+   * accepted a copy of what the node gives up by it (C5).
+   */
+  async #confirmLeading(): Promise<void> {
+    await this.#options.quorum.readIndex(CONFIRM_TIMEOUT_MS)
+    this.#checkLeading()
   }
 
   async reportDamage(stream: SessionStream, replicas: readonly PartitionRef[]): Promise<void> {

@@ -41,6 +41,16 @@ describe('a change of in-sync replicas', () => {
     ])
   })
 
+  it('is not refused by a controller that may have a successor, which could have accepted it', async () => {
+    const { cluster, topic } = await clusterWithTopic(68)
+    const { controller } = cluster
+    const wish = { ...change(cluster, topic, [controller.nodeId]), partitionEpoch: 7 }
+    const ask = () => cluster.quorum.run(controller.agent.alterPartitions([wish]))
+    expect(await ask()).toMatchObject([{ kind: 'refused' }])
+    cluster.quorum.isolate(controller.member)
+    await expect(ask()).rejects.toMatchObject({ reason: 'NOT_CONTROLLER', outcome: 'unknown' })
+  })
+
   it('is not known to have been made when the controller dies, and is judged anew by the next', async () => {
     const { cluster, leader, follower, topic } = await clusterWithTopic(61)
     const wish = change(cluster, topic, [leader.nodeId, follower.nodeId])
