@@ -64,6 +64,11 @@ export interface NodeRegisteredRecord {
   readonly release: string
   /** Wall time of the controller. */
   readonly registeredAtMs: number
+  /**
+   * The last epoch under which this directory took part before; a whole directory remembers that much. Undefined: of a
+   * release that does not note it.
+   */
+  readonly directoryEpoch?: Epoch | undefined
 }
 
 /** The node may lead partitions and join ISRs. */

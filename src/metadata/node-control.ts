@@ -4,7 +4,13 @@ import type { ControllerOptions } from './controller-options.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord, NodeRegisteredRecord } from './metadata-record.ts'
 import { isActive, type NodeImage } from './node-image.ts'
-import { checkPlace, checkRegistration, type NodeRegistration, requireNode } from './node-registration.ts'
+import {
+  checkPlace,
+  checkRegistration,
+  isOldCopy,
+  type NodeRegistration,
+  requireNode,
+} from './node-registration.ts'
 import { elect, removeFromIsr } from './partition-election.ts'
 import { advanceReassignment } from './partition-reassignment.ts'
 import { changePartitions, electionFacts, settingsOf } from './topic-elections.ts'
@@ -26,13 +32,13 @@ export class NodeControl {
   /**
    * A process registers its node (A5). The same incarnation again gets the node epoch that it has. Another one with
    * the same directory takes the place of the process before it; with another directory only once the old session
-   * is over, and then the node is in no ISR and no ELR any more, because what it acknowledged is lost (A1).
-   * The node is fenced until `unfence`.
+   * is over, and then the node is in no ISR and no ELR any more, because what it acknowledged is lost (A1). So is it with an
+   * old copy of the same directory. The node is fenced until `unfence`.
    */
   register(
     request: NodeRegistration,
     { isSessionAlive, wallMs }: { isSessionAlive: boolean; wallMs: number },
-  ): MachineResult<MetadataRecord, { nodeEpoch: Epoch }> {
+  ): MachineResult<MetadataRecord, { nodeEpoch: Epoch; isOldCopy?: boolean }> {
     const { nodeId, directoryId, incarnation, rack, clientAddress, peerAddress, release } = request
     checkRegistration(request, this.#image.clusterId)
     const before = this.#image.nodes.get(nodeId)
@@ -42,6 +48,10 @@ export class NodeControl {
     checkPlace(this.#image, request, { isSessionAlive })
     const nodeEpoch = this.#image.nodes.lastEpoch(nodeId) + 1
     const left = this.#leave([nodeId], isSameDirectory ? heldBy(before, request) : () => false)
+    // From now on it remembers this one, or less than before.
+    const directoryEpoch = isSameDirectory
+      ? (before.directoryEpoch ?? request.directoryEpoch)
+      : request.directoryEpoch
     const registered: NodeRegisteredRecord = {
       type: 'nodeRegistered',
       version: 0,
@@ -54,8 +64,12 @@ export class NodeControl {
       peerAddress,
       release,
       registeredAtMs: wallMs,
+      ...(directoryEpoch !== undefined && { directoryEpoch }),
     }
-    return { records: [...left, registered], response: { nodeEpoch } }
+    return {
+      records: [...left, registered],
+      response: { nodeEpoch, ...(isOldCopy(before, request) && { isOldCopy: true }) },
+    }
   }
 
   /** The node has caught up with the metadata: it may lead, and leads what waits for it. */
@@ -185,9 +199,11 @@ interface ReplicaFacts {
 /**
  * What a node still has that comes back with its directory: all that it acknowledged, except what an unclean stop may
  * have lost of a page cache (C10). A sole replica is taken as it is: nobody else could have more, and that is what
- * `write.caching` with one replica means. (A partition whose own directory is gone it reports once it has registered.)
+ * `write.caching` with one replica means. (A partition whose own directory is gone it reports once it has registered.) An
+ * old copy has nothing of what was acknowledged since, with one replica or more.
  */
 function heldBy(before: NodeImage, request: NodeRegistration): (of: ReplicaFacts) => boolean {
+  if (isOldCopy(before, request)) return () => false
   const isClean = request.cleanStopEpoch === before.nodeEpoch
   return ({ isCached, isOnly }) => isClean || isOnly || !isCached(before)
 }

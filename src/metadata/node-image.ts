@@ -13,6 +13,8 @@ export interface NodeImage {
   readonly release: string
   /** Wall time of the controller that accepted the registration. */
   readonly registeredAtMs: number
+  /** The last epoch under which its directory took part, this one included. See `NodeRegisteredRecord`. */
+  readonly directoryEpoch?: Epoch | undefined
   /** Without a session: leads nothing, is in no ISR. */
   readonly isFenced: boolean
   /** About to stop: takes no new leadership and enters no ISR. */

@@ -17,6 +17,8 @@ export interface NodeRegistration {
   readonly nodeEpoch?: Epoch | undefined
   /** The epoch under which the node ran until its last stop, if that was orderly (B7). */
   readonly cleanStopEpoch?: Epoch | undefined
+  /** The last one under which the directory took part, as it remembers it; undefined: of a release that does not note it. */
+  readonly directoryEpoch?: Epoch | undefined
 }
 
 /** Node ids are int32 on the wire and in protobuf. */
@@ -54,6 +56,15 @@ export function checkRegistration(request: NodeRegistration, clusterId: Uuid | u
         'INVALID_CONFIG',
         `address ${JSON.stringify(address.slice(0, 60))} of node ${nodeId} is not host:port (check advertised.address)`,
       )
+}
+
+/**
+ * The directory does not remember that it took part as late as it did: an old copy of it was put back, and what its node
+ * acknowledged since is lost.
+ */
+export function isOldCopy(before: NodeImage | undefined, request: NodeRegistration): boolean {
+  if (before?.directoryId !== request.directoryId) return false
+  return (request.directoryEpoch ?? 0) < (before.directoryEpoch ?? 0)
 }
 
 /** Throws unless this process may take the place of what is registered under its node id (A1, A5). */

@@ -62,7 +62,9 @@ export class NodesImage {
       node !== undefined && node.nodeEpoch === record.nodeEpoch,
       `node ${record.nodeId}: a change of epoch ${record.nodeEpoch}, which is not registered`,
     )
-    this.#nodes.set(record.nodeId, { ...node, ...state })
+    const takesPart = 'isFenced' in state && !state.isFenced && node.directoryEpoch !== undefined
+    const remembered = takesPart ? { directoryEpoch: node.nodeEpoch } : {}
+    this.#nodes.set(record.nodeId, { ...node, ...state, ...remembered })
     delta?.onNodeChanged(record.nodeId)
   }
 

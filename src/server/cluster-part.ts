@@ -230,6 +230,7 @@ export class ClusterPart {
   async #openPartitions(nodeEpoch: Epoch): Promise<void> {
     const { clock, logger, quorum, storage } = this.#options
     const startedMs = clock.monotonicMs()
+    await storage.noteRegistered(nodeEpoch)
     // Epochs of a node rise by one: the one before is that of the life that may have left the mark.
     storage.directory.checkCleanStop({ nodeEpoch: nodeEpoch - 1 })
     this.#openedEpoch = nodeEpoch
@@ -273,6 +274,7 @@ function registrationOf({ identity, settings, addresses, storage }: ClusterPartO
     peerAddress: addresses.peer,
     release: VERSION,
     cleanStopEpoch: storage.directory.cleanStopNodeEpoch,
+    directoryEpoch: storage.registeredEpoch,
   }
 }
 

@@ -5,6 +5,7 @@ import { DiskReserve } from '../log/disk-reserve.ts'
 import { LogDirectory } from '../log/log-directory.ts'
 import type { LogDirectoryLimits } from '../log/log-directory-options.ts'
 import type { NodeIdentity } from '../log/node-file.ts'
+import { readRegistration, writeRegistration } from '../log/registration-file.ts'
 import { GROUPS_TOPIC } from '../metadata/internal-topics.ts'
 import type { Clock } from '../ports/clock.ts'
 import { type Disk, makeDirectoryDurably } from '../ports/disk.ts'
@@ -29,6 +30,7 @@ interface NodeStorageParts {
   readonly paths: DataPaths
   readonly directoryId: string
   readonly identity: NodeIdentity | undefined
+  readonly registeredEpoch: number
   readonly store: KeyValueStore
   readonly directory: LogDirectory
   readonly reserve: DiskReserve
@@ -45,13 +47,20 @@ export class NodeStorage {
   readonly directoryId: string
   /** As node.json has it; undefined for a directory that belongs to no cluster yet. */
   readonly identity: NodeIdentity | undefined
+  /** Under which it took part last, as of its opening; 0: never. */
+  readonly registeredEpoch: number
   readonly directory: LogDirectory
   readonly reserve: DiskReserve
+  readonly #disk: Disk
+  readonly #dataDirectory: string
   /** The view of groups. Its lock keeps other processes out of the directory. */
   readonly store: KeyValueStore
 
-  private constructor(nodeId: NodeId, parts: NodeStorageParts) {
-    this.nodeId = nodeId
+  private constructor({ settings, disk }: NodeStorageOptions, parts: NodeStorageParts) {
+    this.nodeId = settings['node.id']
+    this.#disk = disk
+    this.#dataDirectory = settings['data.dir']
+    this.registeredEpoch = parts.registeredEpoch
     this.paths = parts.paths
     this.directoryId = parts.directoryId
     this.identity = parts.identity
@@ -70,12 +79,18 @@ export class NodeStorage {
     const found = await identifyDataDirectory(disk, dataDirectory, { nodeId, prng })
     const store = await openStore(options, paths.state)
     try {
+      const registeredEpoch = await readRegistration(disk, dataDirectory)
       const logs = await openLogs(options)
-      return new NodeStorage(nodeId, { ...found, ...logs, paths, store })
+      return new NodeStorage(options, { ...found, ...logs, paths, store, registeredEpoch })
     } catch (thrown) {
       await store.close()
       throw thrown
     }
+  }
+
+  /** Durable when it resolves: before the node takes part under that epoch. */
+  async noteRegistered(nodeEpoch: number): Promise<void> {
+    await writeRegistration(this.#disk, this.#dataDirectory, { nodeEpoch })
   }
 
   /** With the epoch under which the node was registered: leaves the mark of a clean stop if all went well. */

@@ -214,6 +214,35 @@ describe('what a node still has when it comes back', () => {
     expect(context.show('logs')).toContain('isr= elr=1 ')
   })
 
+  it('is not all that it acknowledged where its directory is an old copy, with one replica or more', () => {
+    for (const [nodes, lost] of [
+      [[1, 2], gone],
+      [[1], 'leader=null isr= elr= epoch=1/1'],
+    ] as const) {
+      const context = new MetadataContext().addNodes(2)
+      context.create({ name: 'logs', assignments: [nodes], settings: nodes.length === 1 ? {} : two })
+      // It took part under epochs 2 and 4; under 3 it never came to that, so its directory need not remember it.
+      const start = (incarnation: string, directoryEpoch: number, takesPart: boolean) => {
+        context.register(1, { incarnation, directoryEpoch })
+        if (takesPart)
+          context.run(
+            context.controller.nodes.unfence({ nodeId: 1, nodeEpoch: context.epochOf(1).nodeEpoch }),
+          )
+      }
+      start('second', 0, true)
+      start('third', 2, false)
+      start('fourth', 2, true)
+      expect(context.show('logs')).not.toContain('isr= elr= ')
+      // Also by a state that was made from a snapshot.
+      expect(contents(imageOf(contents(context.image)))).toEqual(contents(context.image))
+      context.run(context.controller.nodes.fence({ nodeId: 1, nodeEpoch: 4 }))
+      expect(context.show('logs')).toMatch(/elr=1 |isr=1 /)
+      start('put-back', 2, false)
+      expect(context.show('logs').replace(/epoch.*/, '')).toBe(lost.replace(/epoch.*/, ''))
+      start('whole-again', 4, true)
+    }
+  })
+
   it('is all that there is of a partition with one replica', () => {
     expect(comeBack({ 'write.caching': 'true' }, {}, [1])).toBe('leader=null isr= elr=1 epoch=1/1')
   })

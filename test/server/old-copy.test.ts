@@ -40,6 +40,56 @@ test('a voter whose old directory is put back is told by the leader, starts over
   expect(voters()).not.toContain(former)
 })
 
+test('a replica whose old directory is put back is not elected for what it held', async () => {
+  const cluster = await SimBrokerCluster.start({ seed: 22, nodes: 5 })
+  const place = { topic: 'logs', partition: 0 }
+  await cluster.run(cluster.any.createTopic('logs', { 'min.insync.replicas': '2' }, 1))
+  const state = (by = cluster.any) => by.image.topics.byName('logs')?.partition(0)
+  const [leader, old, third] = (state()?.replicas ?? []).map(id => cluster.members[id] as ClusterNode)
+  if (!leader || !old || !third) throw new Error('three replicas')
+  const others = cluster.members.filter(member => ![leader, old, third].includes(member))
+  const isInSync = (...members: ClusterNode[]) => {
+    const isr = state((others[0] as ClusterNode).node)?.isr ?? []
+    return isr.length === members.length && members.every(({ nodeId }) => isr.includes(nodeId))
+  }
+  await cluster.run(brokerOf(leader).produce(place, ['before']))
+  cluster.kill(old)
+  const copy = await cluster.run(readTree(old.machine.disk, DATA))
+  cluster.boot(old)
+  await cluster.serving(old)
+  await cluster.until(() => isInSync(leader, old, third))
+  // The third is cut off from the leader, so that what follows is on two replicas.
+  const hosts = [third, leader].map(({ machine }) => machine.name) as [string, string]
+  cluster.network.cut(...hosts)
+  cluster.network.cut(hosts[1], hosts[0])
+  await cluster.until(() => isInSync(leader, old))
+  await cluster.run(brokerOf(leader).produce(place, ['acknowledged by two']))
+
+  cluster.kill(old)
+  await cluster.until(() => isInSync(leader))
+  expect(state((others[0] as ClusterNode).node)?.elr).toEqual([old.nodeId])
+  await cluster.run(putBack(old.machine.disk, DATA, copy))
+  cluster.kill(leader)
+  const leaderless = () => state((others[0] as ClusterNode).node)?.leader === null
+  await cluster.until(leaderless)
+  // Its first start is told by the quorum of what it has lost there (rule A4).
+  for (let start = 0; start < 2; start++) {
+    cluster.boot(old)
+    await cluster.scheduler.runFor(3_000)
+    if (start === 0) cluster.kill(old)
+  }
+  await cluster.serving(old)
+  await cluster.scheduler.runFor(5_000)
+  expect(leaderless()).toBe(true)
+
+  cluster.network.heal()
+  cluster.boot(leader)
+  await cluster.serving(leader)
+  await cluster.until(() => isInSync(leader, old, third), 60_000)
+  const { values } = await cluster.run(brokerOf(old).readAll('logs', 0))
+  expect(values).toEqual(['before', 'acknowledged by two'])
+})
+
 function leaderOf(cluster: SimBrokerCluster): ClusterNode {
   const { quorum } = cluster.any
   const leader = quorum?.status.leader

@@ -108,7 +108,7 @@ export class NodeLeadership implements SessionHost {
   ): Promise<NodeRef & { metadataIndex: MetadataIndex }> {
     const { quorum, clock, logger } = this.#options
     const { nodeId, peerAddress, release } = registration
-    const { nodeEpoch } = await this.#change(controller =>
+    const { nodeEpoch, isOldCopy } = await this.#change(controller =>
       controller.nodes.register(registration, {
         isSessionAlive: this.isSessionAlive(nodeId),
         wallMs: clock.wallMs(),
@@ -123,6 +123,11 @@ export class NodeLeadership implements SessionHost {
       this.#sessions.open(node, clock.monotonicMs())
       earlier?.fail(replaced(earlier, node))
       logger.info({ nodeId, nodeEpoch, peerAddress, release }, 'a node has registered')
+      if (isOldCopy)
+        logger.warn(
+          { nodeId, nodeEpoch },
+          'the data directory of a node is an old copy: it lacks what it had, is in sync with nothing, and is filled by the others',
+        )
     }
     return { ...node, metadataIndex: quorum.image.appliedEndIndex }
   }

@@ -36,6 +36,7 @@ export interface RegisterNode {
   readonly release: string
   readonly nodeEpoch?: number
   readonly cleanStopEpoch?: number
+  readonly directoryEpoch?: number
 }
 
 export interface NodeRegistered {

@@ -40,6 +40,7 @@ export interface NodeRegisteredRecord {
   readonly peerAddress: string
   readonly release: string
   readonly registeredAtMs: number
+  readonly directoryEpoch?: number
 }
 
 export interface NodeUnfencedRecord {

@@ -92,7 +92,7 @@ message naru.internal.v1.NodeFencedRecord 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.NodeIds 1:ids:int32*
 message naru.internal.v1.NodeLeft
 message naru.internal.v1.NodeRegistered 1:nodeEpoch:int64 2:metadataIndex:int64
-message naru.internal.v1.NodeRegisteredRecord 1:nodeId:int32 2:nodeEpoch:int64 3:incarnation:string 4:directoryId:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:registeredAtMs:int64
+message naru.internal.v1.NodeRegisteredRecord 1:nodeId:int32 2:nodeEpoch:int64 3:incarnation:string 4:directoryId:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:registeredAtMs:int64 10:directoryEpoch:int64?
 message naru.internal.v1.NodeRemovedRecord 1:nodeId:int32 2:nodeEpoch:int64 3:directoryId:string
 message naru.internal.v1.NodeReport 1:nodeEpoch:int64? 2:appliedIndex:int64 3:unreachableNodeIds:int32*
 message naru.internal.v1.NodeUnfenced
@@ -130,7 +130,7 @@ message naru.internal.v1.RaftRefused 1:previousIndex:int64 2:hint:naru.internal.
 message naru.internal.v1.RaftTimeoutNow
 message naru.internal.v1.RaftVoteAnswer 1:granted:bool
 message naru.internal.v1.RaftVoteRequest 1:last:naru.internal.v1.RaftPosition? 2:transfer:bool
-message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:directoryId:string 4:incarnation:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:nodeEpoch:int64? 10:cleanStopEpoch:int64?
+message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:directoryId:string 4:incarnation:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:nodeEpoch:int64? 10:cleanStopEpoch:int64? 11:directoryEpoch:int64?
 message naru.internal.v1.ReplicaPlace 1:topicId:string 2:partition:int32
 message naru.internal.v1.ReplicaState 1:topicId:string 2:partition:int32 3:logEndOffset:int64 4:highWatermark:int64 5:lastEpoch:int32? 6:damaged:bool
 message naru.internal.v1.ReplicateRequest 1:open:naru.internal.v1.OpenReplication? 2:follows:naru.internal.v1.PartitionFollow* 3:acks:naru.internal.v1.PartitionAck*
