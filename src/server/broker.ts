@@ -147,13 +147,15 @@ export class Broker {
 
   /** Finds or makes the cluster, however long the others take; from then on the metadata come. */
   async #joinQuorum(
-    { paths, directory }: NodeStorage,
+    storage: NodeStorage,
     { peers, address }: { peers: PeerNetwork; address: string },
   ): Promise<{ quorum: ControllerDriver; identity: NodeIdentity }> {
     const { identity, campaignAtOnce } = await this.#life.awaitOthers(peers.formOrJoin(address))
     this.#identity = identity
+    const { paths, directory } = storage
     const opening = openQuorum({
       ...this.#options,
+      registeredEpoch: () => storage.registeredEpoch,
       identity,
       campaignAtOnce,
       directory: paths.raft,

@@ -47,12 +47,11 @@ export class NodeStorage {
   readonly directoryId: string
   /** As node.json has it; undefined for a directory that belongs to no cluster yet. */
   readonly identity: NodeIdentity | undefined
-  /** Under which it took part last, as of its opening; 0: never. */
-  readonly registeredEpoch: number
   readonly directory: LogDirectory
   readonly reserve: DiskReserve
   readonly #disk: Disk
   readonly #dataDirectory: string
+  #registeredEpoch: number
   /** The view of groups. Its lock keeps other processes out of the directory. */
   readonly store: KeyValueStore
 
@@ -60,7 +59,7 @@ export class NodeStorage {
     this.nodeId = settings['node.id']
     this.#disk = disk
     this.#dataDirectory = settings['data.dir']
-    this.registeredEpoch = parts.registeredEpoch
+    this.#registeredEpoch = parts.registeredEpoch
     this.paths = parts.paths
     this.directoryId = parts.directoryId
     this.identity = parts.identity
@@ -88,9 +87,15 @@ export class NodeStorage {
     }
   }
 
+  /** Under which the directory took part last, or is about to; 0: never. */
+  get registeredEpoch(): number {
+    return this.#registeredEpoch
+  }
+
   /** Durable when it resolves: before the node takes part under that epoch. */
   async noteRegistered(nodeEpoch: number): Promise<void> {
     await writeRegistration(this.#disk, this.#dataDirectory, { nodeEpoch })
+    this.#registeredEpoch = nodeEpoch
   }
 
   /** With the epoch under which the node was registered: leaves the mark of a clean stop if all went well. */

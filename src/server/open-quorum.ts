@@ -15,6 +15,8 @@ export interface OpenQuorumOptions {
   readonly identity: NodeIdentity
   readonly campaignAtOnce: boolean
   readonly directory: string
+  /** Under which the data directory took part last. */
+  readonly registeredEpoch: () => number
   readonly resources: LogResources
   readonly addressOf: RaftDriverOptions['addressOf']
   readonly raftLimits?: RaftDriverOptions['limits']
@@ -29,7 +31,7 @@ export interface OpenQuorumOptions {
 /** Opens a formatted `raft/`; from then on this node takes part in the quorum, and its image follows the metadata. */
 export async function openQuorum(options: OpenQuorumOptions): Promise<ControllerDriver> {
   const { identity, directory, resources, logger, faults, disk, clock, prng, transport } = options
-  const { clusterId, nodeId } = identity
+  const { clusterId, nodeId, directoryId } = identity
   const opened = await openRaft({
     resources,
     directory,
@@ -45,8 +47,20 @@ export async function openQuorum(options: OpenQuorumOptions): Promise<Controller
     )
   const { addressOf, campaignAtOnce, raftLimits } = options
   const limits = raftLimits && { limits: raftLimits }
+  const ownDirectory = () => ({ directoryId, epoch: options.registeredEpoch() })
   const quorum = new ControllerDriver({
-    raft: { clusterId, opened, disk, clock, prng, transport, addressOf, campaignAtOnce, ...limits },
+    raft: {
+      clusterId,
+      opened,
+      disk,
+      clock,
+      prng,
+      transport,
+      addressOf,
+      campaignAtOnce,
+      ownDirectory,
+      ...limits,
+    },
     onFailed: error => faults.fail(error),
     onEvent: event => reportRaftEvent(logger, event),
   })

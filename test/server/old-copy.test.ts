@@ -6,38 +6,73 @@ import { brokerOf, type ClusterNode, SimBrokerCluster } from '../harness/sim-bro
 
 const DATA = 'data'
 
-test('a voter whose old directory is put back is told by the leader, starts over as a new member, and votes again', async () => {
+test.each([
+  ['before its last start', /its directory took part under node epoch 2, and remembers 1/],
+  ['since its last start', /acknowledged the metadata log to \d+, and has it to \d+/],
+])(
+  'a voter whose directory of %s is put back is told, starts over as a new member, and votes again',
+  async (made, why) => {
+    const failures: NaruError[] = []
+    const brokerOptions = () => ({ onFailed: (error: NaruError) => failures.push(error) })
+    const cluster = await SimBrokerCluster.start({ seed: 21, nodes: 3, brokerOptions })
+    const leader = leaderOf(cluster)
+    const member = cluster.members.find(other => other !== leader) as ClusterNode
+    const copyOf = () => cluster.run(readTree(member.machine.disk, DATA))
+    cluster.kill(member)
+    const before = await copyOf()
+    cluster.boot(member)
+    await cluster.serving(member)
+    const copy = made === 'before its last start' ? before : await copyOf()
+    const former = brokerOf(member).quorum?.status.self
+    for (let topic = 0; topic < 5; topic++) await cluster.run(brokerOf(leader).createTopic(`topic-${topic}`))
+    await cluster.until(() => brokerOf(member).image.topics.byName('topic-4') !== undefined)
+
+    cluster.kill(member)
+    await cluster.run(putBack(member.machine.disk, DATA, copy))
+    cluster.boot(member)
+    await cluster.until(() => failures.length > 0)
+    expect(failures[0]?.reason).toBe('CORRUPT_DATA')
+    expect(failures[0]?.message).toMatch(why)
+    expect(leaderOf(cluster)).toBe(leader)
+
+    cluster.kill(member)
+    cluster.boot(member)
+    await cluster.serving(member)
+    expect(failures.length).toBe(1)
+    const self = brokerOf(member).quorum?.status.self
+    expect(self).not.toBe(former)
+    expect(brokerOf(member).image.topics.byName('topic-4')).toBeDefined()
+    const voters = () => brokerOf(leader).quorum?.status.membership.voters ?? []
+    await cluster.until(() => self !== undefined && voters().includes(self) && voters().length === 3, 120_000)
+    expect(voters()).not.toContain(former)
+  },
+)
+
+test('a voter whose old directory is put back gives no vote to whoever knows of a later one', async () => {
   const failures: NaruError[] = []
   const brokerOptions = () => ({ onFailed: (error: NaruError) => failures.push(error) })
-  const cluster = await SimBrokerCluster.start({ seed: 21, nodes: 3, brokerOptions })
+  const cluster = await SimBrokerCluster.start({ seed: 23, nodes: 3, brokerOptions })
   const leader = leaderOf(cluster)
-  const member = cluster.members.find(other => other !== leader) as ClusterNode
-  cluster.kill(member)
-  const copy = await cluster.run(readTree(member.machine.disk, DATA))
-  cluster.boot(member)
-  await cluster.serving(member)
-  const former = brokerOf(member).quorum?.status.self
-  for (let made = 0; made < 5; made++) await cluster.run(brokerOf(leader).createTopic(`topic-${made}`))
-  await cluster.until(() => brokerOf(member).image.topics.byName('topic-4') !== undefined)
-
-  cluster.kill(member)
-  await cluster.run(putBack(member.machine.disk, DATA, copy))
-  cluster.boot(member)
+  const [old, third] = cluster.members.filter(other => other !== leader) as [ClusterNode, ClusterNode]
+  cluster.kill(old)
+  const copy = await cluster.run(readTree(old.machine.disk, DATA))
+  cluster.boot(old)
+  await cluster.serving(old)
+  await cluster.run(brokerOf(leader).createTopic('logs'))
+  await cluster.until(() => brokerOf(third).image.topics.byName('logs') !== undefined)
+  cluster.kill(old)
+  cluster.kill(leader)
+  await cluster.run(putBack(old.machine.disk, DATA, copy))
+  cluster.boot(old)
   await cluster.until(() => failures.length > 0)
-  expect(failures[0]?.reason).toBe('CORRUPT_DATA')
-  expect(failures[0]?.message).toMatch(/acknowledged the metadata log to \d+, and has it to \d+/)
-  expect(leaderOf(cluster)).toBe(leader)
-
-  cluster.kill(member)
-  cluster.boot(member)
-  await cluster.serving(member)
-  expect(failures.length).toBe(1)
-  const self = brokerOf(member).quorum?.status.self
-  expect(self).not.toBe(former)
-  expect(brokerOf(member).image.topics.byName('topic-4')).toBeDefined()
-  const voters = () => brokerOf(leader).quorum?.status.membership.voters ?? []
-  await cluster.until(() => self !== undefined && voters().includes(self) && voters().length === 3, 120_000)
-  expect(voters()).not.toContain(former)
+  expect(failures[0]?.message).toMatch(/took part under node epoch 2, and remembers 1/)
+  // Its vote would have been the majority.
+  expect(brokerOf(third).quorum?.status.term).toBe(1)
+  cluster.kill(old)
+  cluster.boot(old)
+  cluster.boot(leader)
+  await cluster.serving(old, leader)
+  expect(brokerOf(old).image.topics.byName('logs')).toBeDefined()
 })
 
 test('a replica whose old directory is put back is not elected for what it held', async () => {

@@ -92,7 +92,7 @@ export class ControllerDriver implements MetadataQuorum {
       onFailed: (error: NaruError) => this.#fail(error),
       onEvent: (event: RaftEvent) => this.#onEvent(event),
     }
-    this.#raft = new RaftDriver({ ...options.raft, owner })
+    this.#raft = new RaftDriver({ ...options.raft, owner, directoryOf: nodeId => this.#directoryOf(nodeId) })
   }
 
   get nodeId(): NodeId {
@@ -232,6 +232,11 @@ export class ControllerDriver implements MetadataQuorum {
     await this.#raft.close()
     this.#applied.close(this.#end)
     this.#endTransfers()
+  }
+
+  #directoryOf(nodeId: NodeId): { directoryId: Uuid; epoch: number } | undefined {
+    const { directoryId, directoryEpoch: epoch } = this.image.nodes.get(nodeId) ?? {}
+    return directoryId === undefined || epoch === undefined ? undefined : { directoryId, epoch }
   }
 
   #append(records: readonly MetadataRecord[]): MetadataIndex {

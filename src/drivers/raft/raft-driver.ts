@@ -19,10 +19,12 @@ import { RaftNode } from '../../raft/raft-node.ts'
 import type { RaftLimits, RaftTiming } from '../../raft/raft-options.ts'
 import type { RaftEvent, RaftOutput } from '../../raft/raft-output.ts'
 import type { RaftStatus } from '../../raft/raft-status.ts'
+import { lostMetadata, lostPart } from './corrupt-raft-data.ts'
 import type { OpenedRaft } from './open-raft-storage.ts'
 import { PendingProposals } from './pending-proposals.ts'
 import { PendingReads } from './pending-reads.ts'
 import { ENTRY_BYTES_MAX } from './raft-entry-codec.ts'
+import type { KnownDirectory } from './raft-hello.ts'
 import type { RaftOwner } from './raft-owner.ts'
 import type { RaftStorage } from './raft-storage.ts'
 import { RaftStreams, type RaftStreamsListener, type RaftStreamsOptions } from './raft-streams.ts'
@@ -62,6 +64,8 @@ export interface RaftDriverOptions extends Omit<RaftStreamsOptions, 'self' | 'li
   readonly clock: Clock
   readonly prng: Prng
   readonly owner: RaftOwner
+  /** As it remembers it; undefined: nobody tells. */
+  readonly ownDirectory?: () => KnownDirectory
   /** The author of a new cluster (rule A2). */
   readonly campaignAtOnce?: boolean
   readonly timing?: Partial<RaftTiming>
@@ -185,12 +189,12 @@ export class RaftDriver implements RaftStreamsListener {
   }
 
   /** Resolves once the owner has applied the last one. UNKNOWN_OUTCOME: it may be committed, later or never. */
-  propose(commands: readonly Uint8Array[]): Promise<LogPosition> {
-    return this.#outcomeOf(() => this.append(commands))
+  async propose(commands: readonly Uint8Array[]): Promise<LogPosition> {
+    return this.#proposals.wait(this.append(commands))
   }
 
-  changeMembership(change: MembershipChange): Promise<LogPosition> {
-    return this.#outcomeOf(() => this.#ask({ type: 'change-membership', change }))
+  async changeMembership(change: MembershipChange): Promise<LogPosition> {
+    return this.#proposals.wait(this.#ask({ type: 'change-membership', change }))
   }
 
   /** Begins to hand the leadership over. How it ends, the event `transfer-ended` says. */
@@ -252,6 +256,15 @@ export class RaftDriver implements RaftStreamsListener {
     this.#step({ type: state === 'lost' ? 'connection-lost' : 'connection-restored', member })
   }
 
+  /** It has forgotten votes, too. One that starts over is no voter, and a sole voter has nobody who could know better. */
+  onTold({ directoryId, epoch }: KnownDirectory): void {
+    const own = this.#options.ownDirectory?.()
+    const { voters } = this.#node.membership
+    if (own?.directoryId !== directoryId || own.epoch >= epoch) return
+    if (voters.length > 1 && voters.includes(this.self))
+      void this.#giveUpName(`its directory took part under node epoch ${epoch}, and remembers ${own.epoch}`)
+  }
+
   async openSnapshot(): Promise<SnapshotSource> {
     const file = await this.#options.disk.open(this.#storage.snapshotPath, 'read')
     if (file.path === this.#storage.snapshotPath) return { mark: this.#storage.snapshot, file }
@@ -282,10 +295,6 @@ export class RaftDriver implements RaftStreamsListener {
     if (refusal) throw refusal
     assert(accepted, 'what was not refused was accepted')
     return accepted
-  }
-
-  async #outcomeOf(ask: () => LogPosition): Promise<LogPosition> {
-    return this.#proposals.wait(ask())
   }
 
   #step(input: RaftInput, received?: ReceivedSnapshot): RaftOutput {
@@ -391,7 +400,7 @@ export class RaftDriver implements RaftStreamsListener {
     if (event.type === 'role-changed' && event.role !== 'leader') this.#resign(event.reason)
     if (event.type === 'leader-ready') this.#readyAt = { index: event.index, term: event.term }
     if (event.type === 'reads-aborted') this.#reads.abort(event.tickets, event.reason)
-    if (event.type === 'log-lost') void this.#giveUpName(event.acknowledged, event.lastIndex)
+    if (event.type === 'log-lost') void this.#giveUpName(lostPart(event))
     this.#owner.onEvent(event)
   }
 
@@ -444,19 +453,11 @@ export class RaftDriver implements RaftStreamsListener {
   }
 
   /** Silent from here on; the next start finds the mark, and begins as a new member (rule A4). */
-  async #giveUpName(acknowledged: number, lastIndex: number): Promise<void> {
+  async #giveUpName(damage: string): Promise<void> {
     if (this.#isClosed) return
-    const damage = `it acknowledged the metadata log to ${acknowledged}, and has it to ${lastIndex}`
     this.#stop(damage)
     await this.#storage.markDamaged(damage)
-    this.#owner.onFailed(
-      new NaruError(
-        'CORRUPT_DATA',
-        `this node has lost metadata that it had on its disk: ${damage}: an old copy of the data directory was put ` +
-          'back, or the disk lost what it had synced. Start the node again: it joins the quorum as a new member and ' +
-          'gets what it lacks from the others.',
-      ),
-    )
+    this.#owner.onFailed(lostMetadata(damage))
   }
 
   #stop(reason: string): void {

@@ -4,7 +4,8 @@ import type { Prng } from '../../ports/prng.ts'
 import type { Channel, MessageStream, Transport } from '../../ports/transport.ts'
 import type { MemberId } from '../../raft/membership.ts'
 import { Raft } from '../../wire/generated/internal-services.ts'
-import type { Identity } from './raft-hello.ts'
+import type { RaftHello } from '../../wire/generated/raft.ts'
+import { type Acquaintance, helloTo, type KnownDirectory, toldIn } from './raft-hello.ts'
 import { type StreamedMessage, toWire } from './raft-message-codec.ts'
 
 export interface RaftPeerLimits {
@@ -24,7 +25,7 @@ export const RAFT_PEER_LIMITS: RaftPeerLimits = {
   redialMs: { min: 50, max: 1000 },
 }
 
-export interface RaftPeerOptions extends Identity {
+export interface RaftPeerOptions extends Acquaintance {
   readonly member: MemberId
   readonly transport: Transport
   readonly clock: Clock
@@ -34,6 +35,8 @@ export interface RaftPeerOptions extends Identity {
   readonly addressOf: (member: MemberId) => string | undefined
   /** Rule A7: `lost` when the connection closed and the redial failed, `restored` when one is up again. */
   readonly onConnection: (member: MemberId, state: 'lost' | 'restored') => void
+  /** What the other knows of this node's directory. */
+  readonly onTold: (known: KnownDirectory) => void
 }
 
 /**
@@ -89,7 +92,7 @@ export class RaftPeer {
 
   /** False: there is nowhere to dial now. */
   #dial(): boolean {
-    const { member, transport, addressOf, clusterId, self, clock, limits } = this.#options
+    const { member, transport, addressOf, clock, limits } = this.#options
     const address = addressOf(member)
     if (address === undefined) return false
     if (this.#channel?.address !== address) {
@@ -106,18 +109,20 @@ export class RaftPeer {
     this.#dialTimer = clock.setTimer(limits.dialTimeoutMs, () => {
       stream.fail(new NaruError('DEADLINE_EXCEEDED', `${member} did not answer the dial in time`))
     })
-    this.#write(Raft.exchange.request.encode({ hello: { clusterId, from: self, to: member } }))
+    this.#write(Raft.exchange.request.encode({ hello: helloTo(member, this.#options) }))
     return true
   }
 
   #onHello(stream: MessageStream, bytes: Buffer): void {
     if (stream !== this.#stream || this.#isUp) return
-    const { member } = this.#options
-    const from = senderOf(bytes)
-    if (from !== member) {
-      stream.fail(new NaruError('INVALID_REQUEST', `${from} answers where ${member} should`))
+    const { member, onTold } = this.#options
+    const hello = helloIn(bytes)
+    if (hello?.from !== member) {
+      stream.fail(new NaruError('INVALID_REQUEST', `${hello?.from} answers where ${member} should`))
       return
     }
+    const told = toldIn(hello)
+    if (told) onTold(told)
     this.#dialTimer?.cancel()
     this.#isUp = true
     this.#isLost = false
@@ -175,9 +180,9 @@ export class RaftPeer {
 }
 
 /** Undefined for bytes that are no hello: nothing from the network may end this process. */
-function senderOf(bytes: Buffer): MemberId | undefined {
+function helloIn(bytes: Buffer): RaftHello | undefined {
   try {
-    return Raft.exchange.response.decode(bytes).hello?.from
+    return Raft.exchange.response.decode(bytes).hello
   } catch {
     return undefined
   }

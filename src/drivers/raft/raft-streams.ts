@@ -5,7 +5,7 @@ import type { MessageStream, ServiceHandlers } from '../../ports/transport.ts'
 import type { MemberId } from '../../raft/membership.ts'
 import type { RaftMessage, SnapshotMessage } from '../../raft/messages.ts'
 import { Raft } from '../../wire/generated/internal-services.ts'
-import { checkHello } from './raft-hello.ts'
+import { checkHello, helloTo, type KnownDirectory, toldIn } from './raft-hello.ts'
 import { fromWire } from './raft-message-codec.ts'
 import { RAFT_PEER_LIMITS, RaftPeer, type RaftPeerLimits, type RaftPeerOptions } from './raft-peer.ts'
 import { type ReceivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts'
@@ -30,7 +30,8 @@ const RAFT_STREAM_LIMITS: RaftStreamLimits = {
   snapshotStallMs: 10_000,
 }
 
-export interface RaftStreamsOptions extends Omit<RaftPeerOptions, 'member' | 'limits' | 'onConnection'> {
+export interface RaftStreamsOptions
+  extends Omit<RaftPeerOptions, 'member' | 'limits' | 'onConnection' | 'onTold'> {
   readonly disk: Disk
   readonly limits?: Partial<RaftStreamLimits>
 }
@@ -39,6 +40,8 @@ export interface RaftStreamsOptions extends Omit<RaftPeerOptions, 'member' | 'li
 export interface RaftStreamsListener {
   onMessage(message: RaftMessage): void
   onConnection(member: MemberId, state: 'lost' | 'restored'): void
+  /** What a member knows of this node's directory: with its hello, so before it asks for a vote. */
+  onTold(known: KnownDirectory): void
   /** The snapshot to send now, opened; the receiver closes it. */
   openSnapshot(): Promise<SnapshotSource>
   onSnapshotReport(to: MemberId, status: 'progress' | 'failed'): void
@@ -107,6 +110,7 @@ export class RaftStreams {
       member,
       limits: this.#limits,
       onConnection: (of, state) => onConnection.call(this.#listener, of, state),
+      onTold: known => this.#listener.onTold(known),
     })
     this.#peers.set(member, peer)
     return peer
@@ -118,8 +122,11 @@ export class RaftStreams {
       onMessage: bytes => {
         try {
           const { hello, message } = Raft.exchange.request.decode(bytes)
-          if (from === undefined) from = this.#welcome(stream, checkHello(hello, this.#options))
-          else if (message && this.#incoming.get(from) === stream)
+          if (from === undefined) {
+            from = this.#welcome(stream, checkHello(hello, this.#options))
+            const told = hello && toldIn(hello)
+            if (told) this.#listener.onTold(told)
+          } else if (message && this.#incoming.get(from) === stream)
             this.#listener.onMessage(fromWire(message, { from, to: this.#options.self }))
         } catch (thrown) {
           if (!(thrown instanceof NaruError)) throw thrown
@@ -134,7 +141,7 @@ export class RaftStreams {
   }
 
   #welcome(stream: MessageStream, from: MemberId): MemberId {
-    const { clusterId, self } = this.#options
+    const { self } = this.#options
     if (this.#isClosed) throw new NaruError('NODE_DRAINING', `${self} is stopping`)
     const earlier = this.#incoming.get(from)
     if (!earlier && this.#incoming.size >= this.#limits.peersMax)
@@ -142,7 +149,7 @@ export class RaftStreams {
     this.#incoming.set(from, stream)
     // The sender dialled anew, so it has given that one up; what still comes over it is older than what it sends now.
     earlier?.fail(new NaruError('CANCELLED', `${from} has opened another stream`))
-    stream.write(Raft.exchange.response.encode({ hello: { clusterId, from: self, to: from } }))
+    stream.write(Raft.exchange.response.encode({ hello: helloTo(from, this.#options) }))
     return from
   }
 

@@ -22,6 +22,8 @@ export interface RaftHello {
   readonly clusterId: string
   readonly from: string
   readonly to: string
+  readonly receiverDirectoryId?: string
+  readonly receiverDirectoryEpoch?: number
 }
 
 export interface SnapshotHeader {

@@ -117,7 +117,7 @@ message naru.internal.v1.RaftAppendAnswer 1:accepted:naru.internal.v1.RaftAccept
 message naru.internal.v1.RaftEntry 1:term:int64 2:kind:naru.internal.v1.RaftEntryKind 3:data:bytes
 message naru.internal.v1.RaftHeartbeat 1:commitIndex:int64 2:round:int64 3:freshAskedMs:int64? 4:freshIndex:int64? 5:freshIncarnation:string?
 message naru.internal.v1.RaftHeartbeatAnswer 1:round:int64 2:attachment:bytes? 3:askedMs:int64 4:incarnation:string
-message naru.internal.v1.RaftHello 1:clusterId:string 2:from:string 3:to:string
+message naru.internal.v1.RaftHello 1:clusterId:string 2:from:string 3:to:string 4:receiverDirectoryId:string? 5:receiverDirectoryEpoch:int64?
 message naru.internal.v1.RaftMembership 1:voters:string* 2:learners:string*
 message naru.internal.v1.RaftMessage 1:term:int64 2:preVoteRequest:naru.internal.v1.RaftPreVoteRequest|message 3:preVoteAnswer:naru.internal.v1.RaftPreVoteAnswer|message 4:voteRequest:naru.internal.v1.RaftVoteRequest|message 5:voteAnswer:naru.internal.v1.RaftVoteAnswer|message 6:append:naru.internal.v1.RaftAppend|message 7:appendAnswer:naru.internal.v1.RaftAppendAnswer|message 8:heartbeat:naru.internal.v1.RaftHeartbeat|message 9:heartbeatAnswer:naru.internal.v1.RaftHeartbeatAnswer|message 10:timeoutNow:naru.internal.v1.RaftTimeoutNow|message 11:readIndexRequest:naru.internal.v1.RaftReadIndexRequest|message 12:readIndexAnswer:naru.internal.v1.RaftReadIndexAnswer|message 13:newerTerm:naru.internal.v1.RaftNewerTerm|message
 message naru.internal.v1.RaftNewerTerm

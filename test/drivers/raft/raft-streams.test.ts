@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { KnownDirectory } from '../../../src/drivers/raft/raft-hello.ts'
 import { RaftStreams, type RaftStreamsListener } from '../../../src/drivers/raft/raft-streams.ts'
 import type { RaftMessage } from '../../../src/raft/messages.ts'
 import { EventScheduler } from '../../harness/event-scheduler.ts'
@@ -13,6 +14,7 @@ class Member {
   readonly machine: SimMachine
   readonly received: RaftMessage[] = []
   readonly connections: string[] = []
+  readonly told: KnownDirectory[] = []
   streams: RaftStreams
 
   constructor(
@@ -27,6 +29,7 @@ class Member {
     const listener: RaftStreamsListener = {
       onMessage: message => this.received.push(message),
       onConnection: (member, state) => this.connections.push(`${member} ${state}`),
+      onTold: known => this.told.push(known),
       openSnapshot: () => Promise.reject(new Error('no snapshot here')),
       onSnapshotReport: () => {},
       placeForSnapshot: () => undefined,
