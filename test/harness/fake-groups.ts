@@ -249,7 +249,6 @@ class FakeStream {
     this.#peer = peer
     stream.setHandlers({
       onMessage: message => void this.#onMessage(message).catch(error => this.#fail(error)),
-      onEnd: () => void this.#leave().catch(error => this.#fail(error)),
       onClose: () => this.#onClose(),
     })
   }
@@ -274,7 +273,7 @@ class FakeStream {
   }
 
   async #onMessage(message: Buffer): Promise<void> {
-    const { join, heartbeat, release } = Groups.attend.request.decode(message)
+    const { join, heartbeat, release, leave } = Groups.attend.request.decode(message)
     const { members } = this.#groups.coordinator
     if (join) {
       this.#join = join
@@ -292,6 +291,7 @@ class FakeStream {
     }
     const stream = this.#member
     if (stream === undefined) return
+    if (leave) await this.#leave()
     if (heartbeat) {
       const { memberEpoch } = await this.#groups.run(() => members.heartbeat(stream))
       this.#write({ heartbeat: { number: heartbeat.number, memberEpoch } })

@@ -66,6 +66,7 @@ export class AttendStream {
   /** The member goes; `onClosed` follows. */
   leave(): void {
     this.#heartbeat?.cancel()
+    this.#write({ leave: {} })
     this.#stream.end()
   }
 

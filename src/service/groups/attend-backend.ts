@@ -8,8 +8,6 @@ export interface AttendBackend {
   send(frame: Buffer): void
   /** The process of the client lives, whatever it is busy with. */
   heard(): void
-  /** The client is done, with what it has asked before as well: it leaves. */
-  halfClose(): void
   /** The client's stream is over otherwise: it may come back. */
   close(): void
   /** The client reads again. */

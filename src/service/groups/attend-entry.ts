@@ -19,6 +19,11 @@ import type { GroupsTopic } from './groups-topic.ts'
 
 /** Frames that were on their way when reading stopped: a client that waits until it has joined sends none before. */
 const EARLY_FRAMES_MAX = 100
+/**
+ * Between a half-close and the leave that it means: Node's clients half-close a stream that they cancel, and a member whose
+ * stream is cancelled may come back.
+ */
+const LEAVE_PAUSE_MS = 100
 /** Signs of life are asked for so often within a session timeout. */
 const PINGS_PER_SESSION = 3
 
@@ -56,6 +61,7 @@ export class AttendEntry {
   /** Whoever attends for the client has been asked enough for now. */
   #isHeld = false
   #timer: Timer | undefined
+  #leaveTimer: Timer | undefined
 
   constructor(parts: AttendParts, stream: MessageStream, context: CallContext) {
     this.#parts = parts
@@ -129,7 +135,7 @@ export class AttendEntry {
       this.#state = 'joined'
       this.#askForLife(sessionTimeoutMs / PINGS_PER_SESSION)
       for (const frame of this.#early.splice(0)) this.#backend?.send(frame)
-      if (this.#isHalfClosed) this.#backend?.halfClose()
+      if (this.#isHalfClosed) this.#leaveSoon()
       // Only now: what comes next came later.
       if (!this.#isHeld) this.#stream.resume()
     } catch (thrown) {
@@ -182,8 +188,13 @@ export class AttendEntry {
 
   #onHalfClose(): void {
     this.#isHalfClosed = true
-    if (this.#state === 'joined') this.#backend?.halfClose()
+    if (this.#state === 'joined') this.#leaveSoon()
     else if (this.#state === 'new') throw invalidRequest('the stream holds no join')
+  }
+
+  #leaveSoon(): void {
+    const frame = Groups.attend.request.encode({ leave: {} })
+    this.#leaveTimer = this.#parts.node.clock.setTimer(LEAVE_PAUSE_MS, () => this.#backend?.send(frame))
   }
 
   #askForLife(everyMs: number): void {
@@ -196,6 +207,7 @@ export class AttendEntry {
   #finish(): void {
     this.#state = 'over'
     this.#timer?.cancel()
+    this.#leaveTimer?.cancel()
     this.#backend = undefined
   }
 }

@@ -71,10 +71,6 @@ export class AttendRelay implements AttendBackend {
     this.#stream.write(Coordination.attend.request.encode({ member: '', address: '' }))
   }
 
-  halfClose(): void {
-    this.#stream.end()
-  }
-
   close(): void {
     this.#stream.fail(new NaruError('CANCELLED', 'the client is gone'))
   }

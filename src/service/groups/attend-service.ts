@@ -35,7 +35,6 @@ function serve(node: ServiceNode, memory: ReadMemory, stream: MessageStream): vo
       else if (session !== undefined) session.heard()
       else session = join({ frame, member, address })
     },
-    onEnd: () => session?.halfClose(),
     onDrain: () => session?.drained(),
     onClose: () => session?.close(),
   })

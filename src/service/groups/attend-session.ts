@@ -33,7 +33,7 @@ export interface AttendSessionOptions {
 
 /**
  * One stream of a member, at the coordinator of its group: attending -> attended -> over. What the client asks runs one
- * by one, in order. A half-close leaves, any other end lets the session run out, and so does silence.
+ * by one, in order. Who says so leaves, any other end lets the session run out, and so does silence.
  *
  * Told to the client: at most what MembershipFeed makes of committed states. What waits for a client that does not read is
  * bounded; beyond, its stream ends, and the state itself is what a new stream is told.
@@ -87,7 +87,7 @@ export class AttendSession implements AttendBackend, MemberListener {
 
   send(frame: Buffer): void {
     if (this.#isOver) return
-    const { topics, release, heartbeat, join } = Groups.attend.request.decode(frame)
+    const { topics, release, heartbeat, join, leave } = Groups.attend.request.decode(frame)
     if (join !== undefined) throw invalidRequest('join is the first frame of the stream, and only that')
     if (topics !== undefined) {
       const { topicPattern } = topics
@@ -102,7 +102,8 @@ export class AttendSession implements AttendBackend, MemberListener {
         // No answer says what there is to say.
         { mayBeLost: true },
       )
-    } else throw invalidRequest('a frame holds topics, release or heartbeat')
+    } else if (leave !== undefined) this.#leave()
+    else throw invalidRequest('a frame holds topics, release, heartbeat or leave')
   }
 
   heard(): void {
@@ -118,7 +119,9 @@ export class AttendSession implements AttendBackend, MemberListener {
       })
   }
 
-  halfClose(): void {
+  /** With what it has asked before as well. */
+  #leave(): void {
+    if (this.#isLeaving) return
     this.#isLeaving = true
     this.#ask(
       (groups, stream, nowMs) => groups.members.leave(stream, nowMs),

@@ -7,6 +7,7 @@ export interface AttendRequest {
   readonly topics?: AttendTopics
   readonly release?: AttendRelease
   readonly heartbeat?: AttendHeartbeat
+  readonly leave?: AttendLeave
 }
 
 export interface AttendJoin {
@@ -33,6 +34,8 @@ export interface AttendRelease {
 export interface AttendHeartbeat {
   readonly number: number
 }
+
+export type AttendLeave = { readonly [key: string]: never }
 
 export interface AttendResponse {
   readonly joined?: AttendJoined

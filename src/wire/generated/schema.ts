@@ -160,8 +160,9 @@ message naru.v1.AttendHeartbeat 1:number:int64
 message naru.v1.AttendHeartbeatAnswer 1:number:int64 2:memberEpoch:int32
 message naru.v1.AttendJoin 1:group:string 2:topics:string* 3:topicPattern:string? 4:member:string? 5:assignor:string? 6:sessionTimeoutMs:int32? 7:clientId:string 8:start:naru.v1.Position?
 message naru.v1.AttendJoined 1:member:string 2:memberEpoch:int32 3:sessionTimeoutMs:int32 4:warnings:string*
+message naru.v1.AttendLeave
 message naru.v1.AttendRelease 1:partitions:naru.v1.TopicPartition* 2:memberEpoch:int32
-message naru.v1.AttendRequest 1:join:naru.v1.AttendJoin|frame 2:topics:naru.v1.AttendTopics|frame 3:release:naru.v1.AttendRelease|frame 4:heartbeat:naru.v1.AttendHeartbeat|frame
+message naru.v1.AttendRequest 1:join:naru.v1.AttendJoin|frame 2:topics:naru.v1.AttendTopics|frame 3:release:naru.v1.AttendRelease|frame 4:heartbeat:naru.v1.AttendHeartbeat|frame 5:leave:naru.v1.AttendLeave|frame
 message naru.v1.AttendResponse 1:joined:naru.v1.AttendJoined|frame 2:assigned:naru.v1.Assigned|frame 3:revoking:naru.v1.Revoking|frame 4:lost:naru.v1.Lost|frame 5:heartbeat:naru.v1.AttendHeartbeatAnswer|frame
 message naru.v1.AttendTopics 1:topics:string* 2:topicPattern:string?
 message naru.v1.CancelReassignmentsRequest 1:partitions:naru.v1.TopicSelector*

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { NaruError } from '../../../src/base/errors.ts'
 import type { PartitionCoordinator } from '../../../src/drivers/groups/coordination.ts'
 import type { GroupCoordinator } from '../../../src/groups/group-coordinator.ts'
 import type { CallContext, MessageStream, StreamHandlers } from '../../../src/ports/transport.ts'
@@ -42,6 +43,14 @@ class HastyStream implements MessageStream {
     this.#handlers = handlers
   }
 
+  halfClose(): void {
+    this.#handlers?.onEnd?.()
+  }
+
+  cancel(): void {
+    this.#handlers?.onClose?.(new NaruError('CANCELLED', 'the client has cancelled'))
+  }
+
   arrive(frame: Buffer): void {
     this.#handlers?.onMessage(frame)
   }
@@ -53,10 +62,21 @@ class HastyStream implements MessageStream {
 
 const frame = (of: MessageInit<AttendRequest>) => Groups.attend.request.encode(of)
 const heartbeat = (number: number) => frame({ heartbeat: { number } })
+/** A third of the session timeout. */
+const SIGN_OF_LIFE_MS = 300
 const turns = () => new Promise(resolve => setTimeout(resolve, 20))
 
+interface Joining {
+  readonly stream: HastyStream
+  readonly answer: () => void
+  /** Everything that waits for its time, but for signs of life. */
+  readonly passTime: () => void
+  /** How often it was asked to be taken out. */
+  readonly leaves: { count: number }
+}
+
 /** A member that has just begun to join, at a coordinator that answers once it is let. */
-function joining(): { stream: HastyStream; answer: () => void } {
+function joining(): Joining {
   let answer = () => {}
   const answering = new Promise<void>(resolve => {
     answer = resolve
@@ -67,7 +87,18 @@ function joining(): { stream: HastyStream; answer: () => void } {
     sessionTimeoutMs: 1_000,
     warnings: [],
   }
-  const members = { attend: () => response, heartbeat: () => response }
+  const leaves = { count: 0 }
+  const leave = () => {
+    leaves.count++
+    return { response: undefined }
+  }
+  const members = { attend: () => response, heartbeat: () => response, leave, disconnect: () => response }
+  const timers = new Set<{ readonly ms: number; readonly run: () => void }>()
+  const setTimer = (ms: number, run: () => void) => {
+    const timer = { ms, run }
+    timers.add(timer)
+    return { cancel: () => timers.delete(timer) }
+  }
   const coordinator = {
     run: async (handler: (groups: GroupCoordinator) => unknown) => {
       await answering
@@ -77,7 +108,7 @@ function joining(): { stream: HastyStream; answer: () => void } {
   } as unknown as PartitionCoordinator
   const node = {
     nodeId: 1,
-    clock: { monotonicMs: () => 0, setTimer: () => ({ cancel() {} }) },
+    clock: { monotonicMs: () => 0, setTimer },
     groups: { of: () => coordinator },
   } as unknown as ServiceNode
   const topic = { placeOf: async () => ({ topic: { partition: () => undefined }, partition: 0 }) }
@@ -87,7 +118,10 @@ function joining(): { stream: HastyStream; answer: () => void } {
     peer: 'client',
   } as CallContext)
   stream.arrive(frame({ join: { group: 'g', topics: ['t'], member: 'm', clientId: '' } }))
-  return { stream, answer }
+  const passTime = () => {
+    for (const { ms, run } of [...timers]) if (ms < SIGN_OF_LIFE_MS) run()
+  }
+  return { stream, answer, passTime, leaves }
 }
 
 it('passes on what came before the member had joined before what came after', async () => {
@@ -115,4 +149,30 @@ it('reads no more while that is more than is asked at a time', async () => {
   await turns()
   expect(stream.heartbeats).toEqual(Array.from({ length: 60 }, (_, index) => index + 1))
   expect(unansweredMax).toBeLessThan(16)
+})
+
+it('takes a half-close for a leave, but not where the stream is cancelled right after it', async () => {
+  for (const isCancelled of [false, true]) {
+    const { stream, answer, passTime, leaves } = joining()
+    answer()
+    await turns()
+    stream.halfClose()
+    if (isCancelled) stream.cancel()
+    passTime()
+    await turns()
+    expect(leaves.count).toBe(isCancelled ? 0 : 1)
+  }
+})
+
+it('lets a member that says so leave at once, and once', async () => {
+  const { stream, answer, passTime, leaves } = joining()
+  answer()
+  await turns()
+  stream.arrive(frame({ leave: {} }))
+  stream.halfClose()
+  await turns()
+  expect(leaves.count).toBe(1)
+  passTime()
+  await turns()
+  expect(leaves.count).toBe(1)
 })
