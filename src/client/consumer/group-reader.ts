@@ -158,12 +158,17 @@ export class GroupReader {
 
   /** One outcome each, in order. */
   async commit(offsets: readonly OffsetOf[]): Promise<CommitOutcome[]> {
-    const outcomes = await this.#commits.commit(offsets)
-    for (const [index, offset] of offsets.entries()) {
-      const owned = this.#owned.get(ownedKey(offset))
+    const claims = offsets.map(offset => ({ offset, owned: this.#owned.get(ownedKey(offset)) }))
+    const outcomes = await this.#commits.commit(
+      claims.map(({ offset, owned }) => ({
+        offset,
+        refusal: () =>
+          this.#owned.get(ownedKey(offset)) === owned ? undefined : notTold(this.membership.member),
+      })),
+    )
+    for (const [index, { offset, owned }] of claims.entries())
       if (outcomes[index] === undefined && owned?.topicId === offset.topicId)
         owned.committed = offset.nextOffset
-    }
     return outcomes
   }
 

@@ -18,12 +18,20 @@ export interface OffsetOf {
   readonly metadata?: string
 }
 
+/** An offset of one ownership: with the epoch of a later one it would pass for that one's (D3). */
+export interface Claim {
+  readonly offset: OffsetOf
+  /** Why it must not be committed any more. */
+  readonly refusal: () => NaruError | undefined
+}
+
 /** What became of each, in order. */
 export type CommitOutcome = NaruError | undefined
 
 /**
  * Commits of one member, one request at a time, so that an earlier one never lands on a later one. While the member has no
- * stream, or does not know yet what it still has, they wait: at its new epoch an old one would be refused.
+ * stream, or does not know yet what it still has, they wait: at its new epoch an old one would be refused. What it has lost by
+ * then is not sent.
  */
 export class OffsetCommits {
   readonly #connection: Connection
@@ -46,8 +54,8 @@ export class OffsetCommits {
     this.#isSettled = options.isSettled
   }
 
-  commit(offsets: readonly OffsetOf[]): Promise<CommitOutcome[]> {
-    const committed = this.#last.then(() => this.#commit(offsets))
+  commit(claims: readonly Claim[]): Promise<CommitOutcome[]> {
+    const committed = this.#last.then(() => this.#commit(claims))
     this.#last = committed.catch(() => {})
     return committed
   }
@@ -63,33 +71,37 @@ export class OffsetCommits {
     this.#waiters.wake()
   }
 
-  async #commit(offsets: readonly OffsetOf[]): Promise<CommitOutcome[]> {
+  async #commit(claims: readonly Claim[]): Promise<CommitOutcome[]> {
     const outcomes: CommitOutcome[] = []
-    for (let at = 0; at < offsets.length; at += OFFSETS_PER_REQUEST_MAX)
-      outcomes.push(...(await this.#commitSome(offsets.slice(at, at + OFFSETS_PER_REQUEST_MAX))))
+    for (let at = 0; at < claims.length; at += OFFSETS_PER_REQUEST_MAX)
+      outcomes.push(...(await this.#commitSome(claims.slice(at, at + OFFSETS_PER_REQUEST_MAX))))
     return outcomes
   }
 
-  async #commitSome(offsets: readonly OffsetOf[]): Promise<CommitOutcome[]> {
+  async #commitSome(claims: readonly Claim[]): Promise<CommitOutcome[]> {
     for (;;) {
       await this.#untilSettled()
-      const { member, memberEpoch, joinCount } = this.#membership
-      const { results } = await this.#connection.call(
-        Groups.commitOffsets,
-        {
-          group: this.#group,
-          member,
-          memberEpoch,
-          offsets: offsets.map(offset => ({ ...offset, metadata: offset.metadata ?? '' })),
-        },
-        { repeatable: true },
-      )
-      const outcomes = results.map(({ failure }) => (failure ? failureToError(failure) : undefined))
+      const { joinCount } = this.#membership
+      const outcomes = claims.map(({ refusal }) => refusal())
+      const good = claims.filter((_, index) => outcomes[index] === undefined)
+      const sent = good.length === 0 ? [] : await this.#send(good)
       // A stream that came meanwhile has raised the epochs of all that the member still has.
       const isOutdated = joinCount !== this.#membership.joinCount
-      if (isOutdated && outcomes.some(error => error?.reason === 'PARTITION_NOT_OWNED')) continue
-      return outcomes
+      if (isOutdated && sent.some(error => error?.reason === 'PARTITION_NOT_OWNED')) continue
+      const answers = sent.values()
+      return outcomes.map(refusal => refusal ?? answers.next().value)
     }
+  }
+
+  async #send(claims: readonly Claim[]): Promise<CommitOutcome[]> {
+    const { member, memberEpoch } = this.#membership
+    const offsets = claims.map(({ offset }) => ({ ...offset, metadata: offset.metadata ?? '' }))
+    const { results } = await this.#connection.call(
+      Groups.commitOffsets,
+      { group: this.#group, member, memberEpoch, offsets },
+      { repeatable: true },
+    )
+    return results.map(({ failure }) => (failure ? failureToError(failure) : undefined))
   }
 
   async #untilSettled(): Promise<void> {

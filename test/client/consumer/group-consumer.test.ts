@@ -223,6 +223,26 @@ describe('a member that is slow, silent or gone', () => {
     await harness.until(() => a.partitions.length === 1)
   })
 
+  it('that was lost takes with it what waited to be committed', async () => {
+    await harness.sdk.node.createTopic('logs', 1)
+    await harness.fill('logs', 20, 1)
+    const a = await harness.member('a', { isIdle: true, sessionTimeoutMs: 2_000 })
+    const loop = a.consumer[Symbol.asyncIterator]()
+    for (let i = 0; i < 11; i++) await harness.sdk.run(loop.next())
+    // It is heard and hears nothing: its commit of 10 waits for a stream, and outlasts what it is of.
+    a.faults.toClient = path => (path.includes('Groups') ? 'drop' : 'pass')
+    harness.groups.breakStreams()
+    await harness.until(() => a.told.includes('lost logs/0'))
+    a.faults.toClient = () => 'pass'
+    await harness.until(() => a.partitions.length === 1)
+    // Less than it takes to commit again where the member begins anew.
+    await harness.sdk.node.forMs(500)
+    expect(harness.groups.committed('g')).toEqual({ 'logs/0': 0 })
+    for (let i = 0; i < 4; i++) await harness.sdk.run(loop.next())
+    await harness.sdk.node.forMs(5_000)
+    expect(harness.groups.committed('g')).toEqual({ 'logs/0': 3 })
+  })
+
   it('that is not heard has nothing of what it was asked for unheard once another one has it', async () => {
     await harness.sdk.node.createTopic('logs', 2)
     // All in the partition that will be another one's.
