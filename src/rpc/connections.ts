@@ -66,12 +66,13 @@ export class Connections {
       requestBytes: this.#requestBytes.ofConnection(this.#limits.requestBytesPerConnectionMax),
       ping: onAnswer => pings.ask(onAnswer),
     })
-    socket.once('close', () => this.#forget(remote, address))
+    socket.once('close', () => this.#forget(socket, remote, address))
     return undefined
   }
 
-  #forget(remote: string, address: string): void {
-    this.#byRemote.delete(remote)
+  #forget(socket: Socket, remote: string, address: string): void {
+    // Its end may be told after another connection has begun from the same port.
+    if (this.#byRemote.get(remote)?.socket === socket) this.#byRemote.delete(remote)
     const left = (this.#countByAddress.get(address) ?? 1) - 1
     if (left > 0) this.#countByAddress.set(address, left)
     else this.#countByAddress.delete(address)
