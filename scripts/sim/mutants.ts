@@ -1,9 +1,10 @@
-import { writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import Table from 'cli-table3'
 import { Command } from 'commander'
 import { PLANTED_BUGS, type PlantedIn } from '../../test/sim/mutants/planted-bugs.ts'
+import { commitName } from '../bench/machine-facts.ts'
+import { MutantReport, type MutantRow } from './mutant-report.ts'
 import { makeMutantTree } from './mutant-tree.ts'
 import { type SeedAnswer, SeedPool, type SeedTask } from './seed-pool.ts'
 
@@ -27,20 +28,24 @@ interface Search {
 const program = new Command('npm run sim:mutants --')
   .description('Plants known bugs and counts the seeds until a simulation finds each')
   .argument('[part]', 'of a name, or of the name of a simulation', '')
-  .option('--report', `write ${REPORT}`)
+  .option('--report', `write what was found into ${REPORT}; what was not sought keeps its row`)
   .option('--processes <n>', 'at work at the same time', Number, availableParallelism())
   .parse()
 const [wanted = ''] = program.args
 const flags = program.opts<{ report?: boolean; processes: number }>()
 
+const report = flags.report ? new MutantReport(join(ROOT, REPORT)) : undefined
 const searches: Search[] = []
 for (const bug of PLANTED_BUGS.filter(({ name, simulation }) => `${simulation}: ${name}`.includes(wanted))) {
   const search = await searchFor(bug)
   searches.push(search)
-  console.error(`${bug.simulation}: ${bug.name}: ${seedsText(search)} (${search.seconds.toFixed(1)} s)`)
+  report?.put(rowOf(search))
+  const verdict = isAsItShould(search) ? '' : ' WRONG'
+  console.error(
+    `${bug.simulation}: ${bug.name}: ${seedsText(search)}${verdict} (${search.seconds.toFixed(1)} s)`,
+  )
 }
 console.log(tableOf(searches))
-if (flags.report) await writeFile(join(ROOT, REPORT), reportOf(searches))
 process.exitCode = searches.every(isAsItShould) ? 0 : 1
 
 async function searchFor(bug: PlantedIn): Promise<Search> {
@@ -92,8 +97,7 @@ function isAsItShould({ bug, found, isNoProof }: Search): boolean {
 
 function seedsText(search: Search): string {
   const text = search.found ? `${search.found.seed}` : `none of ${seedsMax(search.bug)}`
-  if (search.isNoProof) return `${text} WRONG: fails without it, too`
-  return isAsItShould(search) ? text : `${text} WRONG`
+  return search.isNoProof ? `${text}, fails without it, too` : text
 }
 
 function tableOf(all: readonly Search[]): string {
@@ -113,25 +117,7 @@ function cells(search: Search): string[] {
   return [bug.simulation, bug.name, seedsText(search), seconds.toFixed(0), breach.slice(0, 160)]
 }
 
-function reportOf(all: readonly Search[]): string {
-  const rows = all.map(
-    search =>
-      `| ${cells(search)
-        .map(cell => cell.replaceAll('|', '\\|'))
-        .join(' | ')} |`,
-  )
-  const missed = all.filter(search => !isAsItShould(search))
-  return `# Planted bugs
-
-Written by \`npm run sim:mutants -- --report\` on ${new Date().toISOString().slice(0, 10)}. Each row is a known mistake, made in a copy of the sources; seeds are
-counted from 1 until the simulation fails, and the seed that does passes without the mistake. "cluster" runs whole nodes (test/sim), the others the pure core of that name by
-itself. One canary must be found at once, one holds no mistake and must not be found. The seconds are of the machine that
-ran this, start of the simulation included.
-
-${all.length - missed.length} of ${all.length} are as they should be${missed.length === 0 ? '' : `; not so: ${missed.map(({ bug }) => bug.name).join(', ')}`}.
-
-| simulation | planted bug | seeds | s | found as |
-|---|---|---:|---:|---|
-${rows.join('\n')}
-`
+function rowOf(search: Search): MutantRow {
+  const [, , seeds = '', , breach = ''] = cells(search)
+  return { bug: search.bug, seeds, isAsItShould: isAsItShould(search), commit: commitName(), breach }
 }

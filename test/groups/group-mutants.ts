@@ -23,7 +23,7 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     edits: [['uniform-assignor.ts', 'if (taken[partition] === 1) return false', '']],
   },
   {
-    name: 'old owner not awaited',
+    name: 'partition given away before release',
     harm: 'a partition is given to its new owner while the old one still has it',
     found: /^G1: /,
     edits: [
@@ -35,7 +35,7 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     ],
   },
   {
-    name: 'commit by the newest epoch only',
+    name: 'good commit refused during revocation',
     harm: 'a good commit is refused at each rebalance',
     found: /^D3: a good commit was refused/,
     edits: [
@@ -47,7 +47,7 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     ],
   },
   {
-    name: 'commit by any older epoch',
+    name: 'commit accepted from a superseded owner',
     harm: 'a commit of an earlier ownership, or stream, overwrites a newer one',
     found: /^D3: a bad commit was accepted/,
     edits: [['offset-control.ts', '&& memberEpoch >= owned.assignedEpoch', '']],
@@ -59,7 +59,7 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     edits: [['member-control.ts', '({ ...owned, assignedEpoch: draft.epoch })', 'owned']],
   },
   {
-    name: 'start not committed',
+    name: 'start position not committed',
     harm: 'records that come in during a crash are skipped by "latest"',
     found: /^D5: /,
     edits: [
@@ -77,7 +77,7 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     edits: [['group-lifecycle.ts', '      giveFreed(draft, freed)\n', '']],
   },
   {
-    name: 'release timer not set anew at takeover',
+    name: 'timers not restarted at takeover (release)',
     harm: 'a member that never releases blocks a partition for ever',
     found: /^L5: /,
     edits: [
@@ -89,7 +89,7 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     ],
   },
   {
-    name: 'session timer not set anew at takeover',
+    name: 'timers not restarted at takeover (session)',
     harm: 'a member that went with its coordinator keeps its partitions for ever',
     found: /^L5: /,
     edits: [['group-lifecycle.ts', 'yield this.sessionTimer(stream, returnDelayMs(info, passedMs))\n', '\n']],

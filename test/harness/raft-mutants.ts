@@ -52,7 +52,7 @@ export const MUTANTS: readonly Mutant[] = [
     }),
   },
   {
-    name: 'own-term commit off by one',
+    name: '`>=` for own-term commit',
     harm: 'an entry of an earlier term is committed by counting, and a later leader may undo it',
     edits: [
       [
@@ -74,7 +74,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [['read-index.ts', 'round: this.#round + 1 })', 'round: this.#round })']],
   },
   {
-    name: 'membership change without own-term commit',
+    name: 'config applied without own-term commit',
     harm: 'two leaders change from the same membership into two without a common voter',
     edits: [
       [

@@ -30,7 +30,7 @@ export const PARTITION_MUTANTS: readonly PartitionMutant[] = [
     edits: [['isr-control.ts', 'if (!isMember && !isActive(node))', 'if (false)']],
   },
   {
-    name: 'a process that has restarted enters the ISR as the one before it',
+    name: 'stale node epoch accepted',
     found: /^P6: .*another process/,
     edits: [
       ['isr-control.ts', 'nodeEpoch !== undefined ? node?.nodeEpoch !== nodeEpoch : !isMember', 'false'],

@@ -19,7 +19,7 @@ export interface ReplicationMutant {
 
 export const MUTANTS: readonly ReplicationMutant[] = [
   {
-    name: 'truncation to the own high watermark',
+    name: 'truncate to HW',
     seed: 11,
     harm: 'a follower whose HW lags gives up committed records (KIP-101)',
     edits: [
@@ -31,12 +31,12 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     ],
   },
   {
-    name: 'high watermark from the ISR instead of the maximal ISR',
+    name: 'HW from ISR instead of maximal ISR',
     harm: 'the controller has accepted a member that lacks what is called committed',
     edits: [['leader-state.ts', 'of this.#inSync.maximal) {', 'of this.#inSync.members) {']],
   },
   {
-    name: 'no leader epoch in a Follow',
+    name: 'no epoch in Follow',
     seed: 159,
     harm: 'a follower truncates to the log of a leader that is deposed (KIP-320)',
     edits: [
@@ -45,13 +45,13 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     ],
   },
   {
-    name: 'entry into the ISR without the check of the epoch start',
+    name: 'ISR expansion without epoch-start check',
     seed: 412,
     harm: "the leader's own HW lags behind what was committed before it",
     edits: [['leader-state.ts', ' || acknowledged < this.epochStartOffset', '']],
   },
   {
-    name: 'entry into the ISR waits for the high watermark to reach the epoch start',
+    name: 'ISR expansion waiting for HW',
     harm: 'below min.insync.replicas HW cannot move before somebody enters: nobody ever does (C4)',
     edits: [
       [
@@ -79,7 +79,7 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     options: { bugs: { acksBeforeSync: true } },
   },
   {
-    name: 'sync of an older generation counts',
+    name: 'Ack from an older generation',
     harm: 'a sync begun before a truncation acknowledges what came after it',
     options: { bugs: { countsOldSyncs: true } },
   },
@@ -89,7 +89,7 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     options: { acceptsStale: true },
   },
   {
-    name: 'high watermark before the divergence is known',
+    name: 'HW before Diverged',
     seed: 17,
     harm: 'records that are not the committed ones come below HW (KAFKA-14704)',
     options: { bugs: { tellsEndsBeforeDivergence: true } },

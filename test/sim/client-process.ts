@@ -68,8 +68,9 @@ export class ClientProcess {
     for (const callback of this.#onStop) callback()
   }
 
-  /** For what waits for something that may never come. Returns how to take it back. */
+  /** For what waits for something that may never come; at once if it is stopping. Returns how to take it back. */
   onStop(callback: () => void): () => void {
+    if (this.#isStopping) callback()
     this.#onStop.add(callback)
     return () => this.#onStop.delete(callback)
   }
@@ -105,9 +106,11 @@ export class ClientProcess {
 
   /** SIGSTOP: what comes in waits. */
   standStill(forMs: number): void {
-    const { incarnation } = this.machine
+    const { incarnation, name } = this.machine
+    const { network, journal } = this.#options
+    journal.tell(name, () => `stands still for ${forMs.toFixed(0)} ms`)
     incarnation.pause()
-    this.#options.network.scheduler.schedule(forMs, () => incarnation.resume(), { label: 'resume' })
+    network.scheduler.schedule(forMs, () => incarnation.resume(), { label: 'resume' })
   }
 
   pause(timeMs: number): Promise<void> {

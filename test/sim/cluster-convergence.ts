@@ -79,11 +79,14 @@ export class ClusterConvergence {
 
   #whyReplicasNot(image: MetadataImage): string | undefined {
     for (const topic of image.topics.all())
-      for (const [partition, { replicas, isr, leader, reassignment }] of topic.partitions()) {
+      for (const [partition, { replicas, isr, elr, leader, reassignment }] of topic.partitions()) {
         const name = `${topic.name}-${partition}`
+        // A draining node leads nothing, and enters no ISR, before its next start (C11), which comes.
+        const isDraining = (nodeId: number) => image.nodes.get(nodeId)?.isDraining
+        const able = [...isr, ...elr]
+        if (leader === null && able.length > 0 && able.every(isDraining)) continue
         if (leader === null) return `${name} has no leader`
-        // A draining node enters no ISR before its next start.
-        const out = replicas.find(nodeId => !isr.includes(nodeId) && !image.nodes.get(nodeId)?.isDraining)
+        const out = replicas.find(nodeId => !isr.includes(nodeId) && !isDraining(nodeId))
         if (out !== undefined) return `node ${out} is not in the ISR ${isr} of ${name}`
         if (reassignment && this.draining.length === 0)
           return `${name} is still moving to ${reassignment.target}`

@@ -5,6 +5,7 @@ import type { ClusterNode, SimBrokerCluster } from '../harness/sim-broker-cluste
 import type { ClientProcess } from './client-process.ts'
 import type { ClusterJournal } from './cluster-journal.ts'
 import { HARMS, type Harm, type Swarm } from './cluster-swarm.ts'
+import { NetworkFaults } from './network-faults.ts'
 import { ReplicaFaults, type ReplicaFaultsOptions } from './replica-faults.ts'
 
 export interface ClusterFaultsOptions {
@@ -29,6 +30,11 @@ const STOP_MS_MAX = 8_000
 /** A disk that is gone is known to be. */
 const NOTICED_MS = 3_000
 const SUPERVISED_EVERY_MS = 50
+/** A cluster under faults is hardly ever whole, so what may befall only a minority waits until it is. */
+const WAITS_FOR_ITS_PLACE: ReadonlySet<Harm> = new Set<Harm>(['wiped disk', 'bit rot', 'lost directory'])
+/** Chance that a node dies as well while such a harm is repaired. */
+const MEANWHILE = 0.5
+const MEANWHILE_MS = 800
 
 /**
  * What happens to a simulated cluster: drawn from the seed, one thing after the other, overlapping. It also is the
@@ -40,6 +46,9 @@ export class ClusterFaults {
   /** When the supervisor starts a dead node. */
   readonly #rebootAtMs = new Map<ClusterNode, number>()
   readonly #replicas: ReplicaFaults
+  readonly #network: NetworkFaults
+  /** Not done yet for want of a place. */
+  readonly #waiting = new Set<Harm>()
   readonly #disturbedMs = new Map<number, number>()
   readonly #allDisturbedMs = { at: 0 }
   #isOver = false
@@ -51,12 +60,20 @@ export class ClusterFaults {
     this.#replicas = new ReplicaFaults({
       ...options,
       image: () => options.leader()?.node?.quorum?.image,
-      cutPower: member => {
+      cutPower: members => {
         this.#disturbAll()
-        this.#down(member, 'power cut')
+        for (const member of members) this.#down(member, 'power cut')
       },
       operate: (what, change) => void this.#operate(what, change),
     })
+    this.#network = new NetworkFaults({
+      ...options,
+      disturb: (...members) => {
+        if (members.length === 0) this.#disturbAll()
+        for (const member of members) this.#disturb(member)
+      },
+    })
+    for (const harm of WAITS_FOR_ITS_PLACE) if (options.swarm.weights.get(harm)) this.#waiting.add(harm)
   }
 
   /** Something was done to the node, or to what lies between it and others, a while ago at most. */
@@ -98,6 +115,28 @@ export class ClusterFaults {
     for (const member of cluster.members) {
       if (!member.node) this.#rebootAtMs.set(member, 0)
     }
+  }
+
+  /**
+   * One of the harms that have had no place, for which a cluster must be whole, each with the chance `share`; clients are at
+   * work meanwhile. False: none is left that has a place.
+   */
+  catchUp(share: number): boolean {
+    const { journal, prng, cluster } = this.#options
+    for (const harm of this.#waiting) {
+      this.#waiting.delete(harm)
+      if (!prng.chance(share) || !this.#do(harm)) continue
+      journal.count(harm)
+      if (prng.chance(MEANWHILE)) this.#killSoon(prng.pick(cluster.members))
+      return true
+    }
+    return false
+  }
+
+  #killSoon(member: ClusterNode): void {
+    const { prng, cluster } = this.#options
+    const how = prng.pick(['kill', 'power cut'] as const)
+    cluster.scheduler.schedule(prng.fraction() * MEANWHILE_MS, () => this.#down(member, how), { label: how })
   }
 
   /** What was drained leads nothing until its next start, which is what it was drained for. */
@@ -211,15 +250,27 @@ export class ClusterFaults {
       return left < 0
     })
     if (!harm) return
-    if (this.#do(harm)) journal.count(harm)
+    if (!this.#do(harm)) return
+    this.#waiting.delete(harm)
+    journal.count(harm)
+  }
+
+  /** Who leads the quorum, or a partition of a log. */
+  #leaderOfSomething(): ClusterNode | undefined {
+    const { prng, cluster, swarm, leader } = this.#options
+    const controller = leader()
+    if (swarm.logs.length === 0 || prng.chance(0.5)) return controller
+    const { name, partitions } = prng.pick(swarm.logs)
+    const topic = controller?.node?.quorum?.image.topics.byName(name)
+    const state = topic?.partition(Math.floor(prng.fraction() * partitions))
+    return cluster.members.find(({ nodeId }) => nodeId === state?.leader) ?? controller
   }
 
   /** False: it has no place now. */
   #do(harm: Harm): boolean {
-    const { cluster, prng, swarm, leader } = this.#options
+    const { cluster, prng, swarm } = this.#options
     const any = prng.pick(cluster.members)
-    const one = prng.chance(swarm.leaderShare) ? (leader() ?? any) : any
-    const other = prng.pick(cluster.members)
+    const one = prng.chance(swarm.leaderShare) ? (this.#leaderOfSomething() ?? any) : any
     switch (harm) {
       case 'kill':
       case 'power cut':
@@ -237,16 +288,9 @@ export class ClusterFaults {
       case 'isolated node':
       case 'bridge partition':
       case 'one-way cut':
-        return this.#partition(harm, one)
       case 'reset connections':
-        this.#disturb(one)
-        this.#disturb(other)
-        cluster.network.reset(one.machine.name, other.machine.name)
-        return one !== other
       case 'slow link':
-        this.#disturbAll()
-        cluster.network.slow(one.machine.name, other.machine.name, prng.fraction() * 400)
-        return one !== other
+        return this.#network.harm(harm, one)
       default:
         return this.#harmDiskOrQuorum(harm, one)
     }
@@ -354,31 +398,6 @@ export class ClusterFaults {
     await node.broker.close()
     journal.count('orderly stops that ended')
     kill()
-  }
-
-  #partition(harm: Harm, one: ClusterNode): boolean {
-    const { cluster, prng, journal } = this.#options
-    const names = cluster.members.map(({ machine }) => machine.name)
-    const { name } = one.machine
-    const left =
-      harm === 'isolated node' || harm === 'one-way cut' ? [name] : names.filter(() => prng.chance(0.5))
-    const right = names.filter(other => !left.includes(other))
-    const isBothWays = harm !== 'one-way cut'
-    this.#disturbAll()
-    const inwards = prng.chance(0.5)
-    for (const a of left)
-      for (const b of right) {
-        // The bridge is seen by both sides.
-        if (harm === 'bridge partition' && (a === name || b === name)) continue
-        if (isBothWays || inwards) cluster.network.cut(b, a)
-        if (isBothWays || !inwards) cluster.network.cut(a, b)
-      }
-    journal.tell(
-      '--',
-      () =>
-        `${harm}: ${left.join(' ')} | ${right.join(' ')}${harm === 'bridge partition' ? ` but ${name}` : ''}`,
-    )
-    return left.length > 0 && right.length > 0
   }
 
   #wipe(member: ClusterNode): boolean {

@@ -16,7 +16,7 @@ import { attachProbe, isAssertion } from './cluster-probes.ts'
 import { ClusterQuorumOracle } from './cluster-quorum-oracle.ts'
 import { drawSwarm, type Swarm, type WithGroups } from './cluster-swarm.ts'
 import { ClusterTopics } from './cluster-topics.ts'
-import { GroupClients } from './group-clients.ts'
+import { GroupClients, SESSION_MS_MAX } from './group-clients.ts'
 import { GroupOracle } from './group-oracle.ts'
 import { attachGroupProbe } from './group-probe.ts'
 import { LogClient } from './log-client.ts'
@@ -56,12 +56,13 @@ const LOOK_MS = 100
 const SWEEP_MS = 500
 const RECOVER_MS = 1_000
 const CALM_MS = 1_000
-/** Starts of a node after everything is healed: the one that brings it back, one for each thing found broken, one after a drain. */
+/**
+ * Starts of a node after everything is healed, and after each harm from then on: the one that brings it back, one for each
+ * thing found broken, one after a drain.
+ */
 const RESTARTS_PER_NODE_MAX = 5
 const READ_MS_MAX = 60_000
 const GROUPS_MS_MAX = 120_000
-/** Of a member that says nothing else. */
-const SESSION_MS_MAX = 10_000
 
 /**
  * One seed of a whole cluster: the very Broker of each node on simulated ports, clients with the very SDK, and a swarm of
@@ -187,23 +188,44 @@ class ClusterSimulation {
     this.#logs
       .make({ operator: this.#operator, topics: this.#topics, journal: this.#journal })
       .catch(thrown => this.#journal.fail(thrown))
-    await scheduler.runFor(this.#swarm.durationMs * (this.#options.lengthShare ?? 1))
+    await scheduler.runFor(this.#swarm.durationMs * this.#lengthShare)
     this.#faults.heal()
     const restarts = this.#faults.restarts
+    // Partitions that only a drained node has are not given up: it comes back first.
+    await this.#until('a controller', CONVERGED_MS_MAX, () =>
+      this.#convergence.leader ? this.#whyOperatorWaits() : 'nobody leads',
+    )
+    this.#faults.restart(this.#convergence.draining)
     await this.#until('a cluster of equal nodes', CONVERGED_MS_MAX, () => this.#whyNotConverged())
-    await scheduler.runFor(CALM_MS)
+    const struck = await this.#catchUp()
     for (const process of this.#processes) process.stop()
     await this.#until('an answer to every call', IDLE_MS_MAX, () => this.#whoWaits())
-    this.#faults.restart(this.#convergence.draining)
     await this.#until(
       'a cluster of equal nodes, without clients',
       CONVERGED_MS_MAX,
       () => this.#whyNotConverged() ?? this.#whoWaits(),
     )
     const again = this.#faults.restarts - restarts
-    const restartsMax = RESTARTS_PER_NODE_MAX * this.#cluster.members.length
+    const restartsMax = RESTARTS_PER_NODE_MAX * this.#cluster.members.length * (1 + struck)
     this.#journal.expect(again <= restartsMax, () => `L7 nodes started ${again} times after all was healed`)
     await this.#checkEnd()
+  }
+
+  /** Harms that had no place before, one by one in a whole cluster. How many there were. */
+  async #catchUp(): Promise<number> {
+    let struck = 0
+    for (;;) {
+      this.#faults.restart(this.#convergence.draining)
+      // Until what was struck is noticed, and until there is something to strike.
+      await this.#cluster.scheduler.runFor(CALM_MS)
+      await this.#until('a cluster whose disks are whole', CONVERGED_MS_MAX, () => this.#whyNotConverged())
+      if (!this.#faults.catchUp(this.#lengthShare)) return struck
+      struck++
+    }
+  }
+
+  get #lengthShare(): number {
+    return this.#options.lengthShare ?? 1
   }
 
   #observe(): void {
@@ -337,9 +359,11 @@ class ClusterSimulation {
       this.#processes.push(process)
       return { name, process, prng: prng.fork(`${name} work`), journal, thinkMsMax }
     }
-    for (let at = 0; at < swarm.clients; at++)
-      this.#clients.push(new ClusterClient({ ...common(`c${at}`), topics: this.#topics, replicationFactor }))
     const [logs, history, oracle] = [this.#logs, this.#history, this.#replicas]
+    for (let at = 0; at < swarm.clients; at++)
+      this.#clients.push(
+        new ClusterClient({ ...common(`c${at}`), topics: this.#topics, oracle, replicationFactor }),
+      )
     for (let at = 0; at < swarm.logClients; at++)
       this.#logClients.push(new LogClient({ ...common(`p${at}`), logs, history, oracle, deliveryMs }))
   }
@@ -397,8 +421,12 @@ class ClusterSimulation {
   }
 
   #whoWaits(): string | undefined {
-    if (!this.#faults.isIdle) return 'the operator waits'
-    return this.#processes.every(process => process.isIdle) ? undefined : 'a client waits'
+    const areIdle = this.#processes.every(process => process.isIdle)
+    return this.#whyOperatorWaits() ?? (areIdle ? undefined : 'a client waits')
+  }
+
+  #whyOperatorWaits(): string | undefined {
+    return this.#faults.isIdle ? undefined : 'the operator waits'
   }
 
   #whyNotConverged(): string | undefined {

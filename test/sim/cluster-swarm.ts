@@ -199,4 +199,6 @@ const RARE: ReadonlyMap<Harm, number> = new Map([
   ['power cut of all', 0.3],
   ['power cut in a disk change', 1.5],
   ['bit rot', 2],
+  ['lost directory', 2],
+  ['reset connections', 3],
 ])

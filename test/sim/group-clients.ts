@@ -1,4 +1,4 @@
-import type { Client, Consumer } from '../../src/client/index.ts'
+import type { Client, Consumer, GroupDescription } from '../../src/client/index.ts'
 import type { SeededPrng } from '../harness/seeded-prng.ts'
 import type { ClientProcess } from './client-process.ts'
 import type { ClusterJournal } from './cluster-journal.ts'
@@ -17,6 +17,8 @@ export interface GroupClientsOptions {
 }
 
 const LOOK_MS = 100
+/** Of a member that says nothing else. */
+export const SESSION_MS_MAX = 10_000
 
 /** The groups of a run: their members while things go wrong, and what must have come of it when all is over. */
 export class GroupClients {
@@ -66,7 +68,7 @@ export class GroupClients {
     await Promise.race([read, this.#whenDone(group, by)])
     await consumer.close({ waitMs: LOOK_MS })
     await read
-    const { state, offsets } = await client.groups().describe(group)
+    const { state, offsets } = await this.#whenEmpty(group, { by, client })
     journal.expect(state === 'empty', () => `L5 ${group} is ${state}, and all its members have left`)
     for (const { topic, partition, nextOffset } of offsets)
       journal.expect(
@@ -75,6 +77,18 @@ export class GroupClients {
           `G5 ${group} is told ${nextOffset} of ${topic}-${partition}, ${oracle.offsetOf(group, { topic, partition })} is committed`,
       )
     journal.count('groups that are through')
+  }
+
+  /** Members whose streams broke at last are waited for as long as a session may last. */
+  async #whenEmpty(
+    group: string,
+    { by, client }: { by: ClientProcess; client: Client },
+  ): Promise<GroupDescription> {
+    for (let waitedMs = 0; ; waitedMs += LOOK_MS) {
+      const found = await client.groups().describe(group)
+      if (found.state === 'empty' || waitedMs > 2 * SESSION_MS_MAX) return found
+      await by.pause(LOOK_MS)
+    }
   }
 
   async #readAll(consumer: Consumer, positions: MemberPositions): Promise<void> {

@@ -16,6 +16,8 @@ export interface Ownership {
   readonly beginMs: number
   /** Where the group was when it began; undefined: nowhere yet. */
   startOffset: number | undefined
+  /** The member was asked to give it up. */
+  isRevoking: boolean
   /** Undefined: it goes on. */
   endMs: number | undefined
 }
@@ -25,6 +27,8 @@ export interface GroupLedgerOptions {
   readonly nowMs: () => number
   /** A group commits another offset of a partition, or none any more. */
   readonly onOffset: (record: OffsetRecord, change: { before: number | undefined }) => void
+  /** A member that stays in its group was asked for a partition, and has it no more. */
+  readonly onRevoked?: () => void
 }
 
 /**
@@ -93,12 +97,10 @@ export class GroupLedger {
     return this.#offsets.get(`${group} ${keyOf(of)}`)?.has(of.nextOffset) ?? false
   }
 
-  /** The last one of this member. */
-  ownership(
-    group: string,
-    of: { member: string; topicId: string; partition: number },
-  ): Ownership | undefined {
-    return this.#ownerships.get(`${group} ${keyOf(of)}`)?.findLast(({ member }) => member === of.member)
+  /** Those of this member, in order. */
+  ownershipsOf(group: string, of: { member: string; topicId: string; partition: number }): Ownership[] {
+    const all = this.#ownerships.get(`${group} ${keyOf(of)}`) ?? []
+    return all.filter(({ member }) => member === of.member)
   }
 
   /** All that the group's members ever had, each partition's in order. */
@@ -136,18 +138,34 @@ export class GroupLedger {
         this.#ownerships.set(key, all)
         const startOffset = group.offset(topicId, partition.partition)?.nextOffset
         const last = all.at(-1)
+        const isRevoking = partition.revokingEpoch !== null
         const isSame = last?.member === member && last.assignedEpoch === assignedEpoch
-        if (isSame && last.endMs === undefined) last.startOffset ??= startOffset
-        else {
-          const nowMs = this.#options.nowMs()
-          if (last) last.endMs ??= nowMs
-          all.push({ member, assignedEpoch, beginMs: nowMs, startOffset, endMs: undefined })
+        if (isSame && last.endMs === undefined) {
+          last.startOffset ??= startOffset
+          last.isRevoking ||= isRevoking
+        } else {
+          if (last) this.#end(last, group, member)
+          all.push({
+            member,
+            assignedEpoch,
+            beginMs: this.#options.nowMs(),
+            startOffset,
+            isRevoking,
+            endMs: undefined,
+          })
         }
       }
     for (const [key, all] of this.#ownerships) {
       const last = all.at(-1)
-      if (last && key.startsWith(`${group.name} `) && !seen.has(key)) last.endMs ??= this.#options.nowMs()
+      if (last && key.startsWith(`${group.name} `) && !seen.has(key)) this.#end(last, group)
     }
+  }
+
+  #end(ownership: Ownership, { members }: GroupImage, next?: string): void {
+    if (ownership.endMs !== undefined) return
+    ownership.endMs = this.#options.nowMs()
+    const { member, isRevoking } = ownership
+    if (isRevoking && next !== member && members.has(member)) this.#options.onRevoked?.()
   }
 }
 

@@ -99,7 +99,7 @@ export class GroupMember {
         journal.count('partitions assigned', partitions.length)
         for (const one of partitions) positions.assigned(one)
       },
-      onRevoked: partitions => journal.count('partitions revoked', partitions.length),
+      onRevoked: partitions => journal.count('revocations told', partitions.length),
       onLost: partitions => journal.count('partitions lost', partitions.length),
       onSkipped: ({ topic, partition, to }) => positions.skipped({ topic, partition, to }),
     })

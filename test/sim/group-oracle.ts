@@ -67,6 +67,7 @@ export class GroupOracle {
     this.ledger = new GroupLedger({
       nowMs: options.nowMs,
       onOffset: (record, { before }) => this.#onOffset(record, before),
+      onRevoked: () => options.journal.count('partitions revoked'),
     })
   }
 
@@ -92,10 +93,13 @@ export class GroupOracle {
     const topicId = this.#topicIds.get(topic)
     journal.count('records given to members')
     if (topicId === undefined || !this.#isJudged(group, { topic, partition })) return
-    const ownership = this.ledger.ownership(group, { member, topicId, partition })
+    const ownerships = this.ledger.ownershipsOf(group, { member, topicId, partition })
+    // What a node has sent may take its time to a client that is no part of the cluster, or stands still meanwhile.
+    const ownership =
+      (isRemote ? ownerships.findLast(({ startOffset = 0 }) => offset >= startOffset) : undefined) ??
+      ownerships.at(-1)
     const what = () => `${member} of ${group} is given ${topic}-${partition} offset ${offset}`
     const isLate = ownership?.endMs !== undefined && ownership.endMs + clockSlackMs < nowMs()
-    // What a node has sent may take its time to a client that is no part of the cluster.
     if (!isRemote || ownership === undefined)
       journal.expect(
         ownership !== undefined && !isLate,

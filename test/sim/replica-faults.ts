@@ -17,9 +17,12 @@ export interface ReplicaFaultsOptions {
   /** Every replica of others has what this one has, and is on the disk that is known. */
   readonly mayLose: (member: ClusterNode) => boolean
   readonly onDataLost: (nodeId: number, partition?: string) => void
-  readonly cutPower: (member: ClusterNode) => void
+  readonly cutPower: (members: readonly ClusterNode[]) => void
   readonly operate: (what: string, change: (admin: Admin) => Promise<unknown>, counted?: string) => void
 }
+
+/** Chance that the power of all is cut when the disk of one is hurt. */
+const ALL_OFF = 0.3
 
 interface Place {
   readonly topic: string
@@ -38,9 +41,9 @@ export class ReplicaFaults {
   harm(harm: Harm, one: ClusterNode): boolean {
     switch (harm) {
       case 'bit rot':
-        return this.#hurt(one, place => this.#rotOf(one, place))
+        return this.#hurt(one, (member, place) => this.#rotOf(member, place))
       case 'lost directory':
-        return this.#hurt(one, place => this.#lossOf(one, place))
+        return this.#hurt(one, (member, place) => this.#lossOf(member, place))
       case 'reassignment':
         return this.#reassign()
       case 'preferred leaders':
@@ -51,35 +54,46 @@ export class ReplicaFaults {
     }
   }
 
-  /** Of a node that is down: its machine is off while somebody looks after its disk. */
-  #hurt(member: ClusterNode, hurtOf: (place: Place) => (() => void) | undefined): boolean {
-    const { mayLose, prng, cutPower, onDataLost } = this.#options
-    if (!mayLose(member)) return false
-    const choices = this.#places().flatMap(place => {
-      const isShared = place.replicas.length > 1 && place.replicas.includes(member.nodeId)
-      const hurt = isShared ? hurtOf(place) : undefined
-      return hurt ? [{ place, hurt }] : []
-    })
-    if (choices.length === 0) return false
-    const { place, hurt } = prng.pick(choices)
-    cutPower(member)
-    hurt()
-    onDataLost(member.nodeId, `${place.topic}-${place.partition}`)
-    return true
+  /** Of a node that is down: its machine is off while somebody looks after its disk. The others stand in as well. */
+  #hurt(one: ClusterNode, hurtOf: (member: ClusterNode, place: Place) => (() => void) | undefined): boolean {
+    const { cluster, mayLose, prng, cutPower, onDataLost } = this.#options
+    const places = this.#places()
+    for (const member of [one, ...cluster.members]) {
+      if (!mayLose(member)) continue
+      const choices = places.flatMap(place => {
+        const isShared = place.replicas.length > 1 && place.replicas.includes(member.nodeId)
+        const hurt = isShared ? hurtOf(member, place) : undefined
+        return hurt ? [{ place, hurt }] : []
+      })
+      if (choices.length === 0) continue
+      const { place, hurt } = prng.pick(choices)
+      // Where all come back together, nobody has been replaced by the time at which the damage must be seen.
+      cutPower(prng.chance(ALL_OFF) ? cluster.members : [member])
+      hurt()
+      onDataLost(member.nodeId, `${place.topic}-${place.partition}`)
+      return true
+    }
+    return false
   }
 
-  /** Somewhere in what the disk is known to have synced once: what lies behind may always be a torn tail (B2). */
+  /**
+   * Somewhere in what the disk is known to have synced once: what lies behind may always be a torn tail (B2). In the segment
+   * of the recovery point: a start does not look at those before it, whose rot shows when they are read.
+   */
   #rotOf(member: ClusterNode, { topic, partition }: Place): (() => void) | undefined {
     const { prng, journal } = this.#options
     const { image, name: machine } = member.machine
     const path = `data/topics/${topic}-${partition}`
     const synced = recoveryPointOf(member, { topic, partition })
-    const batches = [...new SimSegments(image, path).visible()].filter(one => one.lastOffset < synced)
     const segments = image.names.find(path)
-    if (batches.length === 0 || segments?.kind !== 'directory') return undefined
+    if (segments?.kind !== 'directory') return undefined
+    const files = [...segments.entries.keys()].filter(one => /^\d{20}\.log$/.test(one)).sort()
+    const file = files.findLast(one => Number.parseInt(one, 10) <= synced) ?? ''
+    const batches = [...new SimSegments(image, path).visible()].filter(
+      one => one.baseOffset >= Number.parseInt(file, 10) && one.lastOffset < synced,
+    )
+    if (batches.length === 0) return undefined
     const batch = prng.pick(batches)
-    const files = [...segments.entries.keys()].filter(file => /^\d{20}\.log$/.test(file)).sort()
-    const file = files.findLast(one => Number.parseInt(one, 10) <= batch.baseOffset)
     const isCut = prng.chance(0.3)
     const position = Math.floor(prng.fraction() * batch.endBytes)
     return () => {

@@ -391,7 +391,9 @@ export class ReplicaOracle implements PartitionOracle {
 
   #forfeitIfLost(partition: CommittedLog, { isr, elr }: PartitionState): void {
     const able = [...isr, ...elr]
-    if (able.length > 0 && able.every(nodeId => partition.lossy.has(nodeId))) this.#forfeit(partition)
+    // The controller trusts no page cache of a process that did not stop in order (C10): in the end nobody is left.
+    if (able.length === 0 && !partition.isCaching) return
+    if (able.every(nodeId => partition.lossy.has(nodeId))) this.#forfeit(partition)
   }
 
   #forfeit(partition: CommittedLog): void {

@@ -3,7 +3,7 @@ import type { PlantedBug } from './planted-bugs.ts'
 /** Mistakes in what groups promise that show where coordinators are nodes, and members are programs. */
 export const MEMBER_MUTANTS: readonly PlantedBug[] = [
   {
-    name: 'partition given away before its release, whole nodes',
+    name: 'partition given away before release, whole nodes',
     harm: 'two members have one partition (G1)',
     edits: [
       [
@@ -14,7 +14,7 @@ export const MEMBER_MUTANTS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'view applied beyond the high watermark',
+    name: 'view applied beyond HW',
     harm: 'what is rolled back stays in LevelDB, and a coordinator takes it for committed (D2)',
     edits: [
       [
@@ -25,12 +25,12 @@ export const MEMBER_MUTANTS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'timers not set anew at a takeover',
+    name: 'timers not restarted at takeover',
     harm: 'a member that died with its coordinator keeps its partitions for ever (D1)',
     edits: [['drivers/groups/partition-groups.ts', 'for (const timer of timers) this.#schedule(timer)', '']],
   },
   {
-    name: 'Next commits what is in flight',
+    name: '`Next` committing what is in flight',
     harm: 'a client that dies has records committed that it never saw (D6)',
     edits: [
       [

@@ -6,11 +6,15 @@ export const REPLICA_MUTANTS: readonly PlantedBug[] = [
     name: 'dedupe window of 1',
     harm: 'a retry of a batch that was stored before the last one is refused, or its records are given up (I2)',
     edits: [
-      ['log/producer-state.ts', 'export const PRODUCER_BATCHES = 5', 'export const PRODUCER_BATCHES = 1'],
+      [
+        'log/producer-state.ts',
+        'const kept = follows ? batches.slice(1 - PRODUCER_BATCHES) : []',
+        'const kept = []',
+      ],
     ],
   },
   {
-    name: 'duplicate answered before the high watermark',
+    name: 'duplicate answered before HW',
     harm: 'a retry is acknowledged though its records can still be lost (C7)',
     edits: [
       [
@@ -21,7 +25,7 @@ export const REPLICA_MUTANTS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'recovery cuts synced data as a torn tail',
+    name: 'recovery that cuts synced data as a torn tail',
     harm: 'damage is taken for what was never acknowledged, and the replica stays in the ISR without it (B2)',
     edits: [
       ['log/log-recovery.ts', '      defect.offset >= this.#recoveryPoint &&\n', ''],
@@ -51,7 +55,7 @@ export const REPLICA_MUTANTS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'truncation to the own high watermark, whole nodes',
+    name: 'truncate to HW, whole nodes',
     harm: 'a follower whose HW lags gives up committed records (KIP-101)',
     edits: [
       [
