@@ -81,7 +81,11 @@ async function commitAll() {
   for (const partition of done.keys()) await commit(partition)
 }
 
-setInterval(commitAll, COMMIT_INTERVAL_MS).unref()
+function commitSoon() {
+  setTimeout(() => commitAll().then(commitSoon), COMMIT_INTERVAL_MS).unref()
+}
+
+commitSoon()
 process.on('SIGTERM', async () => {
   await commitAll()
   await consumer.close({ waitMs: 5_000 })
