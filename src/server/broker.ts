@@ -11,7 +11,7 @@ import { ClusterPart } from './cluster-part.ts'
 import { Faults } from './faults.ts'
 import { HandlerGate } from './handler-gate.ts'
 import { Life } from './life.ts'
-import { NodeStorage } from './node-storage.ts'
+import { failedStart, NodeStorage } from './node-storage.ts'
 import { openQuorum } from './open-quorum.ts'
 
 /**
@@ -177,12 +177,4 @@ function starting(): NaruError {
 
 function draining(): NaruError {
   return new NaruError('NODE_DRAINING', 'this node is stopping: use another one, or try again')
-}
-
-/** Of files that no part of the node answers for yet. */
-function failedStart(cause: DiskError): NaruError {
-  const what = `the node cannot start: a disk operation failed (${cause.message})`
-  if (cause.code === 'ENOSPC')
-    return new NaruError('DISK_FULL', `${what}: free some space or add some, then start it again`, { cause })
-  return new NaruError('STORAGE_OFFLINE', `${what}: check the disk, then start it again`, { cause })
 }

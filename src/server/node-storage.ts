@@ -8,7 +8,7 @@ import type { NodeIdentity } from '../log/node-file.ts'
 import { readRegistration, writeRegistration } from '../log/registration-file.ts'
 import { GROUPS_TOPIC } from '../metadata/internal-topics.ts'
 import type { Clock } from '../ports/clock.ts'
-import { type Disk, makeDirectoryDurably } from '../ports/disk.ts'
+import { type Disk, DiskError, makeDirectoryDurably } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
 import type { Prng } from '../ports/prng.ts'
 import type { OpenStore } from './broker-options.ts'
@@ -94,7 +94,11 @@ export class NodeStorage {
 
   /** Durable when it resolves: before the node takes part under that epoch. */
   async noteRegistered(nodeEpoch: number): Promise<void> {
-    await writeRegistration(this.#disk, this.#dataDirectory, { nodeEpoch })
+    try {
+      await writeRegistration(this.#disk, this.#dataDirectory, { nodeEpoch })
+    } catch (thrown) {
+      throw thrown instanceof DiskError ? failedStart(thrown) : thrown
+    }
     this.#registeredEpoch = nodeEpoch
   }
 
@@ -172,4 +176,12 @@ function reportReserve(logger: Logger, settings: Settings, isLow: boolean): void
   if (isLow)
     logger.warn(facts, 'free disk space is below disk.free.min: records are refused until there is room')
   else logger.info(facts, 'there is room on the disk again: records are accepted')
+}
+
+/** Of files that no part of the node answers for yet. */
+export function failedStart(cause: DiskError): NaruError {
+  const what = `the node cannot start: a disk operation failed (${cause.message})`
+  if (cause.code === 'ENOSPC')
+    return new NaruError('DISK_FULL', `${what}: free some space or add some, then start it again`, { cause })
+  return new NaruError('STORAGE_OFFLINE', `${what}: check the disk, then start it again`, { cause })
 }
