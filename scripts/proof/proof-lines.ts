@@ -91,10 +91,13 @@ function chaosLines({ rounds }: ProofState): string[] {
   ]
 }
 
-function fixLines({ fixes }: ProofState): string[] {
-  return fixes.map(({ fix, found }) => {
-    const [first = 'nothing that was kept'] = (found[0] ?? '').split('\n').filter(line => line !== '')
-    return `- ${fix.name} found: ${first} Mended: ${fix.how}. Run again since.`
+function fixLines(state: ProofState): string[] {
+  return state.fixes.map(({ fix, found }) => {
+    const lines = (found[0] ?? 'nothing that was kept').split('\n')
+    // A judgement begins with sums; which anomalies there are comes after them.
+    const told = lines.filter(line => /^\d+ x /.test(line))
+    const since = state.isDone(fix.name) ? 'Run again since.' : 'Not run again yet.'
+    return `- ${fix.name} found: ${told.join(' ') || lines[0]} Mended: ${fix.how}. ${since}`
   })
 }
 

@@ -56,15 +56,16 @@ it('adds up portions of several builds, and says what is still lacking', () => {
 
 it('runs again what found something, once that is mended, and still tells of it', () => {
   const state = new ProofState(file)
-  state.add(round('power', 1, { findings: ['1 x lost-write: gone'] }))
+  state.add(round('power', 1, { findings: ['Sums.\n1 x lost-write: gone\nand more'] }))
   expect(proofPromises(state, GOALS)[1]).toMatchObject({ measured: '1', isKept: false })
   const fix: Fix = { kind: 'fix', name: 'power/1', how: 'by a sync', at: '' }
   state.add(fix)
   expect(state.isDone('power/1')).toBe(false)
+  expect(proofLines(state).join('\n')).toContain('Not run again yet')
   state.add(round('power', 1))
   expect(proofPromises(state, GOALS)[1]).toMatchObject({ measured: '0', isKept: true })
   expect(proofLines(new ProofState(file)).join('\n')).toContain(
-    'power/1 found: 1 x lost-write: gone Mended: by a sync',
+    'power/1 found: 1 x lost-write: gone Mended: by a sync. Run again since.',
   )
 })
 
