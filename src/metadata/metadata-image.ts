@@ -86,7 +86,7 @@ export class MetadataImage implements StateMachine<MetadataRecord> {
         this.nodes.replayRegistered(record, delta)
         break
       case 'nodeUnfenced':
-        this.nodes.replayState(record, { isFenced: false }, delta)
+        this.nodes.replayUnfenced(record, delta)
         break
       case 'nodeFenced':
         this.nodes.replayState(record, { isFenced: true }, delta)

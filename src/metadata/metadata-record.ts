@@ -77,6 +77,8 @@ export interface NodeUnfencedRecord {
   readonly version: 0
   readonly nodeId: NodeId
   readonly nodeEpoch: Epoch
+  /** What the directory remembers from now on; undefined: as before. */
+  readonly directoryEpoch?: Epoch | undefined
 }
 
 /** The node's session is over: it leads nothing and is in no ISR (the same batch of records sees to that). */

@@ -73,13 +73,16 @@ export class NodeControl {
   }
 
   /** The node has caught up with the metadata: it may lead, and leads what waits for it. */
-  unfence(node: NodeRef): MachineResult<MetadataRecord, undefined> {
-    const { nodeId, nodeEpoch } = node
+  unfence(
+    node: NodeRef & { readonly directoryEpoch?: Epoch | undefined },
+  ): MachineResult<MetadataRecord, undefined> {
+    const { nodeId, nodeEpoch, directoryEpoch } = node
+    const remembered = directoryEpoch === undefined ? {} : { directoryEpoch }
     const registered = requireNode(this.#image, node)
     if (!registered.isFenced) return { records: [], response: undefined }
     const elections = registered.isDraining ? [] : this.#electWith(nodeId)
     return {
-      records: [{ type: 'nodeUnfenced', version: 0, nodeId, nodeEpoch }, ...elections],
+      records: [{ type: 'nodeUnfenced', version: 0, nodeId, nodeEpoch, ...remembered }, ...elections],
       response: undefined,
     }
   }

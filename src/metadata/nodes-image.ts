@@ -3,7 +3,12 @@ import type { Epoch, NodeId, Uuid } from '../base/brands.ts'
 import type { SnapshotRegistry } from '../machine/snapshot-registry.ts'
 import { TimelineMap } from '../machine/timeline-map.ts'
 import type { MetadataDelta } from './metadata-delta.ts'
-import type { MetadataRecord, NodeRegisteredRecord, NodeRemovedRecord } from './metadata-record.ts'
+import type {
+  MetadataRecord,
+  NodeRegisteredRecord,
+  NodeRemovedRecord,
+  NodeUnfencedRecord,
+} from './metadata-record.ts'
 import type { NodeImage } from './node-image.ts'
 
 /** The nodes of the cluster. Changed only by the `replay...` methods, which `MetadataImage.replay` calls. */
@@ -54,7 +59,7 @@ export class NodesImage {
 
   replayState(
     record: { nodeId: NodeId; nodeEpoch: Epoch },
-    state: { isFenced: boolean } | { isDraining: boolean },
+    state: { isFenced: boolean; directoryEpoch?: Epoch | undefined } | { isDraining: boolean },
     delta?: MetadataDelta,
   ): void {
     const node = this.#nodes.get(record.nodeId)
@@ -62,10 +67,17 @@ export class NodesImage {
       node !== undefined && node.nodeEpoch === record.nodeEpoch,
       `node ${record.nodeId}: a change of epoch ${record.nodeEpoch}, which is not registered`,
     )
-    const takesPart = 'isFenced' in state && !state.isFenced && node.directoryEpoch !== undefined
-    const remembered = takesPart ? { directoryEpoch: node.nodeEpoch } : {}
-    this.#nodes.set(record.nodeId, { ...node, ...state, ...remembered })
+    this.#nodes.set(record.nodeId, { ...node, ...state })
     delta?.onNodeChanged(record.nodeId)
+  }
+
+  replayUnfenced(record: NodeUnfencedRecord, delta?: MetadataDelta): void {
+    const directoryEpoch = record.directoryEpoch ?? this.#nodes.get(record.nodeId)?.directoryEpoch
+    this.replayState(
+      record,
+      { isFenced: false, ...(directoryEpoch !== undefined && { directoryEpoch }) },
+      delta,
+    )
   }
 
   /** In a snapshot it also stands for a node that was removed long ago. */

@@ -107,6 +107,7 @@ export class ClusterPart {
       addressOfNode,
       controllerHandlers: this.#controller.handlers,
       openPartitions: nodeEpoch => this.#openPartitions(nodeEpoch),
+      directoryEpoch: () => options.storage.registeredEpoch,
       unreachableNodes: () => this.#reach.unreachable,
       onEnded: error => faults.fail(error),
     })

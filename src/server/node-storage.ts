@@ -92,14 +92,15 @@ export class NodeStorage {
     return this.#registeredEpoch
   }
 
-  /** Durable when it resolves: before the node takes part under that epoch. */
+  /** Durable when it resolves, unless the disk is full: then an old copy of this directory passes for it, for once. */
   async noteRegistered(nodeEpoch: number): Promise<void> {
     try {
       await writeRegistration(this.#disk, this.#dataDirectory, { nodeEpoch })
+      this.#registeredEpoch = nodeEpoch
     } catch (thrown) {
-      throw thrown instanceof DiskError ? failedStart(thrown) : thrown
+      if (!(thrown instanceof DiskError)) throw thrown
+      if (thrown.code !== 'ENOSPC') throw failedStart(thrown)
     }
-    this.#registeredEpoch = nodeEpoch
   }
 
   /** With the epoch under which the node was registered: leaves the mark of a clean stop if all went well. */

@@ -226,7 +226,10 @@ describe('what a node still has when it comes back', () => {
         context.register(1, { incarnation, directoryEpoch })
         if (takesPart)
           context.run(
-            context.controller.nodes.unfence({ nodeId: 1, nodeEpoch: context.epochOf(1).nodeEpoch }),
+            context.controller.nodes.unfence({
+              ...context.epochOf(1),
+              directoryEpoch: context.epochOf(1).nodeEpoch,
+            }),
           )
       }
       start('second', 0, true)

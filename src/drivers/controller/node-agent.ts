@@ -29,6 +29,8 @@ export interface NodeAgentOptions {
   readonly controllerHandlers: ServiceHandlers
   /** Called once, when the image holds the registration; resolves when the partitions of this node are open. */
   readonly openPartitions: (nodeEpoch: Epoch) => Promise<void>
+  /** What the data directory remembers by now; undefined: nobody knows. */
+  readonly directoryEpoch?: () => Epoch | undefined
   /** Other nodes that this one cannot reach now (C8). */
   readonly unreachableNodes?: () => readonly NodeId[]
   /** After the start: this node cannot be part of the cluster any more, and must stop. Called once. */
@@ -330,7 +332,8 @@ export class NodeAgent {
 
   async #takePart(session: ControllerSession): Promise<void> {
     const { quorum, logger } = this.#options
-    await session.request({ caughtUp: { appliedIndex: quorum.image.appliedEndIndex } })
+    const directoryEpoch = this.#options.directoryEpoch?.()
+    await session.request({ caughtUp: { appliedIndex: quorum.image.appliedEndIndex, directoryEpoch } })
     if (this.#session !== session) return
     // After all that was asked before on this session; what came over an older one is dropped.
     if (!this.#isAside) this.#mayBeAside = false

@@ -1,4 +1,4 @@
-import type { MetadataIndex, NodeId, Uuid } from '../../base/brands.ts'
+import type { Epoch, MetadataIndex, NodeId, Uuid } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { MachineResult } from '../../machine/state-machine.ts'
@@ -132,7 +132,10 @@ export class NodeLeadership implements SessionHost {
     return { ...node, metadataIndex: quorum.image.appliedEndIndex }
   }
 
-  async caughtUp(stream: SessionStream, node: NodeRef): Promise<void> {
+  async caughtUp(
+    stream: SessionStream,
+    node: NodeRef & { readonly directoryEpoch: Epoch | undefined },
+  ): Promise<void> {
     if (this.#options.quorum.image.nodes.get(node.nodeId)?.isFenced === true)
       await this.#whenHeard(stream, node)
     await this.#change(controller => controller.nodes.unfence(node))

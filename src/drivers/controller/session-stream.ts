@@ -1,4 +1,4 @@
-import type { MetadataIndex } from '../../base/brands.ts'
+import type { Epoch, MetadataIndex } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { IsrChange, IsrChangeAnswer, PartitionRef } from '../../metadata/isr-control.ts'
 import type { LedPartition, NodeRef } from '../../metadata/node-control.ts'
@@ -28,7 +28,10 @@ export interface SessionHost {
     stream: SessionStream,
     registration: NodeRegistration,
   ): Promise<NodeRef & { readonly metadataIndex: MetadataIndex }>
-  caughtUp(stream: SessionStream, node: NodeRef): Promise<void>
+  caughtUp(
+    stream: SessionStream,
+    node: NodeRef & { readonly directoryEpoch: Epoch | undefined },
+  ): Promise<void>
   drain(node: NodeRef): Promise<readonly LedPartition[]>
   leave(node: NodeRef): Promise<void>
   stepAside(stream: SessionStream): Promise<void>
@@ -132,7 +135,7 @@ export class SessionStream {
           'INVALID_REQUEST',
           `node ${node.nodeId} has applied the metadata up to ${caughtUp.appliedIndex} only: its registration ends at ${this.#registeredIndex}`,
         )
-      await this.#host.caughtUp(this, node)
+      await this.#host.caughtUp(this, { ...node, directoryEpoch: caughtUp.directoryEpoch })
       return { unfenced: {} }
     }
     if (drain) {

@@ -46,6 +46,7 @@ export interface NodeRegistered {
 
 export interface CaughtUp {
   readonly appliedIndex: number
+  readonly directoryEpoch?: number
 }
 
 export type NodeUnfenced = { readonly [key: string]: never }

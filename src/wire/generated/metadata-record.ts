@@ -46,6 +46,7 @@ export interface NodeRegisteredRecord {
 export interface NodeUnfencedRecord {
   readonly nodeId: number
   readonly nodeEpoch: number
+  readonly directoryEpoch?: number
 }
 
 export interface NodeFencedRecord {

@@ -43,7 +43,7 @@ message naru.internal.v1.AwaitAppliedResponse 1:appliedIndex:int64
 message naru.internal.v1.CachedNode 1:nodeId:int32 2:nodeEpoch:int64
 message naru.internal.v1.CallRequest 1:clusterId:string 2:toNodeId:int32 3:method:string 4:request:bytes 5:timeoutMs:int64 6:fromNodeId:int32 7:principal:string
 message naru.internal.v1.CallResponse 1:response:bytes 2:metadataIndex:int64
-message naru.internal.v1.CaughtUp 1:appliedIndex:int64
+message naru.internal.v1.CaughtUp 1:appliedIndex:int64 2:directoryEpoch:int64?
 message naru.internal.v1.ClusterFounding 1:clusterId:string 2:author:int32 3:founders:naru.internal.v1.Founder*
 message naru.internal.v1.ClusterRecord 1:clusterId:string
 message naru.internal.v1.CoordinationAttendRequest 1:frame:bytes? 2:member:string 3:address:string
@@ -96,7 +96,7 @@ message naru.internal.v1.NodeRegisteredRecord 1:nodeId:int32 2:nodeEpoch:int64 3
 message naru.internal.v1.NodeRemovedRecord 1:nodeId:int32 2:nodeEpoch:int64 3:directoryId:string
 message naru.internal.v1.NodeReport 1:nodeEpoch:int64? 2:appliedIndex:int64 3:unreachableNodeIds:int32*
 message naru.internal.v1.NodeUnfenced
-message naru.internal.v1.NodeUnfencedRecord 1:nodeId:int32 2:nodeEpoch:int64
+message naru.internal.v1.NodeUnfencedRecord 1:nodeId:int32 2:nodeEpoch:int64 3:directoryEpoch:int64?
 message naru.internal.v1.OpenReplication 1:clusterId:string 2:from:naru.internal.v1.ReplicationPeer? 3:to:naru.internal.v1.ReplicationPeer? 4:lane:naru.internal.v1.ReplicationLane
 message naru.internal.v1.OptionalInt 1:value:int32?
 message naru.internal.v1.PartitionAck 1:number:int64 2:endOffset:int64
