@@ -257,9 +257,9 @@ export class GroupReader {
       const isKept =
         known !== undefined &&
         known.topicId === assigned.topicId &&
-        // Otherwise somebody else was there in between.
+        // Otherwise somebody else was there in between; to commit what is done here would take that back.
         known.committed <= nextOffset &&
-        nextOffset <= known.given.nextOffset
+        nextOffset <= known.done.nextOffset
       if (isKept) {
         known.isConfirmed = true
         known.committed = nextOffset

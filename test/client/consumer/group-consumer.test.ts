@@ -196,6 +196,24 @@ describe('a member that is slow, silent or gone', () => {
     })
   })
 
+  it('comes back after others were further: takes nothing back that they have committed', async () => {
+    await harness.sdk.node.createTopic('logs', 1)
+    await harness.fill('logs', 10, 1)
+    const a = await harness.member('a', { isIdle: true })
+    const inHand = (await harness.sdk.run(a.consumer.batches().next())).value.records
+    a.faults.isCut = true
+    const b = await harness.member('b', { isIdle: true, autoCommit: false })
+    await harness.until(() => b.partitions.length === 1)
+    const nextOffset = inHand.length
+    await harness.sdk.run(b.consumer.commit([{ topic: 'logs', partition: 0, nextOffset }]))
+    await b.close()
+    a.faults.isCut = false
+    await harness.until(() => a.told.length === 3)
+    expect(a.told).toEqual(['assigned logs/0', 'lost logs/0', 'assigned logs/0'])
+    await harness.sdk.node.forMs(5_000)
+    expect(harness.groups.committed('g')).toEqual({ 'logs/0': nextOffset })
+  })
+
   it('keeps what it has when its stream breaks, and reads nothing twice', async () => {
     await harness.sdk.node.createTopic('logs', 2)
     await harness.fill('logs', 400, 2)
