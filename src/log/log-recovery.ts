@@ -51,7 +51,8 @@ export interface RecoveryOptions {
  * last segment and above the recovery point (rule B2; write caching lifts the first condition). Anything else that
  * is bad is corruption: nothing is changed, `DamagedLog` is thrown.
  */
-export async function recoverLog(core: LogCore, options: RecoveryOptions): Promise<OpenReport> {
+export async function recoverLog(core: LogCore, given: RecoveryOptions): Promise<OpenReport> {
+  const options = { ...given, names: await removeUnfinished(core, given.names) }
   core.gaps.load(options.names)
   if (core.config.compacted) await core.allowGaps()
   if (!core.isMade) {
@@ -260,7 +261,18 @@ function isSame(a: readonly LeaderEpochEntry[], b: readonly LeaderEpochEntry[]):
   )
 }
 
-/** The segments that the directory holds; leftovers of interrupted writes are removed. */
+/** Files that a crash kept from getting their name; before anything is written that would have the same. */
+async function removeUnfinished(
+  { disk, directory }: LogCore,
+  names: ReadonlySet<string>,
+): Promise<ReadonlySet<string>> {
+  const isUnfinished = (name: string) => name.endsWith('.tmp')
+  const unfinished = [...names].filter(isUnfinished)
+  for (const name of unfinished) await disk.remove(`${directory}/${name}`)
+  return unfinished.length === 0 ? names : new Set([...names].filter(name => !isUnfinished(name)))
+}
+
+/** The segments that the directory holds; indexes of others are removed. */
 async function loadSegments(core: LogCore, options: RecoveryOptions): Promise<Segment[]> {
   const { disk, directory } = core
   const { names } = options
@@ -272,8 +284,7 @@ async function loadSegments(core: LogCore, options: RecoveryOptions): Promise<Se
   for (const name of names) {
     const parsed = parseOffsetFileName(name)
     const isIndex = parsed?.suffix === OFFSET_INDEX_SUFFIX || parsed?.suffix === TIME_INDEX_SUFFIX
-    if (name.endsWith('.tmp') || (isIndex && !offsets.has(parsed.offset)))
-      await disk.remove(`${directory}/${name}`)
+    if (isIndex && !offsets.has(parsed.offset)) await disk.remove(`${directory}/${name}`)
   }
   const segments: Segment[] = []
   const baseOffsets = [...offsets].sort((a, b) => a - b)

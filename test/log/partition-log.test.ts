@@ -1,4 +1,5 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { append, openLog, readAll, synced, temporaryDirectory } from './log-harness.ts'
 
@@ -41,6 +42,21 @@ describe('a partition log', () => {
     expect(await readAll(unclean.log)).toEqual(expected)
     expect(unclean.log.openReport.rebuilt).toEqual(['indexes'])
     await unclean.log.close()
+    expect((await readdir(directory)).filter(name => name.endsWith('.tmp'))).toEqual([])
+  })
+  it('opens where a crash kept a file from getting the name that it gets now', async () => {
+    const directory = await temporaryDirectory()
+    const config = { compacted: true }
+    const first = await openLog({ directory })
+    append(first.log, { count: 3 })
+    await synced(first)
+    await first.log.close()
+    await writeFile(join(directory, 'offset-gaps.tmp'), '')
+    const second = await openLog({ directory, config })
+    expect(second.log.failure).toBeUndefined()
+    expect(second.log.gapsAllowed).toBe(true)
+    expect(await readAll(second.log)).toEqual(['0:0', '1:1', '2:2'])
+    await second.log.close()
     expect((await readdir(directory)).filter(name => name.endsWith('.tmp'))).toEqual([])
   })
 })
