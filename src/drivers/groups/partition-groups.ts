@@ -129,7 +129,9 @@ export class PartitionGroups implements PartitionCoordinator {
     this.#stopFollowing()
     this.#timer?.timer.cancel()
     this.#wake?.()
-    this.#leading?.runtime.resign()
+    const leading = this.#leading
+    this.#leading = undefined
+    leading?.runtime.resign()
     this.#watches.end(this.#lost('none'))
   }
 

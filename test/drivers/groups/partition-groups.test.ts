@@ -50,6 +50,12 @@ test('a takeover takes as long as the slowest that it waits for, not as all of t
   expect(answers).toEqual([1])
 })
 
+test('one that has ended takes no notice of topics that change', async () => {
+  const { groups } = await CoordinatorFixture.withMember('m')
+  groups.end(new NaruError('NOT_LEADER', 'another node leads'))
+  expect(() => groups.onTopicsChanged([{ id: 'A'.repeat(22), name: 'logs' }])).not.toThrow()
+})
+
 test('a process that stood still expels nobody for what it has not read (A8)', async () => {
   const fixture = await CoordinatorFixture.withMember('m')
   const { scheduler } = fixture
