@@ -207,9 +207,14 @@ export class MembershipKeeper {
     }
   }
 
-  /** Greeted by it, and registered with its directory: neither alone says that the one before it is gone. */
+  /**
+   * Greeted by it, and registered with its directory: neither alone says that the one before it is gone. Nobody greets
+   * itself; the leader is what its own node runs now.
+   */
   #currentOf(nodeId: NodeId): MemberId | undefined {
     const { quorum, directory } = this.#options
+    const { self } = quorum.status
+    if (nodeIdOf(self) === nodeId) return self
     const greeted = directory.currentOf(nodeId)
     if (greeted?.directoryId !== quorum.image.nodes.get(nodeId)?.directoryId) return undefined
     return greeted?.member
