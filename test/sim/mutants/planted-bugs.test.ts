@@ -27,7 +27,7 @@ test('a cluster in which nobody promises anything is found out at once', async (
   // A node alone needs nobody's promise.
   const seed = firstSeed(({ nodes }) => nodes > 1)
   const { failure } = await simulateCluster({ seed, lengthShare: 0.3, ...canary })
-  expect(failure?.message).toMatch(/^L no sign of a cluster/)
+  expect(failure?.message).toMatch(/^L no sign of a controller/)
 }, 60_000)
 
 function firstSeed(isWanted: (swarm: Swarm) => boolean): number {
