@@ -195,6 +195,8 @@ export class PartitionLeader {
       otherwise: () => this.#noLease ?? committedEndUnknown(this, isr),
     })
     this.#refuseIfEnded()
+    // The lease may have run out meanwhile.
+    if (this.doubt) throw this.doubt
     return this.#log.highWatermark
   }
 

@@ -129,6 +129,14 @@ test('a leader that may be deposed does not say that a batch is not stored becau
   await machine.run(() => produce(leader, makeBatch({ producerId: 5, baseSequence: 1 })))
 })
 
+test('a leader that may be deposed by the time it knows where its log is committed does not say it (C12)', async () => {
+  const leader = await machine.run(() => lead())
+  expect(await leader.committedEnd()).toBe(0)
+  const end = leader.committedEnd()
+  isUnheard = true
+  await expect(end).rejects.toMatchObject({ reason: 'LEADER_NOT_AVAILABLE', retriable: true })
+})
+
 test('a repeated batch gets the first offset, and only once that is committed', async () => {
   const leader = await machine.run(() => lead())
   const order: string[] = []
