@@ -15,6 +15,7 @@ import { GroupWorkload } from '../../test/chaos/groups/group-workload.ts'
 import type { MemberProcess } from '../../test/chaos/groups/member-process.ts'
 import { NodeCluster, until } from '../../test/harness/node-cluster.ts'
 import { ProcessorWindow } from '../bench/processor-time.ts'
+import { DiskPulse } from './disk-pulse.ts'
 import { type KafkaDeparture, type KafkaProtocol, kafkaDepartures } from './kafka-groups.ts'
 import { percentile, spreadText, writeReport } from './report.ts'
 
@@ -46,6 +47,8 @@ interface Struck {
   readonly handoverMs?: number
   /** In the partitions that did not move. */
   readonly rest: Gaps
+  /** Of a file beside the nodes' meanwhile. */
+  readonly longestSyncMs: number
 }
 
 const { values: flags } = parseArgs({
@@ -63,6 +66,7 @@ const window = new ProcessorWindow()
 const beside = anchors === undefined ? [] : await kafkaDepartures(anchors)
 await using cluster = await NodeCluster.start()
 await using client = await cluster.connect()
+await using disk = await DiskPulse.start()
 const admin = client.admin()
 await admin.createTopics([{ name: 'work', partitions: PARTITIONS, replicationFactor: 3 }])
 const group = 'workers'
@@ -85,7 +89,8 @@ for (let round = 0; round < Number(flags.faults); round++) {
   const handover =
     one.handoverMs === undefined ? '' : `, others had it all after ${one.handoverMs.toFixed(0)} ms`
   console.log(
-    `${round + 1}: ${fault}${handover}; longest pause elsewhere ${longest(one.rest.givenMs).toFixed(0)} ms`,
+    `${round + 1}: ${fault}${handover}; longest pause elsewhere ${longest(one.rest.givenMs).toFixed(0)} ms, ` +
+      `of acknowledgements ${longest(one.rest.acknowledgedMs).toFixed(0)} ms, of the disk ${one.longestSyncMs.toFixed(0)} ms`,
   )
 }
 const verdict = await workload.finish()
@@ -115,7 +120,9 @@ const text = writeReport('groups', {
       `${percentile(
         closes.flatMap(one => one.rest.acknowledgedMs),
         99,
-      ).toFixed(0)} ms.`,
+      ).toFixed(
+        0,
+      )} ms; a sync of another file on the same disk meanwhile: ${spreadText(closes.map(one => one.longestSyncMs))}.`,
     ...(['consumer', 'classic'] as const).flatMap(protocol => kafkaLines(protocol)),
     `- ${verdict.recordCount} records were given out, ${verdict.repeatedCount} of them a second time.`,
     `- Sends that failed: ${workload.sendFailures.length}.`,
@@ -175,7 +182,7 @@ async function strikeMember(fault: Fault): Promise<Struck> {
     member.resume()
   } else workload.add()
   await rest(QUIET_MS)
-  return { fault, handoverMs, rest: workload.flow.gapsOfUnmoved(atMs) }
+  return { fault, handoverMs, ...whatRested(atMs) }
 }
 
 async function strikeNode(fault: Fault): Promise<Struck> {
@@ -197,7 +204,11 @@ async function strikeNode(fault: Fault): Promise<Struck> {
     },
     { timeoutMs: 60_000 },
   )
-  return { fault, rest: workload.flow.gapsOfUnmoved(atMs) }
+  return { fault, ...whatRested(atMs) }
+}
+
+function whatRested(sinceMs: number): Pick<Struck, 'rest' | 'longestSyncMs'> {
+  return { rest: workload.flow.gapsOfUnmoved(sinceMs), longestSyncMs: disk.longestSince(sinceMs) }
 }
 
 async function aLeader(): Promise<number> {
@@ -210,14 +221,18 @@ function longest(values: readonly number[]): number {
 }
 
 function kafkaLines(protocol: KafkaProtocol): string[] {
-  const own = beside.filter(one => one.protocol === protocol)
-  const of = (kind: KafkaDeparture['kind']) => own.filter(one => one.kind === kind)
-  const takeovers = (kind: KafkaDeparture['kind']) => spreadText(of(kind).map(one => one.takeoverMs))
-  if (own.length === 0) return []
+  const all = beside.filter(one => one.protocol === protocol)
+  if (all.length === 0) return []
+  const own = all.flatMap(({ kind, taken }) => (taken ? { kind, ...taken } : []))
+  const takeovers = (kind: KafkaDeparture['kind']) => {
+    const times = own.flatMap(one => (one.kind === kind ? one.takeoverMs : []))
+    return `${times.length} times${times.length > 0 ? `: ${spreadText(times)}` : ''}`
+  }
+  const unsettled = all.length - own.length
   return [
-    `- Kafka beside it, \`group.protocol=${protocol}\`, three members that poll every 100 ms: close() ${of('close').length} times: ` +
-      `${takeovers('close')}; SIGKILL ${of('kill').length} times: ${takeovers('kill')}; the longest pause in partitions that did not move, ` +
-      `each time: ${spreadText(own.map(one => one.longestPauseMs))}.`,
+    `- Kafka beside it, \`group.protocol=${protocol}\`, three members that poll every 100 ms: close() ${takeovers('close')}; ` +
+      `SIGKILL ${takeovers('kill')}; the longest pause in partitions that did not move, each time: ` +
+      `${spreadText(own.map(one => one.longestPauseMs))}. It had not settled within two minutes, and was not measured, ${unsettled} times.`,
   ]
 }
 
