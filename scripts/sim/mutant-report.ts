@@ -46,7 +46,7 @@ export class MutantReport {
     return `# Planted bugs
 
 Written by \`npm run sim:mutants -- --report\`. Each row is a known mistake, made in a copy of the sources; seeds are counted from 1 until
-the simulation fails, and the seed that does passes without the mistake. "cluster" and "members" run whole nodes (test/sim), the others the pure
+the simulation fails, and the seed that does passes without the mistake: one that does not is named, as a bug of its own, and passed over. "cluster" and "members" run whole nodes (test/sim), the others the pure
 core of that name by itself. One canary must be found at once, one holds no mistake and must not be found.
 
 ${right.length} of ${PLANTED_BUGS.length} are as they should be.${missing.length === 0 ? '' : ` Not sought yet: ${missing.map(({ simulation, name }) => `${simulation}: ${name}`).join('; ')}.`}

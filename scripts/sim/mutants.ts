@@ -20,8 +20,8 @@ const HARMLESS_SEEDS = 20
 interface Search {
   readonly bug: PlantedIn
   readonly found: SeedAnswer | undefined
-  /** The seed fails without the bug as well, and proves nothing. */
-  readonly isNoProof: boolean
+  /** Seeds that fail without the bug as well: they prove nothing of it, and each is a bug of its own. */
+  readonly unsound: readonly SeedAnswer[]
   readonly seconds: number
 }
 
@@ -46,22 +46,38 @@ for (const bug of PLANTED_BUGS.filter(({ name, simulation }) => `${simulation}: 
   )
 }
 console.log(tableOf(searches))
-process.exitCode = searches.every(isAsItShould) ? 0 : 1
+process.exitCode = searches.every(search => isAsItShould(search) && search.unsound.length === 0) ? 0 : 1
 
+/** Goes on behind seeds that fail without the bug, too, until one proves something. */
 async function searchFor(bug: PlantedIn): Promise<Search> {
   const startedMs = performance.now()
   const { simulation, name: mutant } = bug
   const tree = await makeMutantTree(ROOT, bug)
+  const unsound: SeedAnswer[] = []
   let found: SeedAnswer | undefined
   try {
-    found = await firstFailure(tree.root, { simulation, mutant }, { from: 1, count: seedsMax(bug) })
+    for (let from = 1; from <= seedsMax(bug) && !found; ) {
+      const seeds = { from, count: seedsMax(bug) - from + 1 }
+      const failed = await firstFailure(tree.root, { simulation, mutant }, seeds)
+      if (!failed) break
+      const { seed } = failed
+      const without = await firstFailure(ROOT, { simulation, mutant: undefined }, { from: seed, count: 1 })
+      if (without) {
+        tellUnsound(simulation, without)
+        unsound.push(without)
+      } else found = failed
+      from = seed + 1
+    }
   } finally {
     tree.remove()
   }
-  const sound = { simulation, mutant: undefined }
-  const isNoProof =
-    found !== undefined && (await firstFailure(ROOT, sound, { from: found.seed, count: 1 })) !== undefined
-  return { bug, found, isNoProof, seconds: (performance.now() - startedMs) / 1000 }
+  return { bug, found, unsound, seconds: (performance.now() - startedMs) / 1000 }
+}
+
+function tellUnsound(simulation: string, failed: SeedAnswer): void {
+  console.error(
+    `A BUG THAT NOBODY PLANTED: seed ${failed.seed} of ${simulation} fails by itself: ${breachOf(failed)}`,
+  )
 }
 
 async function firstFailure(
@@ -91,13 +107,14 @@ function seedsMax(bug: PlantedIn): number {
   return bug.isHarmless ? HARMLESS_SEEDS : bug.seedsMax
 }
 
-function isAsItShould({ bug, found, isNoProof }: Search): boolean {
-  return !isNoProof && (found === undefined) === (bug.isHarmless === true)
+function isAsItShould({ bug, found }: Search): boolean {
+  return (found === undefined) === (bug.isHarmless === true)
 }
 
-function seedsText(search: Search): string {
-  const text = search.found ? `${search.found.seed}` : `none of ${seedsMax(search.bug)}`
-  return search.isNoProof ? `${text}, fails without it, too` : text
+function seedsText({ bug, found, unsound }: Search): string {
+  const text = found ? `${found.seed}` : `none of ${seedsMax(bug)}`
+  if (unsound.length === 0) return text
+  return `${text} (without it, too: ${unsound.map(({ seed }) => seed).join(', ')})`
 }
 
 function tableOf(all: readonly Search[]): string {
@@ -113,8 +130,12 @@ function tableOf(all: readonly Search[]): string {
 
 function cells(search: Search): string[] {
   const { bug, found, seconds } = search
-  const [breach = ''] = (found?.failure ?? '').split('\n')
-  return [bug.simulation, bug.name, seedsText(search), seconds.toFixed(0), breach.slice(0, 160)]
+  return [bug.simulation, bug.name, seedsText(search), seconds.toFixed(0), found ? breachOf(found) : '']
+}
+
+function breachOf({ failure = '' }: SeedAnswer): string {
+  const [breach = ''] = failure.split('\n')
+  return breach.slice(0, 160)
 }
 
 function rowOf(search: Search): MutantRow {
