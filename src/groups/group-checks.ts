@@ -8,7 +8,7 @@ import type { GroupsImage } from './groups-image.ts'
 
 /** What handlers ask of names and of the state before they plan anything. */
 
-/** Of a group, a member or a client. */
+/** Of a group, a member, a client or an instance. */
 export function checkName(what: string, name: string, { nameLengthMax }: GroupLimits): void {
   const problem =
     name === ''

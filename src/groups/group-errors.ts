@@ -1,5 +1,5 @@
 import { NaruError } from '../base/errors.ts'
-import type { MemberStream } from './group-result.ts'
+import type { MemberName } from './group-result.ts'
 
 export function unknownGroup(group: string): NaruError {
   return new NaruError(
@@ -17,10 +17,21 @@ export function unknownMember(group: string, member: string): NaruError {
   )
 }
 
-export function memberFenced({ group, member }: MemberStream): NaruError {
+export function memberFenced({ group, member }: MemberName): NaruError {
   return new NaruError(
     'MEMBER_FENCED',
     `another stream speaks for member "${member}" of group "${group}" now (give each process a member name of its own, or none)`,
+    { details: { group, member } },
+  )
+}
+
+export function joinOvertaken(
+  { group, member }: MemberName,
+  of: { readonly attempt: number; readonly last: number },
+): NaruError {
+  return new NaruError(
+    'MEMBER_FENCED',
+    `attempt ${of.attempt} of member "${member}" to join group "${group}" comes after its attempt ${of.last} (count up with each join of an instance)`,
     { details: { group, member } },
   )
 }

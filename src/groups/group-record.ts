@@ -82,6 +82,20 @@ export interface MemberInfo {
   readonly brokenStreamTimeoutMs: number
   /** Its stream broke, as a coordinator saw, and it has not attended since. */
   readonly disconnected: boolean
+  /** Who attended; null: by way of a release that did not say. */
+  readonly instance: MemberInstance | null
+  /** Ids of the instances before, the last one at the end; of very many, the last ones. */
+  readonly replaced: readonly string[]
+}
+
+/** A process that speaks for a member, and by which of its joins. */
+export interface MemberInstance {
+  /** Drawn at random; never used by another process. */
+  readonly id: string
+  /** Higher with each join. */
+  readonly attempt: number
+  /** Higher each time the node that was called tries the same join again. */
+  readonly round: number
 }
 
 export interface Subscription {

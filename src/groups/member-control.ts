@@ -5,9 +5,10 @@ import { ASSIGNOR_DEFAULT, GroupDraft } from './group-draft.ts'
 import { notOwned } from './group-errors.ts'
 import type { GroupImage } from './group-image.ts'
 import { brokenStreamDelayMs, type GroupLifecycle } from './group-lifecycle.ts'
-import type { MemberInfo, OwnedPartition, Subscription } from './group-record.ts'
+import type { MemberInfo, MemberInstance, OwnedPartition, Subscription } from './group-record.ts'
 import { type GroupResult, type MemberStream, readOnly } from './group-result.ts'
 import type { GroupsImage } from './groups-image.ts'
+import { succeed } from './member-succession.ts'
 import { keyOf } from './partition-index.ts'
 import { takeFrom } from './reconciliation.ts'
 import { subscriptionKey, subscriptionOf } from './subscription.ts'
@@ -16,7 +17,7 @@ import { noticeTopics } from './target-assignment.ts'
 /**
  * Handlers for the streams of members. A member is known by its name alone; a stream that attends under a name
  * that is there takes the member over with all it has, at new epochs: whatever the stream before it still says
- * or commits is refused.
+ * or commits is refused. It must be the later one of the two, whichever came first (`succeed`).
  */
 export class MemberControl {
   readonly #image: GroupsImage
@@ -34,6 +35,8 @@ export class MemberControl {
     this.#checkAttend(request, subscription)
     const base = this.#image.get(group)
     const before = base?.members.get(member)
+    const { instance = null } = request
+    const replaced = succeed(before, { group, member, instance })
     this.#checkRoom(base, { group, isNewMember: before === undefined, subscription })
     const draft = new GroupDraft(group, { base, nowMs })
     const warnings = this.#chooseAssignor(draft, request)
@@ -45,6 +48,8 @@ export class MemberControl {
       address: request.address,
       ...this.#timeouts(request.sessionTimeoutMs),
       disconnected: false,
+      instance,
+      replaced,
     }
     draft.members.set(member, info)
     draft.setHeader({ idleSinceMs: null })
@@ -178,6 +183,7 @@ export class MemberControl {
     checkName('group', request.group, limits)
     checkName('member', request.member, limits)
     if (request.clientId !== '') checkName('client', request.clientId, limits)
+    if (request.instance) checkName('instance', request.instance.id, limits)
     if (request.address.length > limits.nameLengthMax)
       throw new NaruError(
         'INVALID_REQUEST',
@@ -266,6 +272,8 @@ export interface AttendRequest {
   readonly clientId: string
   /** Network address of the client. */
   readonly address: string
+  /** Absent: only by way of a node of an earlier release. */
+  readonly instance?: MemberInstance | null
 }
 
 export interface Attended {

@@ -4,7 +4,12 @@
  */
 import { NaruError } from '../../src/base/errors.ts'
 import type { GroupSettings } from '../../src/groups/group-options.ts'
-import { type GroupRecord, groupRecordKey, type MemberRecord } from '../../src/groups/group-record.ts'
+import {
+  type GroupRecord,
+  groupRecordKey,
+  type MemberInstance,
+  type MemberRecord,
+} from '../../src/groups/group-record.ts'
 import type { GroupResult, GroupTimer, MemberName, MemberStream } from '../../src/groups/group-result.ts'
 import type { CatalogTopic, TopicCatalog } from '../../src/groups/subscription.ts'
 import type { MachineResult } from '../../src/machine/state-machine.ts'
@@ -41,6 +46,7 @@ export class GroupContext {
   readonly #options: ContextOptions
   #parts: Parts
   #changed: MemberName[] = []
+  #instanceCount = 0
 
   constructor(options: ContextOptions = {}) {
     this.#options = options
@@ -93,12 +99,14 @@ export class GroupContext {
 
   attend(group: string, member: string, options: StreamOptions): SimStream {
     const stream = new SimStream(this, { group, member }, options)
-    for (const other of this.streams)
-      if (other.isNewest && other.isOf({ group, member })) other.isNewest = false
     this.streams.push(stream)
     stream.open()
     if (this.commitsAtOnce) this.commit()
     return stream
+  }
+
+  newInstance(): MemberInstance {
+    return { id: `process-${++this.#instanceCount}`, attempt: 1, round: 0 }
   }
 
   stream(group: string, member: string): SimStream {

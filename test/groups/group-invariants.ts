@@ -3,6 +3,7 @@
  * image are checked with it.
  */
 import type { GroupImage } from '../../src/groups/group-image.ts'
+import type { GroupRecord, MemberInstance } from '../../src/groups/group-record.ts'
 import { keyOf, targetKeys } from '../../src/groups/partition-index.ts'
 import { subscribes } from '../../src/groups/subscription.ts'
 import type { GroupContext } from './group-context.ts'
@@ -119,5 +120,36 @@ function checkBeliefs(context: GroupContext): void {
       if (context.image.get(group)?.offset(topicId, number) === undefined)
         fail('D5', `${key} was told to ${member} without a committed start`)
     }
+  }
+}
+
+/** So many replaced processes of a member are kept from coming back, at least. */
+const REPLACED_MIN = 4
+
+/**
+ * Of the joins under one name, as they are in a log: of those of one process the last one holds, and a process that
+ * another one has replaced does not come back, as long as somebody has the name.
+ */
+export class Successions {
+  readonly #holders = new Map<string, MemberInstance[]>()
+
+  replay(record: GroupRecord): void {
+    if (record.type !== 'member') return
+    const name = `${record.member} of ${record.group}`
+    const instance = record.value?.instance
+    if (!instance) {
+      this.#holders.delete(name)
+      return
+    }
+    const holders = this.#holders.get(name) ?? []
+    const last = holders.at(-1)
+    const { id, attempt, round } = instance
+    if (last?.id === id) {
+      if (attempt < last.attempt || (attempt === last.attempt && round < last.round))
+        fail('succession', `attempt ${attempt}.${round} of ${name} holds after ${last.attempt}.${last.round}`)
+      holders.pop()
+    } else if (holders.slice(-REPLACED_MIN).some(holder => holder.id === id))
+      fail('succession', `${id} is ${name} again, and was replaced`)
+    this.#holders.set(name, [...holders, instance])
   }
 }

@@ -59,6 +59,18 @@ export const GROUP_MUTANTS: readonly GroupMutant[] = [
     edits: [['member-control.ts', '({ ...owned, assignedEpoch: draft.epoch })', 'owned']],
   },
   {
+    name: 'a join that comes late takes the place of a newer one',
+    harm: 'a process is fenced by itself, and ends',
+    found: /^succession: attempt /,
+    edits: [['member-succession.ts', 'if (isOlder(instance, last))', 'if (false)']],
+  },
+  {
+    name: 'a process that was replaced comes back',
+    harm: 'the process that is there now is fenced by one that is gone',
+    found: /^succession: .* was replaced$/,
+    edits: [['member-succession.ts', 'replaced.includes(instance.id)', 'false']],
+  },
+  {
     name: 'start position not committed',
     harm: 'records that come in during a crash are skipped by "latest"',
     found: /^D5: /,

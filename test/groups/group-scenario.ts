@@ -86,11 +86,13 @@ class GroupScenario {
     const timeout = options.get('session-timeout')
     const pattern = options.get('pattern')
     const assignor = options.get('assignor')
+    const id = options.get('process')
     const stream: StreamOptions = {
       topics: words.slice(1),
       ...(pattern !== undefined && { topicPattern: pattern }),
       ...(assignor !== undefined && { assignor }),
       ...(timeout !== undefined && { sessionTimeoutMs: Number(timeout) }),
+      ...(id !== undefined && { instance: { id, attempt: Number(options.get('attempt') ?? 1), round: 0 } }),
       isSlow: options.has('slow'),
       start: () => Number(options.get('start') ?? 0),
     }

@@ -1,15 +1,15 @@
 /**
- * Random lives of groups: joins, leaves, breaks, silence, slow releases, changes of topics, commits of every age,
- * lost and moved coordinators with thinned-out logs. Invariants after every step; then all disturbance ends, and
+ * Random lives of groups: joins (some of which come late), leaves, breaks, silence, slow releases, changes of topics, commits
+ * of every age, lost and moved coordinators with thinned-out logs. Invariants after every step; then all disturbance ends, and
  * every group must settle. An oracle knows which commits are to be accepted, and what was committed last.
  */
-import type { GroupRecord } from '../../src/groups/group-record.ts'
+import type { GroupRecord, MemberInstance } from '../../src/groups/group-record.ts'
 import type { MemberName } from '../../src/groups/group-result.ts'
 import type { CommitOutcome } from '../../src/groups/offset-control.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { GroupContext, type GroupsCode, thinned } from './group-context.ts'
-import { checkInvariants } from './group-invariants.ts'
-import type { SimStream } from './sim-stream.ts'
+import { checkInvariants, Successions } from './group-invariants.ts'
+import type { SimStream, StreamOptions } from './sim-stream.ts'
 
 const GROUPS = ['g', 'h']
 const MEMBERS = ['a', 'b', 'c', 'd']
@@ -32,11 +32,27 @@ interface Claim {
   readonly attachEpoch: number
 }
 
+/** A process that speaks for a member. */
+interface Process {
+  readonly id: string
+  attempts: number
+}
+
+/** A join that is on its way. */
+interface Joining extends MemberName {
+  readonly process: Process
+  readonly instance: MemberInstance
+  readonly options: StreamOptions
+}
+
 export class GroupSimulation {
   readonly #prng: SeededPrng
   readonly #context: GroupContext
   readonly #epochs = new Map<string, number>()
   readonly #claims: Claim[] = []
+  /** The newest of each name. */
+  readonly #processes = new Map<string, Process>()
+  readonly #late: Joining[] = []
   /** What the group committed last, as far as it was answered: group, topic id and partition -> offset. */
   readonly #committed = new Map<string, number>()
   /** Commits that a lost coordinator left unanswered: they may have happened. */
@@ -63,12 +79,15 @@ export class GroupSimulation {
       this.#check()
     }
     this.#settle()
+    const successions = new Successions()
+    for (const record of this.records()) successions.replay(record)
   }
 
   #step(): void {
     const context = this.#context
     const roll = this.#prng.uint32() % 100
-    if (roll < 21) this.#attend()
+    if (roll < 17) this.#attend()
+    else if (roll < 21) this.#arriveLate()
     else if (roll < 25) this.#someStream()?.subscribe([this.#pick(TOPICS)])
     else if (roll < 32) this.#someStream()?.leave()
     else if (roll < 38) this.#someStream()?.break()
@@ -83,9 +102,10 @@ export class GroupSimulation {
     if (!context.commitsAtOnce && this.#prng.uint32() % 4 === 0) this.#commitAll()
   }
 
+  /** A process joins, for the first time or again; its join may be on its way for long. */
   #attend(): void {
     const topicPattern = this.#pick([undefined, undefined, 'lo*'])
-    this.#context.attend(this.#pick(GROUPS), this.#pick(MEMBERS), {
+    const options = {
       topics: topicPattern === undefined ? [this.#pick(TOPICS), 'logs'] : [],
       ...(topicPattern !== undefined && { topicPattern }),
       assignor: this.#pick(['uniform', 'range']),
@@ -93,7 +113,41 @@ export class GroupSimulation {
       ...(this.#prng.uint32() % 4 === 0 && { sessionTimeoutMs: 1_800_000 }),
       // "latest": later each time somebody asks.
       start: () => this.#end++,
-    })
+    }
+    const name = { group: this.#pick(GROUPS), member: this.#pick(MEMBERS) }
+    const process = this.#process(name)
+    const instance = { id: process.id, attempt: ++process.attempts, round: 0 }
+    // It has one stream at a time. That the one before broke, the coordinator may see or not.
+    for (const stream of this.#context.streams)
+      if (stream.isConnected && stream.isOfProcess(process.id)) {
+        if (this.#prng.uint32() % 2 === 0) stream.break()
+        stream.isConnected = false
+      }
+    const joining = { ...name, process, instance, options }
+    if (this.#prng.uint32() % 4 === 0) this.#late.push(joining)
+    else this.#join(joining)
+  }
+
+  /** Perhaps long after the process has joined another way, or was replaced: then nobody is at the other end any more. */
+  #arriveLate(): void {
+    const [joining] = this.#late.splice(this.#prng.uint32() % Math.max(1, this.#late.length), 1)
+    if (joining === undefined) return
+    const stream = this.#join(joining)
+    const { process, instance } = joining
+    if (process.attempts > instance.attempt || this.#processes.get(keyOfName(joining)) !== process)
+      stream.break()
+  }
+
+  #join({ group, member, instance, options }: Joining): SimStream {
+    return this.#context.attend(group, member, { ...options, instance })
+  }
+
+  #process(name: MemberName): Process {
+    const known = this.#processes.get(keyOfName(name))
+    if (known !== undefined && this.#prng.uint32() % 3 > 0) return known
+    const process = { id: this.#context.newInstance().id, attempts: 0 }
+    this.#processes.set(keyOfName(name), process)
+    return process
   }
 
   #silence(): void {
@@ -231,8 +285,10 @@ export class GroupSimulation {
           throw new Error(`L5: ${member} is gone for good and keeps its place in ${group.name}`)
       }
       for (const [member, { partitions }] of group.assignments.entries()) {
-        const stream = context.streams.findLast(one => one.isOf({ group: group.name, member }))
-        if (stream?.isConnected && stream.believes.size !== partitions.length)
+        const stream = context.streams.findLast(
+          one => one.isOf({ group: group.name, member }) && one.isConnected,
+        )
+        if (stream && stream.believes.size !== partitions.length)
           throw new Error(`L5: ${member} believes to have ${stream.believes.size} of ${partitions.length}`)
       }
     }
@@ -250,4 +306,8 @@ export class GroupSimulation {
 
 function keyOfOffset(group: string, { topicId, partition }: { topicId: string; partition: number }): string {
   return `${group}:${topicId}/${partition}`
+}
+
+function keyOfName({ group, member }: MemberName): string {
+  return `${group}/${member}`
 }

@@ -1,4 +1,5 @@
 import type { NaruError } from '../../src/base/errors.ts'
+import type { MemberInstance } from '../../src/groups/group-record.ts'
 import type { MemberName, MemberStream } from '../../src/groups/group-result.ts'
 import type { Membership, MembershipPartition } from '../../src/groups/member-control.ts'
 import type { MembershipFeed } from '../../src/groups/membership-feed.ts'
@@ -9,6 +10,8 @@ export interface StreamOptions {
   readonly topicPattern?: string
   readonly assignor?: string
   readonly sessionTimeoutMs?: number
+  /** Default: a process of its own. */
+  readonly instance?: MemberInstance
   /** Where a partition starts that has no commit. Default: 0. */
   readonly start?: (partition: { topic: string; partition: number }) => number
   /** Does not release by itself. */
@@ -21,8 +24,6 @@ export interface StreamOptions {
 export class SimStream {
   isConnected = true
   isSilent = false
-  /** No later stream of the member was opened. */
-  isNewest = true
   stream: MemberStream | undefined
   /** Partition (`topic/number`) -> what the client was told of it. */
   readonly believes = new Map<string, MembershipPartition>()
@@ -47,6 +48,10 @@ export class SimStream {
     return this.#options.sessionTimeoutMs ?? 3_000
   }
 
+  isOfProcess(id: string): boolean {
+    return this.#options.instance?.id === id
+  }
+
   isOf({ group, member }: MemberName): boolean {
     return this.name.group === group && this.name.member === member
   }
@@ -55,6 +60,7 @@ export class SimStream {
     const { coordinator, nowMs } = this.#context
     const openedMs = nowMs
     const { topics = [], topicPattern, assignor, sessionTimeoutMs } = this.#options
+    const { instance = this.#context.newInstance() } = this.#options
     const request = {
       ...this.name,
       topics,
@@ -63,6 +69,7 @@ export class SimStream {
       sessionTimeoutMs,
       clientId: '',
       address: '',
+      instance,
     }
     this.#context.write(
       () => coordinator.members.attend(request, nowMs),

@@ -278,8 +278,10 @@ class FakeStream {
     if (join) {
       this.#join = join
       const address = this.#peer
+      const { member = 'nameless', instance: id = member, attempt = 0 } = join
+      const instance = { id, attempt, round: 0 }
       const attended = await this.#groups.run(nowMs =>
-        members.attend({ ...join, member: join.member ?? 'nameless', address }, nowMs),
+        members.attend({ ...join, member, address, instance }, nowMs),
       )
       if (this.#isOver) return
       this.#member = attended.stream

@@ -5,7 +5,7 @@ import { GroupsImage } from '../../src/groups/groups-image.ts'
 import { keyOf } from '../../src/groups/partition-index.ts'
 import { GROUPS_TOPIC } from '../../src/metadata/internal-topics.ts'
 import { RecordCursor } from '../../src/records/record-cursor.ts'
-import { checkEpochs, checkGroup } from '../groups/group-invariants.ts'
+import { checkEpochs, checkGroup, Successions } from '../groups/group-invariants.ts'
 import type { FoundBatch } from '../harness/sim-segments.ts'
 import type { CommittedLog } from './committed-log.ts'
 
@@ -41,6 +41,7 @@ export class GroupLedger {
   readonly #appended = new Map<string, Buffer>()
   readonly #images = new Map<number, GroupsImage>()
   readonly #epochs = new Map<string, number>()
+  readonly #successions = new Successions()
   readonly #ownerships = new Map<string, Ownership[]>()
   readonly #offsets = new Map<string, Set<number>>()
 
@@ -113,6 +114,7 @@ export class GroupLedger {
   }
 
   #replay(image: GroupsImage, record: GroupRecord): void {
+    this.#successions.replay(record)
     const offset = record.type === 'offset' ? record : undefined
     const before = offset && image.get(record.group)?.offset(offset.topicId, offset.partition)?.nextOffset
     image.replay(record)

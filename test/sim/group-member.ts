@@ -112,6 +112,7 @@ export class GroupMember {
       else await this.#takeRecords(consumer, positions, { isByHand: way === 'by hand' })
     } catch (thrown) {
       const { reason } = this.#process.mustBeKnown(thrown, `member ${member}`)
+      this.#expectNotFenced(member, reason)
       journal.count(`members that failed by ${reason}`)
       await this.#process.pause(100)
     } finally {
@@ -188,10 +189,22 @@ export class GroupMember {
     const error = await thin.closed
     forget()
     close()
-    if (error) journal.count(`thin members that ended by ${this.#process.mustBeKnown(error, member).reason}`)
-    else journal.count('thin members that left')
+    if (error) {
+      const { reason } = this.#process.mustBeKnown(error, member)
+      this.#expectNotFenced(member, reason)
+      journal.count(`thin members that ended by ${reason}`)
+    } else journal.count('thin members that left')
     journal.tell(member, () => `is gone: ${error?.message ?? 'it left'}`)
     await this.#process.pause(100)
+  }
+
+  /** By whom, if nobody else ever has its name? */
+  #expectNotFenced(member: string, reason: string): void {
+    const { journal } = this.#options
+    journal.expect(
+      this.#isStatic || reason !== 'MEMBER_FENCED',
+      () => `${member} is fenced, and no other process had its name`,
+    )
   }
 
   async #work(): Promise<void> {

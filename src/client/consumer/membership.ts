@@ -57,6 +57,8 @@ export interface MembershipEvents {
 export class Membership {
   /** Drawn here unless it was given: an answer that is lost must not leave a nameless member behind. */
   readonly member: string
+  /** So that of its own joins the last one holds, whenever they arrive. */
+  readonly #instance: string
   readonly #connection: Connection
   readonly #settings: MemberSettings
   readonly #events: MembershipEvents
@@ -69,6 +71,7 @@ export class Membership {
   /** When the last heartbeat was sent that was answered; undefined: not since everything was lost. */
   #heardSentMs: number | undefined
   #isJoined = false
+  #attempt = 0
   #answers = 0
   #joinCount = 0
   #isOver = false
@@ -78,7 +81,9 @@ export class Membership {
     this.#connection = options.connection
     this.#settings = options.settings
     this.#events = options.events
-    this.member = options.settings.member ?? randomUuid(options.connection.prng)
+    const { prng } = options.connection
+    this.member = options.settings.member ?? randomUuid(prng)
+    this.#instance = randomUuid(prng)
     this.#sessionTimeoutMs = options.settings.sessionTimeoutMs ?? SESSION_TIMEOUT_MS
     this.#backoff = options.connection.backoff()
     // Its owner is not made yet.
@@ -148,9 +153,11 @@ export class Membership {
     const { group, topics, topicPattern, assignor, sessionTimeoutMs, clientId, start } = this.#settings
     this.#isJoined = false
     this.#answers = 0
+    this.#attempt++
+    const by = { member: this.member, clientId, instance: this.#instance, attempt: this.#attempt }
     const stream = new AttendStream({
       connection: this.#connection,
-      join: { group, topics, topicPattern, member: this.member, assignor, sessionTimeoutMs, clientId, start },
+      join: { group, topics, topicPattern, assignor, sessionTimeoutMs, start, ...by },
       heartbeatMs: Math.min(HEARTBEAT_MS_MAX, this.#graceMs / 5),
       silenceMsMax: Math.min(SILENCE_MS_MAX, this.#graceMs / 2),
       onFrame: frame => this.#onFrame(frame),

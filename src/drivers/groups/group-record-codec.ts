@@ -107,7 +107,7 @@ function valueToWire(record: GroupRecord): WireValue | null {
 
 function memberToWire({ subscription, ...rest }: MemberInfo): MessageInit<wire.GroupMemberValue> {
   const { topics, topicPattern } = subscription
-  return { ...rest, topics, topicPattern: topicPattern ?? undefined }
+  return { ...rest, topics, topicPattern: topicPattern ?? undefined, instance: rest.instance ?? undefined }
 }
 
 /** Neighbours of one topic share its id; the order of partitions is part of the value. */
@@ -191,7 +191,11 @@ function headerFromWire(header: wire.GroupHeaderValue): GroupHeader {
 }
 
 function memberFromWire({ topics, topicPattern, ...rest }: wire.GroupMemberValue): MemberInfo {
-  return { ...rest, subscription: { topics, topicPattern: topicPattern ?? null } }
+  return {
+    ...rest,
+    subscription: { topics, topicPattern: topicPattern ?? null },
+    instance: rest.instance ?? null,
+  }
 }
 
 function targetFromWire({ topics }: wire.GroupTargetValue): readonly TopicPartitions[] {

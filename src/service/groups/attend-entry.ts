@@ -1,5 +1,6 @@
 import { NaruError } from '../../base/errors.ts'
 import { Backoff } from '../../client/backoff.ts'
+import type { MemberInstance } from '../../groups/group-record.ts'
 import { delay, type Timer } from '../../ports/clock.ts'
 import { randomUuid } from '../../ports/prng.ts'
 import type { CallContext, MessageStream } from '../../ports/transport.ts'
@@ -39,12 +40,20 @@ interface Joining {
   readonly joinFrame: Buffer
   readonly member: string
   readonly address: string
+  /** Without a name of its own a client's stream is a process of its own. */
+  readonly instance: Pick<MemberInstance, 'id' | 'attempt'>
   readonly outlet: AttendOutlet
+}
+
+/** One of the attempts, numbered from 0. */
+interface Attempt {
+  readonly round: number
+  readonly timeoutMs: number
 }
 
 /**
  * Groups.Attend at the node that the client called: new -> joining -> joined -> over. Until the member has joined, another
- * coordinator is tried where one does not answer (rule E2: attending again under the same name is the same as once);
+ * coordinator is tried where one does not answer (rule E2: of several tries of one join the last one holds);
  * afterwards a coordinator that goes ends the stream, since the client must know that its session began anew.
  *
  * While the stream is open this node asks the client's connection for signs of life: only they keep the session, never
@@ -98,14 +107,16 @@ export class AttendEntry {
     if (join.group === '') throw invalidRequest('join.group is empty: name the group')
     checkPosition(join.start, 'join.start')
     const stream = this.#stream
+    const { prng } = this.#parts.node
     this.#state = 'joining'
     // Reading stops, but for what is on its way.
     stream.pause()
     void this.#join({
       join,
       joinFrame,
-      member: join.member ?? randomUuid(this.#parts.node.prng),
+      member: join.member ?? randomUuid(prng),
       address: this.#context.peer,
+      instance: { id: join.instance ?? randomUuid(prng), attempt: join.attempt ?? 0 },
       outlet: {
         write: bytes => stream.write(bytes),
         end: () => {
@@ -151,9 +162,10 @@ export class AttendEntry {
     const { clock, prng } = this.#parts.node
     const startMs = clock.monotonicMs()
     const backoff = new Backoff({ prng, ...LEADER_PAUSE_MS })
-    for (;;) {
+    for (let round = 0; ; round++) {
       try {
-        const backend = await this.#connect(joining, startMs + LEADER_RETRY_MS_MAX - clock.monotonicMs())
+        const timeoutMs = startMs + LEADER_RETRY_MS_MAX - clock.monotonicMs()
+        const backend = await this.#connect(joining, { round, timeoutMs })
         this.#backend = backend
         return await backend.joined
       } catch (thrown) {
@@ -175,15 +187,16 @@ export class AttendEntry {
     return topicId === undefined ? delay(node.clock, timeoutMs) : changeOf(node, { topicId, timeoutMs })
   }
 
-  async #connect(joining: Joining, timeoutMs: number): Promise<AttendBackend> {
+  async #connect(joining: Joining, { round, timeoutMs }: Attempt): Promise<AttendBackend> {
     const { node, memory, topic } = this.#parts
     const { group } = joining.join
     const place = await topic.placeOf(group, { creates: true, timeoutMs: Math.max(1, timeoutMs) })
     if (this.#state === 'over') throw new NaruError('CANCELLED', 'the client is gone')
     const leaderId = place.topic.partition(place.partition)?.leader ?? node.nodeId
+    const numbered = { ...joining, instance: { ...joining.instance, round } }
     if (leaderId !== node.nodeId && node.leaders !== undefined)
-      return new AttendRelay(node, { ...joining, group, place, leaderId, leaders: node.leaders })
-    return new AttendSession(node, memory, { ...joining, coordinator: node.groups.of(group) })
+      return new AttendRelay(node, { ...numbered, group, place, leaderId, leaders: node.leaders })
+    return new AttendSession(node, memory, { ...numbered, coordinator: node.groups.of(group) })
   }
 
   #onHalfClose(): void {

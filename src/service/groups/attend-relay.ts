@@ -1,5 +1,6 @@
 import type { NodeId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
+import type { MemberInstance } from '../../groups/group-record.ts'
 import type { Timer } from '../../ports/clock.ts'
 import type { MessageStream } from '../../ports/transport.ts'
 import { Coordination } from '../../wire/generated/internal-services.ts'
@@ -14,6 +15,8 @@ import type { GroupPlace } from './groups-topic.ts'
 /** A coordinator that has not taken a member by then hangs; a new one waits for what it took over. */
 const JOIN_MS_MAX = 5_000
 
+const NOT_THE_FIRST = { member: '', address: '', instance: '', round: 0 }
+
 export interface AttendRelayOptions {
   readonly outlet: AttendOutlet
   readonly leaders: LeaderForwarding
@@ -23,6 +26,7 @@ export interface AttendRelayOptions {
   readonly member: string
   /** Network address of the client. */
   readonly address: string
+  readonly instance: MemberInstance
   readonly joinFrame: Buffer
 }
 
@@ -30,6 +34,9 @@ export interface AttendRelayOptions {
  * The stream of one member from the node that it called to the coordinator on another: bytes pass untouched, both ways and
  * against the flow control of both sides. It is over as soon as the metadata name another coordinator, since one that
  * hangs does not say so.
+ *
+ * The join goes only to a coordinator that has just answered: what waits in a connection until a network heals would come
+ * when its client has long joined another way.
  */
 export class AttendRelay implements AttendBackend {
   readonly joined: Promise<{ readonly sessionTimeoutMs: number }>
@@ -37,6 +44,7 @@ export class AttendRelay implements AttendBackend {
   readonly #stream: MessageStream
   readonly #timer: Timer
   readonly #unsubscribe: () => void
+  #hasAnswered = false
   #settle:
     | { resolve: (joined: { sessionTimeoutMs: number }) => void; reject: (error: NaruError) => void }
     | undefined
@@ -44,7 +52,7 @@ export class AttendRelay implements AttendBackend {
   /** Throws where the node cannot be reached for certain. */
   constructor({ clock, controller }: ServiceNode, options: AttendRelayOptions) {
     this.#options = options
-    const { leaders, leaderId, place, joinFrame, member, address } = options
+    const { leaders, leaderId, place } = options
     this.joined = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
@@ -54,7 +62,6 @@ export class AttendRelay implements AttendBackend {
       onDrain: () => options.outlet.resume(),
       onClose: error => this.#onClose(error),
     })
-    this.#stream.write(Coordination.attend.request.encode({ frame: joinFrame, member, address }))
     this.#timer = clock.setTimer(JOIN_MS_MAX, () => this.#stream.fail(this.#gone('does not answer')))
     this.#unsubscribe = controller.subscribe((_, image) => {
       const leader = image.topics.byId(place.topic.id)?.partition(place.partition)?.leader
@@ -63,12 +70,12 @@ export class AttendRelay implements AttendBackend {
   }
 
   send(frame: Buffer): void {
-    const message = Coordination.attend.request.encode({ frame, member: '', address: '' })
+    const message = Coordination.attend.request.encode({ ...NOT_THE_FIRST, frame })
     if (!this.#stream.write(message)) this.#options.outlet.pause()
   }
 
   heard(): void {
-    this.#stream.write(Coordination.attend.request.encode({ member: '', address: '' }))
+    this.#stream.write(Coordination.attend.request.encode(NOT_THE_FIRST))
   }
 
   close(): void {
@@ -79,8 +86,19 @@ export class AttendRelay implements AttendBackend {
     this.#stream.resume()
   }
 
+  #join(): void {
+    const { joinFrame: frame, member, address, instance } = this.#options
+    const { id, round } = instance
+    this.#stream.write(Coordination.attend.request.encode({ frame, member, address, instance: id, round }))
+  }
+
   #onMessage(message: Buffer): void {
     const { outlet } = this.#options
+    if (!this.#hasAnswered) {
+      this.#hasAnswered = true
+      this.#join()
+      return
+    }
     if (this.#settle !== undefined) {
       const { joined } = Groups.attend.response.decode(message)
       if (joined === undefined)

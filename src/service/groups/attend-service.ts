@@ -1,5 +1,6 @@
 import { NaruError } from '../../base/errors.ts'
 import type { MessageStream } from '../../ports/transport.ts'
+import type { CoordinationAttendRequest } from '../../wire/generated/coordination.ts'
 import { Coordination } from '../../wire/generated/internal-services.ts'
 import { Groups } from '../../wire/methods.ts'
 import { type HandlerEntry, refuse, telling } from '../handlers.ts'
@@ -21,8 +22,13 @@ export function attendHandler(parts: AttendParts): HandlerEntry {
 export function forwardedAttend(node: ServiceNode, memory: ReadMemory): HandlerEntry {
   return telling(Coordination.attend, stream => {
     const error = wrongNode(node.controller, stream)
-    if (error === undefined) serve(node, memory, stream)
-    else refuse(stream, error)
+    if (error !== undefined) {
+      refuse(stream, error)
+      return
+    }
+    serve(node, memory, stream)
+    // The join waits for that.
+    stream.write(Groups.attend.response.encode({}))
   })
 }
 
@@ -30,19 +36,20 @@ function serve(node: ServiceNode, memory: ReadMemory, stream: MessageStream): vo
   let session: AttendSession | undefined
   stream.setHandlers({
     onMessage: message => {
-      const { frame, member, address } = Coordination.attend.request.decode(message)
+      const first = Coordination.attend.request.decode(message)
+      const { frame } = first
       if (session !== undefined && frame !== undefined) session.send(frame)
       else if (session !== undefined) session.heard()
-      else session = join({ frame, member, address })
+      else session = join(first)
     },
     onDrain: () => session?.drained(),
     onClose: () => session?.close(),
   })
 
-  function join(first: { frame: Buffer | undefined; member: string; address: string }): AttendSession {
-    const { member, address } = first
-    const asked = first.frame && Groups.attend.request.decode(first.frame).join
+  function join({ frame, member, address, ...drawn }: CoordinationAttendRequest): AttendSession {
+    const asked = frame && Groups.attend.request.decode(frame).join
     if (asked === undefined) throw invalidRequest('the first frame of the stream must be join')
+    const { instance: id = drawn.instance, attempt = 0 } = asked
     const coordinator = node.groups.of(asked.group)
     const opened = new AttendSession(node, memory, {
       outlet: stream,
@@ -50,6 +57,7 @@ function serve(node: ServiceNode, memory: ReadMemory, stream: MessageStream): vo
       join: asked,
       member,
       address,
+      instance: id === '' && asked.instance === undefined ? null : { id, attempt, round: drawn.round },
     })
     opened.joined.catch((thrown: unknown) => stream.fail(NaruError.from(thrown)))
     return opened

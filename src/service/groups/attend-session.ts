@@ -1,6 +1,7 @@
 import { NaruError } from '../../base/errors.ts'
 import type { MemberListener, MemberWatch, PartitionCoordinator } from '../../drivers/groups/coordination.ts'
 import type { GroupCoordinator } from '../../groups/group-coordinator.ts'
+import type { MemberInstance } from '../../groups/group-record.ts'
 import type { GroupResult, MemberStream } from '../../groups/group-result.ts'
 import type { MembershipPartition } from '../../groups/member-control.ts'
 import type { MembershipChanges } from '../../groups/membership-feed.ts'
@@ -29,6 +30,8 @@ export interface AttendSessionOptions {
   readonly member: string
   /** Network address of the client. */
   readonly address: string
+  /** null: the node that the client called is of an earlier release. */
+  readonly instance: MemberInstance | null
 }
 
 /**
@@ -65,9 +68,10 @@ export class AttendSession implements AttendBackend, MemberListener {
   }
 
   async #attend(): Promise<{ readonly sessionTimeoutMs: number }> {
-    const { coordinator, join, member, address } = this.#options
+    const { coordinator, join, member, address, instance } = this.#options
     const { group, topics, topicPattern, assignor, sessionTimeoutMs, clientId } = join
-    const wanted = { group, member, topics, topicPattern, assignor, sessionTimeoutMs, clientId, address }
+    const by = { member, clientId, address, instance }
+    const wanted = { group, topics, topicPattern, assignor, sessionTimeoutMs, ...by }
     const attended = await coordinator.run((groups, nowMs) => {
       this.#releaseTimeoutMs = groups.settings.releaseTimeoutMs
       return groups.members.attend(wanted, nowMs)

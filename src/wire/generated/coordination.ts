@@ -5,6 +5,8 @@ export interface CoordinationAttendRequest {
   readonly frame?: Buffer
   readonly member: string
   readonly address: string
+  readonly instance: string
+  readonly round: number
 }
 
 export interface CoordinationListGroupsRequest {

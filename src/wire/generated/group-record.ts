@@ -59,6 +59,14 @@ export interface GroupMemberValue {
   readonly sessionTimeoutMs: number
   readonly brokenStreamTimeoutMs: number
   readonly disconnected: boolean
+  readonly instance?: GroupMemberInstance
+  readonly replaced: readonly string[]
+}
+
+export interface GroupMemberInstance {
+  readonly id: string
+  readonly attempt: number
+  readonly round: number
 }
 
 export interface GroupTargetValue {

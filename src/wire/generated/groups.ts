@@ -19,6 +19,8 @@ export interface AttendJoin {
   readonly sessionTimeoutMs?: number
   readonly clientId: string
   readonly start?: Position
+  readonly instance?: string
+  readonly attempt?: number
 }
 
 export interface AttendTopics {

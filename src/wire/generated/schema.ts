@@ -46,7 +46,7 @@ message naru.internal.v1.CallResponse 1:response:bytes 2:metadataIndex:int64
 message naru.internal.v1.CaughtUp 1:appliedIndex:int64 2:directoryEpoch:int64?
 message naru.internal.v1.ClusterFounding 1:clusterId:string 2:author:int32 3:founders:naru.internal.v1.Founder*
 message naru.internal.v1.ClusterRecord 1:clusterId:string
-message naru.internal.v1.CoordinationAttendRequest 1:frame:bytes? 2:member:string 3:address:string
+message naru.internal.v1.CoordinationAttendRequest 1:frame:bytes? 2:member:string 3:address:string 4:instance:string 5:round:int32
 message naru.internal.v1.CoordinationListGroupsRequest 1:clusterId:string 2:toNodeId:int32 3:partitions:int32* 4:request:naru.v1.ListGroupsRequest?
 message naru.internal.v1.DamageNoted
 message naru.internal.v1.DamagedReplica 1:topicId:string 2:partition:int32
@@ -65,8 +65,9 @@ message naru.internal.v1.GroupAssignmentTopic 1:topicId:string 2:partitions:int3
 message naru.internal.v1.GroupAssignmentValue 1:memberEpoch:int64 2:topics:naru.internal.v1.GroupAssignmentTopic*
 message naru.internal.v1.GroupHeaderKey
 message naru.internal.v1.GroupHeaderValue 1:groupEpoch:int64 2:subscriptionEpoch:int64 3:targetEpoch:int64 4:targetAtMs:int64 5:assignor:string 6:idleSinceMs:int64?
+message naru.internal.v1.GroupMemberInstance 1:id:string 2:attempt:int32 3:round:int32
 message naru.internal.v1.GroupMemberKey 1:member:string
-message naru.internal.v1.GroupMemberValue 1:attachEpoch:int64 2:topics:string* 3:topicPattern:string? 4:clientId:string 5:address:string 6:sessionTimeoutMs:int32 7:brokenStreamTimeoutMs:int32 8:disconnected:bool
+message naru.internal.v1.GroupMemberValue 1:attachEpoch:int64 2:topics:string* 3:topicPattern:string? 4:clientId:string 5:address:string 6:sessionTimeoutMs:int32 7:brokenStreamTimeoutMs:int32 8:disconnected:bool 9:instance:naru.internal.v1.GroupMemberInstance? 10:replaced:string*
 message naru.internal.v1.GroupOffsetKey 1:topicId:string 2:partition:int32
 message naru.internal.v1.GroupOffsetValue 1:nextOffset:int64 2:leaderEpoch:int32? 3:metadata:string 4:committedAtMs:int64
 message naru.internal.v1.GroupRecordKey 1:group:string 2:header:naru.internal.v1.GroupHeaderKey|of 3:topic:naru.internal.v1.GroupTopicKey|of 4:member:naru.internal.v1.GroupMemberKey|of 5:target:naru.internal.v1.GroupMemberKey|of 6:assignment:naru.internal.v1.GroupMemberKey|of 7:offset:naru.internal.v1.GroupOffsetKey|of
@@ -158,7 +159,7 @@ message naru.v1.Assigned 1:memberEpoch:int32 2:partitions:naru.v1.AssignedPartit
 message naru.v1.AssignedPartition 1:topic:string 2:topicId:string 3:partition:int32 4:nextOffset:int64
 message naru.v1.AttendHeartbeat 1:number:int64
 message naru.v1.AttendHeartbeatAnswer 1:number:int64 2:memberEpoch:int32
-message naru.v1.AttendJoin 1:group:string 2:topics:string* 3:topicPattern:string? 4:member:string? 5:assignor:string? 6:sessionTimeoutMs:int32? 7:clientId:string 8:start:naru.v1.Position?
+message naru.v1.AttendJoin 1:group:string 2:topics:string* 3:topicPattern:string? 4:member:string? 5:assignor:string? 6:sessionTimeoutMs:int32? 7:clientId:string 8:start:naru.v1.Position? 9:instance:string? 10:attempt:int32?
 message naru.v1.AttendJoined 1:member:string 2:memberEpoch:int32 3:sessionTimeoutMs:int32 4:warnings:string*
 message naru.v1.AttendLeave
 message naru.v1.AttendRelease 1:partitions:naru.v1.TopicPartition* 2:memberEpoch:int32

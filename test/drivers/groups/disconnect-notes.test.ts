@@ -28,6 +28,8 @@ function start() {
         address: '',
         sessionTimeoutMs: 10_000,
         brokenStreamTimeoutMs: 3_000,
+        instance: null,
+        replaced: [],
         ...value,
       },
     }

@@ -64,6 +64,8 @@ const RECORDS: GroupRecord[] = [
       sessionTimeoutMs: 10_000,
       brokenStreamTimeoutMs: 3_000,
       disconnected: false,
+      instance: null,
+      replaced: [],
     },
   },
   {
@@ -78,6 +80,8 @@ const RECORDS: GroupRecord[] = [
       sessionTimeoutMs: 1_000,
       brokenStreamTimeoutMs: 1_000,
       disconnected: false,
+      instance: null,
+      replaced: [],
     },
   },
   {
@@ -152,6 +156,18 @@ describe('records of __groups', () => {
     const { key, value } = encodeGroupRecord(broken)
     expect(decodeGroupRecord(key, value)).toEqual(broken)
     expect(encodeGroupRecord(whole).value?.length).toBe((value?.length ?? 0) - 2)
+  })
+
+  test('of a member say which process it is, and which ones were before; older ones say nothing', () => {
+    const [whole] = RECORDS.filter(record => record.type === 'member')
+    if (!whole?.value) throw new Error('there is no member')
+    const instance = { id: 'process-3', attempt: 7, round: 2 }
+    const named: GroupRecord = {
+      ...whole,
+      value: { ...whole.value, instance, replaced: ['process-1', 'process-2'] },
+    }
+    const { key, value } = encodeGroupRecord(named)
+    expect(decodeGroupRecord(key, value)).toEqual(named)
   })
 
   test('of a later release are refused, not guessed at', () => {

@@ -9,6 +9,7 @@ import { ReadMemory } from '../../../src/service/read-memory.ts'
 import type { ServiceNode } from '../../../src/service/service-node.ts'
 import type { AttendRequest, MessageInit } from '../../../src/wire/messages.ts'
 import { Groups } from '../../../src/wire/methods.ts'
+import { SeededPrng } from '../../harness/seeded-prng.ts'
 
 /** What was on its way when reading stopped still arrives, as the port allows; the rest comes in the very call that resumes. */
 class HastyStream implements MessageStream {
@@ -109,6 +110,7 @@ function joining(): Joining {
   const node = {
     nodeId: 1,
     clock: { monotonicMs: () => 0, setTimer },
+    prng: new SeededPrng(1),
     groups: { of: () => coordinator },
   } as unknown as ServiceNode
   const topic = { placeOf: async () => ({ topic: { partition: () => undefined }, partition: 0 }) }

@@ -84,6 +84,7 @@ async function attending(outlet: SlowOutlet) {
     join,
     member: 'm',
     address: 'a',
+    instance: null,
   })
   await session.joined
   return {

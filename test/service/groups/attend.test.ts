@@ -221,6 +221,62 @@ describe('a session', () => {
   })
 })
 
+describe('a join that comes late', () => {
+  type Join = Parameters<GroupCluster['attend']>[1]
+  const own = { ...join, member: 'a', instance: 'p' }
+  let coordinator: number
+  let other: number
+
+  beforeEach(async () => {
+    await groups.begin()
+    coordinator = groups.coordinatorOf('g')
+    other = groups.otherThan(coordinator)
+    const first = groups.attend(other, { ...own, attempt: 1 })
+    await first.until(both)
+  })
+
+  /** By the node from which nothing reaches the coordinator now: its client gives up, and the join is on its way. */
+  async function joinLate(late: Join): Promise<void> {
+    groups.cluster.network.cut(`host-${other}`, `host-${coordinator}`)
+    const member = groups.attend(other, late)
+    await forMs(500)
+    member.stream.fail(new Error('gone'))
+    await member.untilClosed()
+  }
+
+  async function expectToStay(member: TestMember): Promise<void> {
+    await member.until(both)
+    groups.cluster.network.heal()
+    await forMs(10_000)
+    expect(member.closed).toBeUndefined()
+    expect(both(member)).toBe(true)
+  }
+
+  it('changes nothing for a process that has joined another way', async () => {
+    await joinLate({ ...own, attempt: 2 })
+    await expectToStay(groups.attend(coordinator, { ...own, attempt: 3 }))
+  })
+
+  it.each<Join>([
+    { ...own, attempt: 2 },
+    { ...join, member: 'a' },
+  ])('changes nothing for the process that has taken the name: %j', async late => {
+    await joinLate(late)
+    await expectToStay(groups.attend(coordinator, { ...own, instance: 'q' }))
+  })
+
+  it('changes nothing where the coordinator has moved in between', async () => {
+    const second = groups.attend(coordinator, { ...own, attempt: 3 })
+    await second.until(both)
+    groups.moveCoordinator('g', other)
+    await second.untilClosed()
+    const late = groups.attend(coordinator, { ...own, attempt: 2 })
+    expect((await late.untilClosed())?.reason).toBe('MEMBER_FENCED')
+    const third = groups.attend(coordinator, { ...own, attempt: 4 })
+    await third.until(both)
+  })
+})
+
 describe('a coordinator that moves', () => {
   it.each(['its node', 'another node'])(
     'ends the stream of a member of %s, which keeps its partitions',
