@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { PLANTED_BUGS, type PlantedIn } from '../../test/sim/mutants/planted-bugs.ts'
+import { keptRows } from '../kept-rows.ts'
 
 /** How a search for one planted bug ended. */
 export interface MutantRow {
@@ -12,7 +13,6 @@ export interface MutantRow {
 }
 
 const HEAD = '| simulation | planted bug | seeds | commit | found as |'
-const CELLS = /^\| (.*) \|$/
 const WRONG = ' **NOT AS IT SHOULD BE**'
 
 /**
@@ -25,9 +25,7 @@ export class MutantReport {
 
   constructor(path: string) {
     this.#path = path
-    const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : []
-    const rows = lines.slice(lines.indexOf(HEAD) + 2).filter(line => CELLS.test(line))
-    this.#rows = new Map(rows.map(row => [row.split(' | ').slice(0, 2).join(' | '), row]))
+    this.#rows = keptRows(path, { head: HEAD, keyCells: 2 })
   }
 
   put({ bug, seeds, isAsItShould, commit, breach }: MutantRow): void {
