@@ -6,6 +6,7 @@ import type { RaftOutput } from '../../src/raft/raft-output.ts'
 import type { RaftStatus } from '../../src/raft/raft-status.ts'
 import type { DurableRaft } from '../harness/sim-cluster-disk.ts'
 import type { ClusterJournal } from './cluster-journal.ts'
+import { ReadIndexOracle } from './read-index-oracle.ts'
 
 /** One Raft core from its start to its end, as it shows from outside. */
 interface Life {
@@ -13,7 +14,16 @@ interface Life {
   readonly disk: DurableRaft
   /** Its log: index to term. */
   readonly terms: Map<number, number>
+  /** Memberships in it, by index. */
+  readonly memberships: Map<number, Membership>
   status: RaftStatus
+}
+
+export interface ClusterQuorumOracleOptions {
+  readonly journal: ClusterJournal
+  readonly diskOf: (nodeId: number) => DurableRaft
+  /** A core leads from this step on, and has committed nothing of its own. */
+  readonly onElected?: (nodeId: number) => void
 }
 
 interface Step {
@@ -40,6 +50,8 @@ interface Claims {
  *   R3 a leader never truncates       R8 commit by own-term entries     R13 reads see what was committed before
  *   R4 log matching                   R9 no truncation below commit     R14 nothing promised that is not synced
  *   R5 leader completeness            R10 equal index, equal entry      R15 a pre-vote changes nothing
+ *
+ * And to A4: who keeps its disk keeps its name, which says that it has all that it promised.
  */
 export class ClusterQuorumOracle {
   committedMax = 0
@@ -55,10 +67,23 @@ export class ClusterQuorumOracle {
   readonly #entries = new Map<string, { readonly previousTerm: number | undefined; readonly text: string }>()
   readonly #hardStates = new Map<MemberId, { readonly term: number; readonly votedFor: string | undefined }>()
   readonly #claims = new Map<MemberId, Claims>()
+  /** Every membership in any log, by the `index/term` of its entry. */
+  readonly #memberships = new Map<string, Membership>()
+  /** Name under which each node took part last. */
+  readonly #names = new Map<number, MemberId>()
+  readonly #reads: ReadIndexOracle
+  readonly #onElected: (nodeId: number) => void
 
-  constructor(options: { journal: ClusterJournal; diskOf: (nodeId: number) => DurableRaft }) {
+  constructor(options: ClusterQuorumOracleOptions) {
     this.#journal = options.journal
     this.#diskOf = options.diskOf
+    this.#reads = new ReadIndexOracle(options.journal)
+    this.#onElected = options.onElected ?? (() => {})
+  }
+
+  /** The node has another disk now: what it promised is gone with the one before. */
+  onDiskReplaced(nodeId: number): void {
+    this.#names.delete(nodeId)
   }
 
   /** A member holds a change that is not committed as far as it knows: it may still come to pass. */
@@ -82,6 +107,7 @@ export class ClusterQuorumOracle {
     this.#checkLeadership(step)
     this.#checkCommit(step)
     this.#checkPreVote(step)
+    this.#reads.onStep(node, { input, output, now })
     for (const entry of output.committed) this.#checkApplied(life, entry)
     this.#tell(step)
   }
@@ -145,8 +171,12 @@ export class ClusterQuorumOracle {
   #begin(node: RaftNode, status: RaftStatus): Life {
     const member = status.self
     const disk = this.#diskOf(nodeIdOf(member))
-    const life = { member, disk, terms: disk.visibleTerms(), status }
+    const terms = disk.visibleTerms()
+    const life = { member, disk, terms, memberships: this.#membershipsOf(terms), status }
     const { term, votes, match } = this.#claimsOf(member)
+    const name = this.#names.get(nodeIdOf(member)) ?? member
+    this.#expect(name === member, () => `A4 ${name} starts as ${member}, and has its disk`)
+    this.#names.set(nodeIdOf(member), member)
     this.#expect(
       status.term >= term,
       () => `R2 ${member} spoke in term ${term}, and starts in ${status.term}`,
@@ -169,8 +199,11 @@ export class ClusterQuorumOracle {
     const { persist } = output
     if (persist?.snapshot) {
       // What lies before it may still be on its way to the disk, and be acknowledged when it is there.
-      for (const index of life.terms.keys()) if (index > persist.snapshot.index) life.terms.delete(index)
-      life.terms.set(persist.snapshot.index, persist.snapshot.term)
+      const { index, term, membership } = persist.snapshot
+      for (const kept of life.terms.keys()) if (kept > index) life.terms.delete(kept)
+      for (const kept of life.memberships.keys()) if (kept > index) life.memberships.delete(kept)
+      life.terms.set(index, term)
+      life.memberships.set(index, membership)
       this.#journal.count('snapshots installed')
       this.#journal.tell(
         `n${nodeIdOf(life.member)}`,
@@ -183,13 +216,18 @@ export class ClusterQuorumOracle {
     if (life.terms.has(from)) {
       const kept = { index: from - 1, term: life.terms.get(from - 1) ?? 0 }
       if (claims.match.index >= from) claims.match = kept.term === 0 ? NOTHING : kept
-      for (let index = from; life.terms.delete(index); ) index++
+      for (let index = from; life.terms.delete(index); index++) life.memberships.delete(index)
     }
     for (const entry of persist?.entries ?? []) {
       const previousTerm = life.terms.get(entry.index - 1)
       life.terms.set(entry.index, entry.term)
       const name = `${entry.index}/${entry.term}`
       const text = textOf(entry)
+      const membership = entry.kind === 'config' ? decodeMembership(entry.data) : undefined
+      if (membership) {
+        life.memberships.set(entry.index, membership)
+        this.#memberships.set(name, membership)
+      }
       const known = this.#entries.get(name)
       if (!known || known.previousTerm === undefined) this.#entries.set(name, { previousTerm, text })
       if (!known) continue
@@ -220,6 +258,7 @@ export class ClusterQuorumOracle {
     const other = this.#leaders.get(now.term) ?? life.member
     this.#expect(other === life.member, () => `R1 ${other} and ${life.member} lead in term ${now.term}`)
     this.#leaders.set(now.term, life.member)
+    this.#onElected(nodeIdOf(life.member))
     for (const [index, { term, leaderTerm }] of this.#committed) {
       // The votes of an election can arrive when a later one is long decided: such a leader commits nothing.
       if (index <= now.logStart.index || leaderTerm >= now.term) continue
@@ -288,7 +327,8 @@ export class ClusterQuorumOracle {
       position.term === now.term,
       () => `R8 ${life.member} commits ${show(position)} in term ${now.term}`,
     )
-    const { voters } = now.membership
+    // In force is the last one in its log, whatever it believes.
+    const [, { voters }] = [...life.memberships].reduce(newer, [0, now.membership])
     const holders = voters.filter(voter => this.#isHeldBy(voter, position))
     // A voter that is removed by the very commit is not counted, and need not be.
     const isHeld = holders.length > voters.length / 2 && now.commitIndex > from
@@ -297,6 +337,16 @@ export class ClusterQuorumOracle {
       () =>
         `R7 ${life.member} commits ${show(position)}, synced on ${holders.join(' ') || 'none'} of ${voters.join(' ')}`,
     )
+  }
+
+  /** Those among the entries of a log that is found; all of them were written under these eyes. */
+  #membershipsOf(terms: ReadonlyMap<number, number>): Map<number, Membership> {
+    const found = new Map<number, Membership>()
+    for (const [index, term] of terms) {
+      const membership = this.#memberships.get(`${index}/${term}`)
+      if (membership) found.set(index, membership)
+    }
+    return found
   }
 
   /** What was acknowledged of a disk that is replaced counts: it was true, and that voter never votes again. */
@@ -367,6 +417,13 @@ export class ClusterQuorumOracle {
 }
 
 const NOTHING: LogPosition = { index: 0, term: 0 }
+
+function newer(
+  a: readonly [index: number, membership: Membership],
+  b: readonly [index: number, membership: Membership],
+): readonly [number, Membership] {
+  return a[0] > b[0] ? a : b
+}
 
 function textOf(entry: LogEntry): string {
   return `${entry.kind}:${Buffer.from(entry.data).toString('latin1')}`

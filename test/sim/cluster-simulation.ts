@@ -14,8 +14,9 @@ import { ClusterImageOracle, hashOf } from './cluster-image-oracle.ts'
 import { ClusterJournal } from './cluster-journal.ts'
 import { attachProbe, isAssertion } from './cluster-probes.ts'
 import { ClusterQuorumOracle } from './cluster-quorum-oracle.ts'
-import { drawSwarm, type Swarm, type WithGroups } from './cluster-swarm.ts'
+import { drawSwarm, type Swarm, swarmText, type WithGroups } from './cluster-swarm.ts'
 import { ClusterTopics } from './cluster-topics.ts'
+import { EarlyChanges } from './early-changes.ts'
 import { GroupClients, SESSION_MS_MAX } from './group-clients.ts'
 import { GroupOracle } from './group-oracle.ts'
 import { attachGroupProbe } from './group-probe.ts'
@@ -83,6 +84,7 @@ class ClusterSimulation {
   readonly #cluster: SimBrokerCluster
   readonly #journal: ClusterJournal
   readonly #quorum: ClusterQuorumOracle
+  readonly #earlyChanges = new EarlyChanges()
   readonly #images: ClusterImageOracle
   readonly #topics: ClusterTopics
   readonly #faults: ClusterFaults
@@ -112,7 +114,11 @@ class ClusterSimulation {
     const journal = new ClusterJournal(nowMs, options.isTracing ?? false)
     this.#journal = journal
     this.#history = new HistoryRecorder({ now: nowMs })
-    this.#quorum = new ClusterQuorumOracle({ journal, diskOf: nodeId => this.#diskOf(nodeId) })
+    this.#quorum = new ClusterQuorumOracle({
+      journal,
+      diskOf: nodeId => this.#diskOf(nodeId),
+      onElected: nodeId => this.#earlyChanges.onElected(this.#memberOf(nodeId)),
+    })
     this.#topics = new ClusterTopics(journal)
     this.#logs = new SimLogs(swarm.logs)
     this.#replicas = new ReplicaOracle({
@@ -145,7 +151,10 @@ class ClusterSimulation {
       operator: this.#operator,
       mayLose: member => this.#mayLose(member),
       leader: () => this.#convergence.leader,
-      onDataLost: (nodeId, partition) => this.#replicas.onHarm(nodeId, partition),
+      onDataLost: (nodeId, partition) => {
+        this.#replicas.onHarm(nodeId, partition)
+        if (partition === undefined) this.#quorum.onDiskReplaced(nodeId)
+      },
       onPowerCut: nodeId => this.#replicas.onPowerCut(nodeId),
     })
     this.#images = new ClusterImageOracle({
@@ -164,7 +173,7 @@ class ClusterSimulation {
     // Most errors of a run are answers, and where they were made is never asked; a run with a trace tells.
     if (!this.#options.isTracing) Error.stackTraceLimit = 0
     const { scheduler } = this.#cluster
-    this.#journal.tell('--', () => describe(this.#options.seed, this.#swarm))
+    this.#journal.tell('--', () => `seed ${this.#options.seed} ${swarmText(this.#swarm)}`)
     try {
       await this.#live()
     } catch (thrown) {
@@ -234,6 +243,7 @@ class ClusterSimulation {
       const image = node?.quorum?.image
       if (image) this.#images.look(machine.name, image)
     }
+    this.#earlyChanges.ask()
     this.#replicas.onEventOver()
     const { nowMs } = this.#cluster.scheduler
     if (nowMs < this.#sweptMs + SWEEP_MS) return
@@ -476,12 +486,4 @@ class ClusterSimulation {
     this.#replicas.sweep()
     if (this.#journal.failure) throw this.#journal.failure
   }
-}
-
-function describe(seed: number, swarm: Swarm): string {
-  const { weights, ...rest } = swarm
-  const drawn = [...weights]
-    .filter(([, weight]) => weight > 0)
-    .map(([harm, weight]) => `${harm} ${weight.toFixed(2)}`)
-  return `seed ${seed} ${JSON.stringify(rest)} ${drawn.join(', ')}`
 }

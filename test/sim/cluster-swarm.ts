@@ -202,3 +202,11 @@ const RARE: ReadonlyMap<Harm, number> = new Map([
   ['lost directory', 2],
   ['reset connections', 3],
 ])
+
+/** For a trace. */
+export function swarmText({ weights, ...rest }: Swarm): string {
+  const drawn = [...weights]
+    .filter(([, weight]) => weight > 0)
+    .map(([harm, weight]) => `${harm} ${weight.toFixed(2)}`)
+  return `${JSON.stringify(rest)} ${drawn.join(', ')}`
+}
