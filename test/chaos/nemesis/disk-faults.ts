@@ -63,10 +63,7 @@ export const DISK_FAULTS: readonly Fault[] = [
       const { image } = scene.cluster.place(nodeId)
       scene.note(`full-disk: node ${nodeId}`)
       await image?.fill(below(FULL_LEFT_BYTES, scene.prng))
-      return async () => {
-        await image?.empty()
-        await scene.cluster.startAll()
-      }
+      return async () => image?.empty()
     },
   },
   clocked('clock-step', async (scene, nodeIds) => {
@@ -134,10 +131,7 @@ async function setDisk(scene: Scene, fault: Parameters<ReturnType<Scene['cluster
   scene.note(`disk of node ${nodeId}: ${JSON.stringify(fault)}`)
   const place = cluster.place(nodeId)
   await place.setDisk(fault)
-  return async () => {
-    await place.setDisk({})
-    await cluster.startAll()
-  }
+  return () => place.setDisk({})
 }
 
 function clocked(

@@ -60,6 +60,8 @@ export async function harass(scene: Scene, options: NemesisOptions): Promise<Map
     } finally {
       await scene.cluster.world.network.setLinks(new Map())
       for (const heal of heals) await heal()
+      // Not before: whose disk still fails ends again.
+      await scene.cluster.startAll()
     }
   }
   await healAll(scene)
