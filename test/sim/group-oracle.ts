@@ -41,7 +41,8 @@ const GROUPS_PARTITIONS = 16
  * Holds groups to what they promise (rel G1-G8), by the coordinator's record (`GroupLedger`) and what members say of the
  * records that they are given.
  *
- *   G1    no partition has two owners by the record, and no member is given a record of another one's
+ *   G1    no partition has two owners by the record, no member is given a record of another one's, and none is told that it has
+ *         what is another one's by then
  *   G2-G4 targets, epochs and states of groups are what test/groups/group-invariants.ts says, after each batch
  *   G5    a commit that was acknowledged is in the record; what is committed never goes back by itself; who coordinates has
  *         the record, no more and no less (D1, D2); and what was committed when a member was given a partition is not given to it
@@ -84,6 +85,20 @@ export class GroupOracle {
     } catch (thrown) {
       this.#options.journal.fail(thrown)
     }
+  }
+
+  /** A member is told that it has a partition. */
+  assigned({ group, member, topic, partition }: Omit<HandedRecord, 'offset'>): void {
+    const { journal, nowMs, clockSlackMs } = this.#options
+    const topicId = this.#topicIds.get(topic)
+    if (topicId === undefined || !this.#isJudged(group, { topic, partition })) return
+    const ownership = this.ledger.ownershipsOf(group, { member, topicId, partition }).at(-1)
+    const { endMs = Number.POSITIVE_INFINITY } = ownership ?? { endMs: 0 }
+    journal.expect(
+      endMs + clockSlackMs >= nowMs(),
+      () =>
+        `G1 ${member} of ${group} is told that it has ${topic}-${partition}, which is not its own since ${endMs.toFixed(0)}`,
+    )
   }
 
   /** Before its member can do anything with it. */

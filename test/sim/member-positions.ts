@@ -26,7 +26,10 @@ export class MemberPositions {
   }
 
   assigned({ topic, partition, nextOffset }: Place & { nextOffset: number }): void {
+    const { group, member, oracle, isRemote = false } = this.#options
     this.#next.set(`${topic}-${partition}`, nextOffset)
+    // A client of a node that is the member may stand still on its own, and hears of it later.
+    if (!isRemote) oracle.assigned({ group, member, topic, partition })
   }
 
   /** Told that there is nothing before: the log, or its end, was given up. */

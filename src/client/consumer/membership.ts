@@ -26,6 +26,8 @@ const SILENCE_MS_MAX = 2_500
 const LEAVE_MS_MAX = 2_000
 /** Answers after which whatever the member still has was told again. */
 const ANSWERS_UNTIL_SETTLED = 2
+/** Many more than there are within a session. */
+const HELD_FRAMES_MAX = 1_000
 
 export interface MembershipEvents {
   /** A stream speaks for the member, perhaps not its first: what it still has is told again by `onAssigned`. */
@@ -53,6 +55,9 @@ export interface MembershipEvents {
  * have seen a break that is not seen here. After the grace nothing is delivered until it is heard again; after the session
  * timeout everything is taken as lost. Between, it goes on, also while it attends anew: what it was asked for unheard it is
  * asked for again.
+ *
+ * Nothing is told of partitions either while nothing may be delivered: what a process finds when it wakes up from a
+ * standstill may have been so, and be another's by now. It is told once the member is heard, and forgotten with the stream.
  */
 export class Membership {
   /** Drawn here unless it was given: an answer that is lost must not leave a nameless member behind. */
@@ -73,6 +78,8 @@ export class Membership {
   #isJoined = false
   #attempt = 0
   #answers = 0
+  /** What the stream has said since the member was not heard. */
+  #held: AttendResponse[] = []
   #joinCount = 0
   #isOver = false
   #onLeft: (() => void) | undefined
@@ -160,23 +167,34 @@ export class Membership {
       join: { group, topics, topicPattern, assignor, sessionTimeoutMs, start, ...by },
       heartbeatMs: Math.min(HEARTBEAT_MS_MAX, this.#graceMs / 5),
       silenceMsMax: Math.min(SILENCE_MS_MAX, this.#graceMs / 2),
-      onFrame: frame => this.#onFrame(frame),
+      onFrame: frame => this.#onFrame(stream, frame),
       onHeard: sentMs => this.#onHeard(sentMs),
       onClosed: error => this.#onClosed(stream, error),
     })
     this.#stream = stream
   }
 
-  #onFrame({ joined, assigned, revoking, lost, heartbeat }: AttendResponse): void {
+  #onFrame(stream: AttendStream, frame: AttendResponse): void {
     if (this.#isOver) return
-    if (joined) {
-      this.#isJoined = true
-      this.#joinCount++
-      this.#memberEpoch = joined.memberEpoch
-      this.#sessionTimeoutMs = joined.sessionTimeoutMs
-      this.#armSession()
-      this.#events.onJoined(joined)
-    }
+    if (frame.joined) this.#onJoined(frame.joined)
+    else if (this.mayDeliver) this.#take(frame)
+    else if (this.#held.push(frame) > HELD_FRAMES_MAX)
+      stream.fail(
+        new NaruError('CONNECTION_FAILED', `${HELD_FRAMES_MAX} frames came, and no heartbeat was answered`),
+      )
+  }
+
+  #onJoined(joined: AttendJoined): void {
+    this.#isJoined = true
+    this.#joinCount++
+    this.#memberEpoch = joined.memberEpoch
+    this.#sessionTimeoutMs = joined.sessionTimeoutMs
+    this.#armSession()
+    this.#events.onJoined(joined)
+  }
+
+  #take({ assigned, revoking, lost, heartbeat }: AttendResponse): void {
+    if (this.#isOver) return
     if (lost) this.#events.onLost(lost)
     if (assigned) {
       this.#memberEpoch = assigned.memberEpoch
@@ -197,6 +215,7 @@ export class Membership {
   #onHeard(sentMs: number): void {
     if (this.#isOver) return
     this.#heardSentMs = Math.max(sentMs, this.#heardSentMs ?? sentMs)
+    if (this.mayDeliver) for (const frame of this.#held.splice(0)) this.#take(frame)
     this.#events.onHeard()
   }
 
@@ -235,6 +254,7 @@ export class Membership {
     if (this.#stream !== stream) return
     this.#stream = undefined
     this.#isJoined = false
+    this.#held = []
     this.#onLeft?.()
     if (this.#isOver) return
     const cause = error ?? new NaruError('CONNECTION_FAILED', `${stream.address} ended the membership`)
