@@ -64,8 +64,9 @@ export function errorOfCall(status: PartialStatusObject, facts: CallFacts): Naru
     case grpc.status.RESOURCE_EXHAUSTED:
       return exhausted(status, facts)
     case grpc.status.INTERNAL:
-      // The stream was cut by the other side, without a word: a connection that breaks says no more.
-      if (!status.details.startsWith(CUT_WITHOUT_STATUS)) return errorOf(named(status, facts))
+      // The stream was cut by the other side, without a word, or the socket ended: a connection that breaks says no more.
+      if (!status.details.startsWith(CUT_WITHOUT_STATUS) && !ENDED_BY_SYSTEM.test(status.details))
+        return errorOf(named(status, facts))
       return new NaruError('CONNECTION_FAILED', `${path} at ${address} was cut: ${status.details}`, {
         outcome: 'unknown',
         details,
@@ -106,4 +107,6 @@ function plain(details: string): string {
 const REFUSED_BY_SERVER = 'Stream refused by server'
 const TOO_LARGE = 'Received message larger than max'
 const CUT_WITHOUT_STATUS = 'Received RST_STREAM with code 0'
+/** Whatever the system says of a socket (`read EHOSTUNREACH`): the library knows two of its codes for broken connections. */
+const ENDED_BY_SYSTEM = / triggered by internal client error: (?:\w+ )?E[A-Z]+\b/
 const CUT_BY_SERVER = 'Bandwidth exhausted or memory limit exceeded'

@@ -1,5 +1,5 @@
 import net from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { NaruError } from '../../src/base/errors.ts'
 import type { ServiceHandler } from '../../src/ports/transport.ts'
 import { GrpcServer } from '../../src/rpc/grpc-server.ts'
@@ -67,9 +67,40 @@ describe('what is known of a call that failed', () => {
     expect(error.outcome).toBe('unknown')
   })
 
+  // The library takes two codes of broken connections for what they are; a socket that the system ends has others.
+  it.each(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH'])(
+    'it is unknown if the system ends the connection with %s',
+    async code => {
+      let arrived = false
+      const { port } = await serve(() => {
+        arrived = true
+        return new Promise(() => {})
+      })
+      const sockets: net.Socket[] = []
+      const { connect: connectSocket } = net
+      const spy = vi.spyOn(net, 'connect').mockImplementation(((...args: Parameters<typeof net.connect>) => {
+        const socket = connectSocket(...args)
+        sockets.push(socket)
+        return socket
+      }) as typeof net.connect)
+      closing.push(() => spy.mockRestore())
+      const failure = failureOf(connect(port).unary(CALL, Buffer.alloc(1)))
+      await until(() => arrived, 'the call')
+      sockets[0]?.destroy(Object.assign(new Error(`read ${code}`), { code, syscall: 'read' }))
+      const error = await failure
+      expect(error).toMatchObject({ reason: 'CONNECTION_FAILED', outcome: 'unknown', retriable: true })
+      expect(error.message).toContain(code)
+    },
+  )
+
   it('it is unknown at the deadline of a call that was sent, and none of one that never was', async () => {
-    const { port } = await serve(() => new Promise(() => {}))
-    const sent = await failureOf(connect(port).unary(CALL, Buffer.alloc(1), { timeoutMs: 100 }))
+    const { port } = await serve(request =>
+      request.length === 0 ? Promise.resolve(request) : new Promise(() => {}),
+    )
+    const channel = connect(port)
+    // Now there is a connection, however long that took.
+    await channel.unary(CALL, Buffer.alloc(0))
+    const sent = await failureOf(channel.unary(CALL, Buffer.alloc(1), { timeoutMs: 100 }))
     expect([sent.reason, sent.outcome]).toEqual(['DEADLINE_EXCEEDED', 'unknown'])
     // Accepts connections and never speaks: the handshake does not finish.
     const mute = net.createServer(() => {})
