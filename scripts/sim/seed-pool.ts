@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { join } from 'node:path'
 import type { SimulationName } from '../../test/sim/simulations.ts'
 import { killedAtExit } from '../bench/child-processes.ts'
+import { compileTree } from './compiled-tree.ts'
 
 export interface SeedTask {
   readonly simulation: SimulationName
@@ -57,16 +57,21 @@ export class SeedPool {
 
   async run(): Promise<void> {
     const count = Math.min(this.#options.processes, this.#end - this.#next)
-    await Promise.all(Array.from({ length: count }, () => this.#work()))
+    const { worker, remove } = await compileTree(this.#options.root)
+    try {
+      await Promise.all(Array.from({ length: count }, () => this.#work(worker)))
+    } finally {
+      remove()
+    }
   }
 
-  async #work(): Promise<void> {
-    let worker = this.#fork()
+  async #work(program: string): Promise<void> {
+    let worker = this.#fork(program)
     try {
       while (this.#next < this.#end) {
         const seed = this.#next++
         const answer = await this.#ask(worker, seed)
-        if (!worker.connected) worker = this.#fork()
+        if (!worker.connected) worker = this.#fork(program)
         this.#options.onAnswer(answer)
       }
     } finally {
@@ -74,10 +79,10 @@ export class SeedPool {
     }
   }
 
-  #fork(): ChildProcess {
-    const worker = fork(join(this.#options.root, 'scripts/sim/seed-worker.ts'), {
+  #fork(program: string): ChildProcess {
+    const worker = fork(program, {
       cwd: this.#options.root,
-      execArgv: ['--import', 'tsx'],
+      execArgv: ['--enable-source-maps'],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     // In the middle of a seed it hears nothing.
