@@ -7,6 +7,8 @@ import { Pacer } from './pacer.ts'
 /** What the scrubber needs of a log. */
 export interface Scrubbed {
   readonly name: string
+  /** There is one to scrub at or above `from`. */
+  hasClosedSegment(from: Offset): boolean
   scrubSegment(
     from: Offset,
     beforeChunk: (sizeBytes: number) => Promise<void>,
@@ -74,10 +76,8 @@ export class LogScrubber {
   }
 
   async #step(log: Scrubbed): Promise<{ nextFrom: Offset } | undefined> {
-    // The log that the place is in may be gone: the one behind it is read from its start.
-    const from = log.name === this.#place.name ? this.#place.from : 0
     try {
-      return await log.scrubSegment(from, sizeBytes => this.#pacer.pace(sizeBytes))
+      return await log.scrubSegment(this.#fromIn(log), sizeBytes => this.#pacer.pace(sizeBytes))
     } catch (thrown) {
       if (!(thrown instanceof NaruError || thrown instanceof DiskError)) throw thrown
       this.#options.onError(thrown)
@@ -93,11 +93,18 @@ export class LogScrubber {
     })
   }
 
+  /** Of those that have something to scrub: most of thousands have not, and are passed over in one look. */
   #next(): Scrubbed | undefined {
     let next: Scrubbed | undefined
     for (const log of this.#options.logs()) {
-      if (log.name >= this.#place.name && (!next || log.name < next.name)) next = log
+      const isDue = log.name >= this.#place.name && log.hasClosedSegment(this.#fromIn(log))
+      if (isDue && (!next || log.name < next.name)) next = log
     }
     return next
+  }
+
+  /** The log that the place is in may be gone: the one behind it is read from its start. */
+  #fromIn(log: Scrubbed): Offset {
+    return log.name === this.#place.name ? this.#place.from : 0
   }
 }

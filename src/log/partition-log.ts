@@ -396,6 +396,13 @@ export class PartitionLog {
     await cleanLog(this.#core, plan, { ...options, limits: this.#cleaningLimits })
   }
 
+  /** The scrubber has something to do at or above `from`. */
+  hasClosedSegment(from: Offset): boolean {
+    const { failure, closed, segments } = this.#core
+    const newest = segments.all.at(-2)
+    return !failure && !closed && newest !== undefined && newest.baseOffset >= from
+  }
+
   /**
    * Checks every batch of the first closed segment at or above `from`: a step of the scrubber, which waits in
    * `beforeChunk`. Undefined where there is none. Damage puts the log in quarantine.

@@ -68,6 +68,7 @@ describe('a scrub', () => {
     const errors: unknown[] = []
     const log = (name: string, failure?: Error): Scrubbed => ({
       name,
+      hasClosedSegment: () => true,
       scrubSegment: async () => {
         scrubbed.push(name)
         if (failure) throw failure
@@ -84,5 +85,34 @@ describe('a scrub', () => {
     await machine.run(() => scrubber.pass())
     expect(scrubbed).toEqual(['a', 'b', 'c'])
     expect(errors).toEqual([shortage])
+  })
+
+  it('passes over the logs that have no closed segment in one look', async () => {
+    const machine = new SimMachine(3)
+    let looks = 0
+    const scrubbed: string[] = []
+    const log = (name: string, closedSegments: number): Scrubbed => ({
+      name,
+      hasClosedSegment: from => {
+        looks++
+        return from < closedSegments
+      },
+      scrubSegment: async from => {
+        scrubbed.push(`${name} ${from}`)
+        return from < closedSegments ? { nextFrom: from + 1 } : undefined
+      },
+    })
+    const logs = Array.from({ length: 100 }, (_, index) => log(`empty-${index}`, 0))
+    const scrubber = new LogScrubber({
+      clock: machine.clock,
+      logs: () => [log('used', 2), ...logs],
+      bytesPerSecond: SCRUB_BYTES_PER_SECOND,
+      restMs: 1_000,
+      onError: () => {},
+    })
+    await machine.run(() => scrubber.pass())
+    expect(scrubbed).toEqual(['used 0', 'used 1'])
+    // One for each segment that is read, and the one that finds no more.
+    expect(looks).toBeLessThanOrEqual(3 * 101)
   })
 })
