@@ -35,7 +35,11 @@ export class CheckpointFile<Entry> {
   }
 
   async read(): Promise<readonly Entry[] | undefined> {
-    const content = await this.#disk.readFile(this.#path)
+    return this.decode(await this.#disk.readFile(this.#path))
+  }
+
+  /** Of what the file holds, for who has read it. */
+  decode(content: Buffer | undefined): readonly Entry[] | undefined {
     return content && decodeCheckpoint(content, this.#path, this.#format)
   }
 

@@ -3,7 +3,7 @@ import type { Disk } from '../ports/disk.ts'
 import { CheckpointFile, type CheckpointFormat, wholeNumber } from './checkpoint-file.ts'
 
 /** File name of it in a partition's directory, as in Kafka. */
-const LEADER_EPOCH_CHECKPOINT = 'leader-epoch-checkpoint'
+export const LEADER_EPOCH_CHECKPOINT = 'leader-epoch-checkpoint'
 
 export interface LeaderEpochEntry {
   readonly epoch: Epoch

@@ -294,8 +294,8 @@ export class LogDirectory {
   }
 
   async #open(name: string, options: PartitionOpenOptions): Promise<PartitionLog> {
-    const isThere = await this.#directories.claim(name, options, options.afterLoss ?? false)
-    if (!isThere) this.#forget(name)
+    const found = await this.#directories.claim(name, options, options.afterLoss ?? false)
+    if (!found) this.#forget(name)
     const known = this.#checkpoints.get(name)
     const cleanStop = this.#closedClean.get(name) ?? this.#cleanStopNodeEpoch !== undefined
     let log: PartitionLog | undefined
@@ -312,7 +312,8 @@ export class LogDirectory {
         highWatermark: known.highWatermark,
         logStartOffset: known.logStartOffset,
       }),
-      make: isThere ? undefined : () => this.#make(name, options),
+      found,
+      make: found ? undefined : () => this.#make(name, options),
       checkpoint: () => this.#lower(name, log),
       onProgress: options.onProgress,
       onEvent: event => {
@@ -328,7 +329,7 @@ export class LogDirectory {
       await this.#close(log)
       this.#ensureOpen()
     }
-    if (isThere && !known) await this.#nameInCheckpoints(log, options)
+    if (found && !known) await this.#nameInCheckpoints(log, options)
     return log
   }
 

@@ -1,11 +1,15 @@
 import { NaruError } from '../base/errors.ts'
-import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
+import type { FoundFiles } from './found-files.ts'
+import { LEADER_EPOCH_CHECKPOINT, type LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
 import type { LogCore } from './log-core.ts'
 
 /** Entries of the checkpoint; undefined where there is none or it is damaged: it is derived, a scan replaces it. */
-export async function readEpochCheckpoint(core: LogCore): Promise<readonly LeaderEpochEntry[] | undefined> {
+export async function readEpochCheckpoint(
+  core: LogCore,
+  files: FoundFiles,
+): Promise<readonly LeaderEpochEntry[] | undefined> {
   try {
-    const entries = await core.epochFile.read()
+    const entries = core.epochFile.decode(await files.read(LEADER_EPOCH_CHECKPOINT))
     return entries && rises(entries) ? entries : undefined
   } catch (thrown) {
     if (thrown instanceof NaruError && thrown.reason.startsWith('DATA_DIRECTORY')) return undefined

@@ -3,6 +3,7 @@ import { leaderEpochAt } from '../records/batch-header.ts'
 import { finishReplacing } from './cleaned-segment.ts'
 import { DamagedLog } from './damaged-log.ts'
 import { isShort } from './derived-files.ts'
+import { FoundFiles } from './found-files.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
 import { SYNC_GROUP_BYTES_MAX } from './log-config.ts'
@@ -40,9 +41,12 @@ export interface RecoveryOptions {
   readonly logStartOffset: Offset
   /** The last process closed this log in order (rule B7): nothing can be torn, nothing needs a scan. */
   readonly cleanStop: boolean
-  /** Of the files in the log's directory; none where there is none. */
-  readonly names: ReadonlySet<string>
+  /** Of the log's directory; none where there is none. */
+  readonly files: FoundFiles
 }
+
+/** `names`: of the files that are there by now. */
+type NamedOptions = RecoveryOptions & { readonly names: ReadonlySet<string> }
 
 /**
  * Brings a log from its files into memory. After a clean stop it trusts them and reads only the last segment's end.
@@ -52,7 +56,7 @@ export interface RecoveryOptions {
  * is bad is corruption: nothing is changed, `DamagedLog` is thrown.
  */
 export async function recoverLog(core: LogCore, given: RecoveryOptions): Promise<OpenReport> {
-  const options = { ...given, names: await removeUnfinished(core, given.names) }
+  const options = { ...given, names: await removeUnfinished(core, given.files.names) }
   core.gaps.load(options.names)
   if (core.config.compacted) await core.allowGaps()
   if (!core.isMade) {
@@ -63,7 +67,8 @@ export async function recoverLog(core: LogCore, given: RecoveryOptions): Promise
   }
   await core.compaction.load(options.names)
   const names = await finishReplacing(core, options.names)
-  const list = await loadSegments(core, { ...options, names })
+  const files = names === options.names ? options.files : await FoundFiles.find(core.disk, core.directory)
+  const list = await loadSegments(core, { ...options, files, names })
   core.segments = new Segments(list)
   const report: OpenReport = {
     segmentCount: list.length,
@@ -72,20 +77,24 @@ export async function recoverLog(core: LogCore, given: RecoveryOptions): Promise
     cutBytes: 0,
     rebuilt: [],
   }
-  const recovery = new Recovery(core, { ...options, names }, report)
-  await recovery.run()
+  const recovery = new Recovery(core, { ...options, files, names }, report)
+  try {
+    await recovery.run()
+  } finally {
+    core.segments.last.forgetContent()
+  }
   return report
 }
 
 class Recovery {
   readonly #core: LogCore
-  readonly #options: RecoveryOptions
+  readonly #options: NamedOptions
   readonly #report: OpenReport
   readonly #recoveryPoint: Offset
   /** Epochs as the checkpoint has them; right for everything below the recovery point. */
   #known: LeaderEpochCache | undefined
 
-  constructor(core: LogCore, options: RecoveryOptions, report: OpenReport) {
+  constructor(core: LogCore, options: NamedOptions, report: OpenReport) {
     this.#core = core
     this.#options = options
     this.#report = report
@@ -95,7 +104,7 @@ class Recovery {
   async run(): Promise<void> {
     const core = this.#core
     const { segments } = core
-    const entries = await readEpochCheckpoint(core)
+    const entries = await readEpochCheckpoint(core, this.#options.files)
     this.#known = entries && new LeaderEpochCache(entries)
     const lastIndexes = this.#options.cleanStop && entries ? await storedIndexes(core) : undefined
     core.epochs = new LeaderEpochCache(entries ?? [])
@@ -273,9 +282,9 @@ async function removeUnfinished(
 }
 
 /** The segments that the directory holds; indexes of others are removed. */
-async function loadSegments(core: LogCore, options: RecoveryOptions): Promise<Segment[]> {
+async function loadSegments(core: LogCore, options: NamedOptions): Promise<Segment[]> {
   const { disk, directory } = core
-  const { names } = options
+  const { names, files } = options
   const offsets = new Set<Offset>()
   for (const name of names) {
     const parsed = parseOffsetFileName(name)
@@ -289,13 +298,9 @@ async function loadSegments(core: LogCore, options: RecoveryOptions): Promise<Se
   const segments: Segment[] = []
   const baseOffsets = [...offsets].sort((a, b) => a - b)
   for (const baseOffset of baseOffsets) {
-    const path = `${directory}/${offsetFileName(baseOffset, LOG_SUFFIX)}`
-    const isLast = baseOffset === baseOffsets.at(-1)
-    // The last one is opened anyway.
-    const sizeBytes = isLast
-      ? await core.context.files.use(path, async file => file.sizeBytes)
-      : (await disk.stat(path))?.sizeBytes
-    segments.push(new Segment(core.context, baseOffset, sizeBytes ?? 0))
+    const name = offsetFileName(baseOffset, LOG_SUFFIX)
+    const sizeBytes = files.sizeOf(name) ?? (await disk.stat(`${directory}/${name}`))?.sizeBytes ?? 0
+    segments.push(new Segment(core.context, baseOffset, sizeBytes, files.contentOf(name)))
   }
   if (segments.length > 0) return segments
   // Its own end check then says whether that is right: an empty log whose recovery point is higher has lost its files.

@@ -1,10 +1,11 @@
 import type { PartitionId, Uuid } from '../base/brands.ts'
 import { type Disk, DiskError } from '../ports/disk.ts'
 import type { DeletedPartitions } from './deleted-partitions.ts'
+import { FoundFiles } from './found-files.ts'
 import { lostPartition, namelessPartition } from './log-failures.ts'
 import { LOG_SUFFIX, offsetFileName, parseOffsetFileName } from './log-file-names.ts'
 import type { PartitionCheckpoints } from './partition-checkpoints.ts'
-import { readPartitionMetadata, writePartitionMetadata } from './partition-metadata-file.ts'
+import { readPartitionMetadata, topicIdAmong, writePartitionMetadata } from './partition-metadata-file.ts'
 import { SharedWork } from './shared-work.ts'
 
 /** Whose a directory is to be. */
@@ -60,12 +61,17 @@ export class PartitionDirectories {
   }
 
   /**
-   * Sees to it that no other topic's directory has the name. True: this topic's is there. False: there is none, and
+   * Sees to it that no other topic's directory has the name, and reads this topic's. Undefined: there is none, and
    * nothing is lost by that; with `afterLoss`, because the loss is known.
    */
-  async claim(name: string, { topicId, partition }: PartitionPlace, afterLoss: boolean): Promise<boolean> {
-    const found = await this.topicIdOf(name)
-    if (found === topicId) return true
+  async claim(
+    name: string,
+    { topicId, partition }: PartitionPlace,
+    afterLoss: boolean,
+  ): Promise<FoundFiles | undefined> {
+    const files = await this.#find(name)
+    const found = files && (await topicIdAmong(files, this.pathOf(name)))
+    if (found === topicId) return files
     if (await this.isThere(name)) {
       // The file comes before the checkpoints name the partition: there are records beside it that are somebody's.
       if (found === undefined && this.#checkpoints.get(name)) throw namelessPartition(name, this.pathOf(name))
@@ -77,7 +83,18 @@ export class PartitionDirectories {
       this.#checkpoints.delete(name)
       await this.#checkpoints.writeAll()
     }
-    return false
+    return undefined
+  }
+
+  async #find(name: string): Promise<FoundFiles | undefined> {
+    if (!this.#names.has(name)) return undefined
+    try {
+      return await FoundFiles.find(this.#disk, this.pathOf(name))
+    } catch (thrown) {
+      if (thrown instanceof DiskError && (thrown.code === 'ENOENT' || thrown.code === 'ENOTDIR'))
+        return undefined
+      throw thrown
+    }
   }
 
   /**

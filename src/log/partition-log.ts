@@ -6,6 +6,7 @@ import type { Disk } from '../ports/disk.ts'
 import { type CleaningLimits, type CleaningPlan, planCleaning } from './cleaning-plan.ts'
 import { DamagedLog } from './damaged-log.ts'
 import { writeDerivedFiles } from './derived-files.ts'
+import { FoundFiles } from './found-files.ts'
 import type { IndexCache } from './index-cache.ts'
 import type { LeaderEpochEntry } from './leader-epoch-checkpoint.ts'
 import { type AppendResult, LogAppender } from './log-appender.ts'
@@ -41,6 +42,8 @@ export interface PartitionLogOptions {
   readonly resources: LogResources
   /** Exists, and its segments are in it; else there is `make`. */
   readonly directory: string
+  /** What is in it, for who knows. */
+  readonly found?: FoundFiles | undefined
   /** For messages: `orders-3`. */
   readonly name: string
   readonly config: LogConfig
@@ -57,10 +60,7 @@ export interface PartitionLogOptions {
    * and again after it failed. Until then the log costs nothing there.
    */
   readonly make?: (() => Promise<void>) | undefined
-  /**
-   * Makes durable that the recovery point is at most, and the log start at least, what they are at the call. Awaited
-   * before bytes go.
-   */
+  /** Makes durable: the recovery point is at most, the log start at least, what it is now. Awaited before bytes go. */
   readonly checkpoint: () => Promise<void>
   readonly onProgress: (progress: LogProgress) => void
   readonly onEvent: (event: LogEvent) => void
@@ -136,8 +136,8 @@ export class PartitionLog {
       onEvent,
     })
     let report: OpenReport = { segmentCount: 0, sizeBytes: 0, scannedBytes: 0, cutBytes: 0, rebuilt: [] }
-    const names = core.isMade ? await core.fileNames() : new Set<string>()
-    const mark = names.has(QUARANTINE_FILE) ? await readQuarantine(disk, directory) : undefined
+    const found = options.found ?? (await FoundFiles.find(disk, core.isMade ? directory : undefined))
+    const mark = found.names.has(QUARANTINE_FILE) ? await readQuarantine(disk, directory) : undefined
     if (mark) core.failure = corruptData(name, defectOfMark(directory, mark))
     else {
       try {
@@ -145,7 +145,7 @@ export class PartitionLog {
           recoveryPoint: options.recoveryPoint,
           logStartOffset: options.logStartOffset ?? 0,
           cleanStop: options.cleanStop,
-          names,
+          files: found,
         })
       } catch (thrown) {
         if (thrown instanceof DamagedLog) core.quarantine(thrown.defect)

@@ -4,7 +4,7 @@ import { type Disk, writeFileAtomically } from '../ports/disk.ts'
 import { crc32c } from '../records/crc32c.ts'
 
 /** File name of it in a partition's directory, as in Kafka. */
-const PARTITION_METADATA = 'partition.metadata'
+export const PARTITION_METADATA = 'partition.metadata'
 
 const VERSION = 0
 
@@ -31,7 +31,18 @@ export async function writePartitionMetadata(disk: Disk, directory: string, topi
 /** Undefined where there is none; a damaged one is an error. */
 export async function readPartitionMetadata(disk: Disk, directory: string): Promise<Uuid | undefined> {
   const path = `${directory}/${PARTITION_METADATA}`
-  const content = await disk.readFile(path)
+  return topicIdIn(await disk.readFile(path), path)
+}
+
+/** The same of a directory that was read. */
+export async function topicIdAmong(
+  files: { read(name: string): Promise<Buffer | undefined> },
+  directory: string,
+): Promise<Uuid | undefined> {
+  return topicIdIn(await files.read(PARTITION_METADATA), `${directory}/${PARTITION_METADATA}`)
+}
+
+function topicIdIn(content: Buffer | undefined, path: string): Uuid | undefined {
   if (!content) return undefined
   const [, lines, versionText, topicId, crc] = FORMAT.exec(content.toString('latin1')) ?? []
   const details = { file: path }

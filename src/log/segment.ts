@@ -45,6 +45,8 @@ export class Segment {
   readonly baseOffset: Offset
   readonly #context: SegmentContext
   #sizeBytes: number
+  /** Of a short one, while its log is opened: so most need not be opened for that. */
+  #content: Buffer | undefined
   #indexes: SegmentIndexes | undefined
   #loading: Promise<SegmentIndexes> | undefined
   #newestTimestamp: number | undefined
@@ -54,10 +56,16 @@ export class Segment {
   /** The file comes to its name: nothing is read before that. */
   #settling: Promise<void> | undefined
 
-  constructor(context: SegmentContext, baseOffset: Offset, sizeBytes: number) {
+  constructor(context: SegmentContext, baseOffset: Offset, sizeBytes: number, content?: Buffer) {
     this.#context = context
     this.baseOffset = baseOffset
     this.#sizeBytes = sizeBytes
+    this.#content = content
+  }
+
+  /** From now on the file is read. */
+  forgetContent(): void {
+    this.#content = undefined
   }
 
   get sizeBytes(): number {
@@ -180,6 +188,7 @@ export class Segment {
   }
 
   async read(position: number, length: number): Promise<Buffer> {
+    if (this.#content) return this.#content.subarray(position, position + length)
     await this.#settling
     if (this.#context.closed) throw new NaruError('CLOSED', `the log of ${this.path} is closed`)
     const { files } = this.#context
@@ -245,6 +254,7 @@ export class Segment {
 
   /** Cuts the file and makes the cut durable; the caller has the indexes in memory and repairs them. */
   async cutTo(sizeBytes: number): Promise<void> {
+    this.forgetContent()
     await this.#context.files.use(this.path, async file => {
       if (file.sizeBytes !== sizeBytes) await file.truncate(sizeBytes)
       await file.sync()

@@ -17,6 +17,12 @@ export interface Disk {
   readFile(path: string): Promise<Buffer | undefined>
   /** Names in a directory (not recursive), sorted; rejects with ENOENT if there is none. */
   list(directory: string): Promise<DirectoryEntry[]>
+  /**
+   * The files of a directory (no directories in it), sorted; of those that `choose` picks by their names also the size, and of
+   * the small ones of these the content. Rejects with ENOENT if there is no such directory. For a start, which reads a few small
+   * files in each of thousands of directories: a call for each of them costs more than what it reads.
+   */
+  readDirectory(directory: string, options: ReadDirectoryOptions): Promise<DirectoryFile[]>
   /** Makes the directory and its missing parents. */
   makeDirectory(directory: string): Promise<void>
   /** Size in bytes and time of last change, or undefined where there is no such name. */
@@ -60,6 +66,18 @@ export interface DiskFile {
 export interface DirectoryEntry {
   readonly name: string
   readonly isDirectory: boolean
+}
+
+export interface ReadDirectoryOptions {
+  readonly choose: (names: readonly string[]) => Iterable<string>
+  readonly contentBytesMax: number
+}
+
+/** What is undefined is not known: the file was not chosen, is larger, or could not be read, which to read it by itself tells. */
+export interface DirectoryFile {
+  readonly name: string
+  readonly sizeBytes: number | undefined
+  readonly content: Buffer | undefined
 }
 
 export interface FileStat {

@@ -1,10 +1,12 @@
 import { assert } from '../../src/base/assert.ts'
 import {
   type DirectoryEntry,
+  type DirectoryFile,
   type Disk,
   DiskError,
   type DiskFile,
   type FileStat,
+  type ReadDirectoryOptions,
 } from '../../src/ports/disk.ts'
 import type { DiskEffect, DiskOperationKind, SimDiskImage } from './sim-disk-image.ts'
 import { directory, file, type SimDirectory, type SimFileNode, type SimNode } from './sim-disk-names.ts'
@@ -51,6 +53,38 @@ export class SimDisk implements Disk {
         .map(([name, node]) => ({ name, isDirectory: node.kind === 'directory' }))
         .sort((a, b) => (a.name < b.name ? -1 : 1)),
     )
+  }
+
+  /** Each file meets what a file may meet by itself, and costs what it costs. */
+  async readDirectory(
+    path: string,
+    { choose, contentBytesMax }: ReadDirectoryOptions,
+  ): Promise<DirectoryFile[]> {
+    const names = (await this.list(path)).filter(entry => !entry.isDirectory).map(entry => entry.name)
+    const chosen = new Set(choose(names))
+    const files: DirectoryFile[] = []
+    for (const name of names) {
+      const known = chosen.has(name) ? await this.#readSmall(`${path}/${name}`, contentBytesMax) : UNKNOWN
+      files.push({ name, ...known })
+    }
+    return files
+  }
+
+  async #readSmall(path: string, contentBytesMax: number): Promise<Omit<DirectoryFile, 'name'>> {
+    let sizeBytes: number | undefined
+    let content: Buffer | undefined
+    try {
+      const file = await this.open(path, 'read')
+      sizeBytes = file.sizeBytes
+      try {
+        if (sizeBytes <= contentBytesMax) content = await file.read(0, sizeBytes)
+      } finally {
+        await file.close()
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof DiskError)) throw thrown
+    }
+    return { sizeBytes, content }
   }
 
   makeDirectory(path: string): Promise<void> {
@@ -175,6 +209,8 @@ export class SimDisk implements Disk {
     }
   }
 }
+
+const UNKNOWN = { sizeBytes: undefined, content: undefined }
 
 function checkReplaces(moved: SimNode, replaced: SimNode, to: string): void {
   if (moved.kind === 'file' && replaced.kind === 'directory') throw new DiskError('EISDIR', to, 'rename')

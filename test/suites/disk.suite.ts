@@ -223,6 +223,28 @@ export function diskSuite(name: string, make: () => Promise<DiskUnderTest>): voi
         expect(error).toMatchObject({ code: 'EISDIR', path: directory })
       }))
 
+    it('reads a directory in one call: all names, and of the chosen files sizes and small contents', () =>
+      run(async (disk, directory) => {
+        await disk.makeDirectory(`${directory}/d/inner`)
+        for (const [name, sizeBytes] of Object.entries({ empty: 0, full: 8, large: 9, other: 3 }))
+          await writeFileAtomically(disk, `${directory}/d/${name}`, Buffer.alloc(sizeBytes, name))
+        let offered: readonly string[] = []
+        const choose = (names: readonly string[]) => {
+          offered = names
+          return ['full', 'large', 'empty', 'none']
+        }
+        const files = await disk.readDirectory(`${directory}/d`, { choose, contentBytesMax: 8 })
+        expect(offered).toEqual(['empty', 'full', 'large', 'other'])
+        expect(files).toEqual([
+          { name: 'empty', sizeBytes: 0, content: Buffer.alloc(0) },
+          { name: 'full', sizeBytes: 8, content: Buffer.from('fullfull') },
+          { name: 'large', sizeBytes: 9, content: undefined },
+          { name: 'other', sizeBytes: undefined, content: undefined },
+        ])
+        await expectCode(disk.readDirectory(`${directory}/none`, { choose, contentBytesMax: 8 }), 'ENOENT')
+        await expectCode(disk.readDirectory(`${directory}/d/full`, { choose, contentBytesMax: 8 }), 'ENOTDIR')
+      }))
+
     it('tells the free and the total space', () =>
       run(async (disk, directory) => {
         const space = await disk.space(directory)

@@ -7,6 +7,7 @@ export function diskWithoutSnapshotSync(disk: Disk): Disk {
     open: (path, mode) => disk.open(path, mode),
     readFile: path => disk.readFile(path),
     list: directory => disk.list(directory),
+    readDirectory: (directory, options) => disk.readDirectory(directory, options),
     makeDirectory: directory => disk.makeDirectory(directory),
     stat: path => disk.stat(path),
     rename: async (from, to) => {
