@@ -225,8 +225,7 @@ class Recovery {
       const group = this.#core.config.writeCaching ? 0 : segment.sizeBytes - SYNC_GROUP_BYTES_MAX
       await segment.rewriteFrom(Math.max(unknown, group))
     }
-    await segment.cutTo(segment.sizeBytes)
-    await this.#core.disk.syncDirectory(this.#core.directory)
+    await this.#core.disk.syncWithName(this.#core.directory, segment.fileName)
   }
 
   /** The log start is what was checkpointed, within what there is. */

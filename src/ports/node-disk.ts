@@ -107,6 +107,14 @@ export class NodeDisk implements Disk {
     )
   }
 
+  /** Only what may take long is another thread's: who calls this has just read the file, so the system finds it at once. */
+  async syncWithName(directory: string, name: string): Promise<void> {
+    await Promise.all([
+      syncOpened(`${directory}/${name}`, O_RDWR, fs.fdatasync),
+      syncOpened(directory, O_RDONLY | fs.constants.O_DIRECTORY, fs.fsync),
+    ])
+  }
+
   async syncDirectory(directory: string): Promise<void> {
     const fd = await call<number>('syncDirectory', directory, done =>
       fs.open(directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY, done),
@@ -327,6 +335,20 @@ async function sync(
     throw error instanceof DiskError && error.code === 'ENOSPC'
       ? new DiskError('EIO', path, 'sync', error.cause)
       : error
+  }
+}
+
+async function syncOpened(path: string, flags: number, start: typeof fs.fsync): Promise<void> {
+  let fd: number
+  try {
+    fd = fs.openSync(path, flags)
+  } catch (thrown) {
+    throw diskError(thrown as NodeJS.ErrnoException, path, 'syncWithName')
+  }
+  try {
+    await sync(path, done => start(fd, done))
+  } finally {
+    fs.closeSync(fd)
   }
 }
 

@@ -107,6 +107,19 @@ describe('power cut', () => {
     expect(found).toContain('ab')
   })
 
+  it('keeps a new file that was synced with its name', async () => {
+    const found = await outcomes(
+      30,
+      async disk => {
+        const file = await disk.open('f', 'create')
+        await file.append([Buffer.from('abc')])
+        await disk.syncWithName('.', 'f')
+      },
+      disk => text(disk, 'f'),
+    )
+    expect(found).toEqual(['abc'])
+  })
+
   it('forgets a new file whose directory was not synced, synced as it may be itself', async () => {
     const found = await outcomes(
       40,

@@ -161,6 +161,16 @@ export class SimDisk implements Disk {
     return this.#image.run(this.#incarnation, { kind: 'removeDirectory', path }, effect)
   }
 
+  async syncWithName(directory: string, name: string): Promise<void> {
+    const file = await this.open(`${directory}/${name}`, 'write')
+    try {
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await this.syncDirectory(directory)
+  }
+
   syncDirectory(path: string): Promise<void> {
     return this.#run('syncDirectory', path, () => {
       this.#image.names.sync(this.#directory(path, 'syncDirectory'))

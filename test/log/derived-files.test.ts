@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import type { DiskFile } from '../../src/ports/disk.ts'
+import type { Disk, DiskFile } from '../../src/ports/disk.ts'
 import { NodeDisk } from '../../src/ports/node-disk.ts'
 import { append, type LogFixture, openLog, readAll, synced, temporaryDirectory } from './log-harness.ts'
 
@@ -33,6 +33,29 @@ describe('files that follow from the log', () => {
     })
     expect(await readAll(again.log)).toEqual(['0:9'])
     await again.log.close()
+  })
+
+  it('and the log itself cost an open one call of the disk, and one more after a kill', async () => {
+    const directory = await temporaryDirectory()
+    const first = await openLog({ directory })
+    await fill(first, 1, 9)
+    await first.log.close()
+    for (const cleanStop of [true, false]) {
+      const calls: PropertyKey[] = []
+      const disk = new Proxy<Disk>(new NodeDisk(), {
+        get(target, key) {
+          const called = Reflect.get(target, key)
+          return (...of: unknown[]) => {
+            calls.push(key)
+            return called.apply(target, of)
+          }
+        },
+      })
+      const again = await openLog({ directory, disk, cleanStop, recoveryPoint: 1 })
+      expect(again.log.logEndOffset).toBe(1)
+      expect(calls).toEqual(cleanStop ? ['readDirectory'] : ['readDirectory', 'syncWithName'])
+      await again.log.close()
+    }
   })
 
   it('stay as they are where nothing was written since the open', async () => {

@@ -245,6 +245,15 @@ export function diskSuite(name: string, make: () => Promise<DiskUnderTest>): voi
         await expectCode(disk.readDirectory(`${directory}/d/full`, { choose, contentBytesMax: 8 }), 'ENOTDIR')
       }))
 
+    it('syncs a file together with its directory, where both are there', () =>
+      run(async (disk, directory) => {
+        await writeFileAtomically(disk, `${directory}/a`, Buffer.from('abc'))
+        await disk.syncWithName(directory, 'a')
+        expect((await disk.readFile(`${directory}/a`))?.toString()).toBe('abc')
+        await expectCode(disk.syncWithName(directory, 'none'), 'ENOENT')
+        await expectCode(disk.syncWithName(`${directory}/none`, 'a'), 'ENOENT')
+      }))
+
     it('tells the free and the total space', () =>
       run(async (disk, directory) => {
         const space = await disk.space(directory)

@@ -20,6 +20,7 @@ export function diskWithoutSnapshotSync(disk: Disk): Disk {
       if (!isForgotten) await disk.syncDirectory(directory)
       isForgotten = false
     },
+    syncWithName: (directory, name) => disk.syncWithName(directory, name),
     space: path => disk.space(path),
   }
 }
