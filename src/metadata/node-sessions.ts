@@ -7,7 +7,10 @@ export interface SessionTiming {
   readonly sessionTimeoutMs: number
   /** For a node whose session stream closed, which is how a killed process shows: not heard and not back for so long. */
   readonly disconnectGraceMs: number
-  /** Between two ticks of the judge. One that comes later than twice that was stalled. */
+  /**
+   * Between two ticks of the judge where one may have something to judge soon; twice that as long as all nodes are well. One
+   * that comes later by more than this was stalled.
+   */
   readonly tickMs: number
 }
 
@@ -39,6 +42,7 @@ export class NodeSessions {
   readonly #timing: SessionTiming
   readonly #sessions = new Map<NodeId, NodeSession>()
   #tickMs: number
+  #periodMs: number
   #isJudgeable = false
 
   constructor(options: {
@@ -51,6 +55,7 @@ export class NodeSessions {
     const { nowMs, nodes, deposed } = options
     this.#timing = { ...SESSION_TIMING, ...options.timing }
     this.#tickMs = nowMs
+    this.#periodMs = this.#timing.tickMs
     for (const { nodeId, nodeEpoch } of nodes)
       this.#sessions.set(
         nodeId,
@@ -109,10 +114,15 @@ export class NodeSessions {
     if (session) session.isDue = false
   }
 
+  /** From the last tick to the next one, as of the last judgement. */
+  get periodMs(): number {
+    return this.#periodMs
+  }
+
   /** A timer of the judge fired. */
   tick(nowMs: number): void {
     assert(nowMs >= this.#tickMs, 'a monotonic clock went back')
-    const lateMs = nowMs - this.#tickMs - this.#timing.tickMs
+    const lateMs = nowMs - this.#tickMs - this.#periodMs
     this.#tickMs = nowMs
     this.#isJudgeable = true
     if (lateMs > this.#timing.tickMs) this.#forgive({ stalledMs: lateMs, nowMs })
@@ -123,6 +133,7 @@ export class NodeSessions {
     // Long after its tick, what the sockets hold may be unread: the next tick finds how long this process stood still.
     const isFresh = this.#isJudgeable && nowMs - this.#tickMs <= this.#timing.disconnectGraceMs / 2
     this.#isJudgeable = false
+    this.#periodMs = this.#isCalm(nowMs) ? 2 * this.#timing.tickMs : this.#timing.tickMs
     if (!isFresh) return []
     const due: NodeRef[] = []
     for (const [nodeId, session] of this.#sessions) {
@@ -131,6 +142,14 @@ export class NodeSessions {
       due.push({ nodeId, nodeEpoch: session.nodeEpoch })
     }
     return due
+  }
+
+  /** All nodes have their streams and are heard: a deadline that comes up now is still many ticks away. */
+  #isCalm(nowMs: number): boolean {
+    const soonMs = nowMs + this.#timing.sessionTimeoutMs / 2
+    for (const session of this.#sessions.values())
+      if (session.closedMs !== undefined || this.#deadlineMs(session) < soonMs) return false
+    return true
   }
 
   #deadlineMs({ heardMs, closedMs }: NodeSession): number {

@@ -7,6 +7,7 @@ const START_MS = 10_000
 /** Node 2 answers Raft every 100 ms as long as it is in `answering`; time moves in ticks of the judge. */
 class Judge {
   nowMs = START_MS
+  ticks = 0
   readonly sessions: NodeSessions
   /** `node@ms` since the start of the leadership, in order. */
   readonly fenced: string[] = []
@@ -23,7 +24,10 @@ class Judge {
   }
 
   runFor(durationMs: number): this {
-    for (const endMs = this.nowMs + durationMs; this.nowMs < endMs; ) this.tickAfter(TICK_MS)
+    for (const endMs = this.nowMs + durationMs; this.nowMs < endMs; ) {
+      this.tickAfter(Math.min(this.sessions.periodMs, endMs - this.nowMs))
+      this.ticks++
+    }
     return this
   }
 
@@ -58,6 +62,16 @@ describe('a session', () => {
     judge.runFor(10_000)
     expect(judge.fenced).toEqual(['2@3000'])
     expect(judge.sessions.isAlive(2, judge.nowMs)).toBe(false)
+  })
+
+  it('is looked at half as often as long as all nodes are well, and at each tick when one is not', () => {
+    judge.runFor(10_050)
+    expect(judge.ticks).toBeLessThan(105)
+    judge.answering.delete(2)
+    judge.sessions.close(NODE, judge.nowMs - 50)
+    expect(judge.runFor(500).fenced).toEqual(['2@10300'])
+    judge.sessions.end(NODE)
+    expect(judge.runFor(10_000).ticks).toBeLessThan(220)
   })
 
   it('belongs to a node epoch: the answers of a restarted process do not keep the one before it alive', () => {

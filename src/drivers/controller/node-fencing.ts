@@ -12,7 +12,6 @@ export interface NodeFencingOptions {
   readonly sessions: NodeSessions
   readonly clock: Clock
   readonly logger: Logger
-  readonly tickMs: number
   /** The process that judges: it hears itself. */
   readonly incarnation: string
   /** Resolves when it is committed. */
@@ -43,8 +42,8 @@ export class NodeFencing {
   }
 
   #schedule(): void {
-    const { clock, sessions, tickMs } = this.#options
-    this.#timer = clock.setTick(tickMs, () => {
+    const { clock, sessions } = this.#options
+    this.#timer = clock.setTick(sessions.periodMs, () => {
       sessions.tick(clock.monotonicMs())
       clock.afterTurn(() => {
         if (this.#isStopped) return

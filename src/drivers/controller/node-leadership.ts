@@ -73,7 +73,6 @@ export class NodeLeadership implements SessionHost {
       logger,
       incarnation,
       sessions: this.#sessions,
-      tickMs: timing.tickMs,
       fence: due => this.#change(controller => controller.nodes.fenceAll(due)),
       onFenced: fenced => this.#onFenced(fenced),
       onJudged: () => this.#settleUnheard(),
