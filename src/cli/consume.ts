@@ -6,6 +6,7 @@ import type {
   Reader,
   ReaderOptions,
   RecordBatch,
+  SkippedOffsets,
   StartPosition,
 } from '../client/index.ts'
 import { addConnectionOption, type ConnectionFlags, wholeNumber, withClient } from './common-options.ts'
@@ -76,10 +77,19 @@ function readRun(topics: readonly string[], flags: ConsumeFlags): Run {
       throw new UsageError(`${flagOf(name)} means something in a group only: add --group NAME`)
   const options = readerOptions(topic, flags)
   return async (client, context) => {
-    await using reader: Reader = client.reader(options)
+    await using reader: Reader = client.reader({
+      ...options,
+      onSkipped: skipped => say(context.stderr, `warning: ${skippedText(skipped)}`),
+    })
     context.onInterrupt(() => void reader.close())
     await print(reader.batches(), flags, context)
   }
+}
+
+function skippedText({ topic, partition, from, to }: SkippedOffsets): string {
+  return to < from
+    ? `${topic}/${partition} goes on at offset ${to}, not at ${from}: the end of its log was given up in a recovery`
+    : `offsets ${from} to ${to} of ${topic}/${partition} are gone, as retention has it`
 }
 
 function groupRun(topics: readonly string[], flags: ConsumeFlags): Run {
@@ -88,11 +98,7 @@ function groupRun(topics: readonly string[], flags: ConsumeFlags): Run {
     await using consumer = client.consumer({
       ...options,
       onWarning: message => say(context.stderr, `warning: ${message}`),
-      onSkipped: ({ topic, partition, from, to }) =>
-        say(
-          context.stderr,
-          `warning: offsets ${from} to ${to} of ${topic}/${partition} are gone, as retention has it`,
-        ),
+      onSkipped: skipped => say(context.stderr, `warning: ${skippedText(skipped)}`),
     })
     context.onInterrupt(() => void consumer.close({ waitMs: WRITE_MS_MAX }))
     const last = await print(consumer.batches(), flags, context)

@@ -114,9 +114,9 @@ export class ReadCursor {
     return this.#leaderEpoch
   }
 
-  /** Follows the leader from now on. Throws OFFSET_OUT_OF_RANGE where reading must not begin there. */
+  /** Follows the leader from now on. Throws OFFSET_OUT_OF_RANGE where the log ends before that. */
   open({ source, from, stop }: OpenedPartition): void {
-    if (!this.#isPlaced) this.#requireNotBehindEnd(source, from)
+    this.#requireNotBehindEnd(source, from)
     this.#isPlaced = true
     this.#leaderEpoch = source.leaderEpoch
     this.#leader = source

@@ -301,6 +301,16 @@ describe('consume --group', () => {
     ])
   })
 
+  it.each(['consume logs', 'consume logs --group g'])('%s says what is gone', async command => {
+    client.skipped = [
+      { topic: 'logs', partition: 0, from: 2, to: 7 },
+      { topic: 'logs', partition: 1, from: 9, to: 5 },
+    ]
+    expect((await naru(`${command} --from-beginning`)).err).toMatch(
+      /^warning: offsets 2 to 7 of logs\/0 are gone, .*\nwarning: logs\/1 goes on at offset 5, not at 9: .*\n/,
+    )
+  })
+
   it('with --max commits what was printed, not what came with it', async () => {
     expect((await naru('consume logs --group g --max 1')).out).toBe('a\n')
     const offsets = [{ topic: 'logs', partition: 0, nextOffset: 1 }]

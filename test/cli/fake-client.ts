@@ -1,5 +1,11 @@
 import { NaruError } from '../../src/base/errors.ts'
-import type { Client, ConsumerOptions, ProducerOptions } from '../../src/client/index.ts'
+import type {
+  Client,
+  ConsumerOptions,
+  ProducerOptions,
+  ReaderOptions,
+  SkippedOffsets,
+} from '../../src/client/index.ts'
 
 export interface StoredRecord {
   readonly topic: string
@@ -23,6 +29,8 @@ export class FakeClient {
   refuses: (value: Buffer) => NaruError | undefined = () => undefined
   /** Said again for each record. */
   warnings: string[] = []
+  /** Told to readers and consumers. */
+  skipped: SkippedOffsets[] = []
   firstError: NaruError | undefined
 
   asClient(): Client {
@@ -81,8 +89,9 @@ export class FakeClient {
     }
   }
 
-  reader(options: unknown) {
+  reader({ onSkipped, ...options }: ReaderOptions) {
     this.calls.push(['reader', options])
+    for (const skipped of this.skipped) onSkipped?.(skipped)
     const { records } = this
     return {
       async *batches() {
@@ -93,8 +102,9 @@ export class FakeClient {
     }
   }
 
-  consumer({ onWarning, onSkipped: _, ...options }: ConsumerOptions) {
+  consumer({ onWarning, onSkipped, ...options }: ConsumerOptions) {
     this.calls.push(['consumer', options])
+    for (const skipped of this.skipped) onSkipped?.(skipped)
     for (const warning of this.warnings) onWarning?.(warning)
     const { records, calls } = this
     return {

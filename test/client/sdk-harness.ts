@@ -11,6 +11,9 @@ import type {
   StreamHandlers,
   Transport,
 } from '../../src/ports/transport.ts'
+import { errorToFailure } from '../../src/wire/failure.ts'
+import type { ReadPartition } from '../../src/wire/messages.ts'
+import { Consumer } from '../../src/wire/methods.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { ServiceNodeHarness, type ServiceNodeOptions } from '../harness/service-node.ts'
 
@@ -93,6 +96,28 @@ export async function readAll(reader: Reader): Promise<ConsumedRecord[]> {
   const records: ConsumedRecord[] = []
   for await (const record of reader) records.push(record)
   return records
+}
+
+/** Streams break, and behind that the log of a topic ends before: as if its end had been given up. */
+export function cutOffLog(faults: NetworkFaults, endOffset: number): void {
+  let isBroken = false
+  faults.toClient = path => {
+    if (path !== Consumer.read.path || isBroken) return 'pass'
+    isBroken = true
+    return 'break'
+  }
+  faults.toNode = (path, message, answer) => {
+    if (path !== Consumer.read.path) return 'pass'
+    const request = Consumer.read.request.decode(Buffer.from(message))
+    const isBehind = ({ start }: ReadPartition) => (start?.offset ?? 0) > endOffset
+    const details = { high_watermark: String(endOffset) }
+    const failure = errorToFailure(new NaruError('OFFSET_OUT_OF_RANGE', 'behind the end', { details }))
+    const failed = request.add.filter(isBehind)
+    const failures = failed.map(({ topic, partition = 0 }) => ({ topic, partition, failure }))
+    if (failures.length === 0) return 'pass'
+    answer(Consumer.read.response.encode({ failures }))
+    return Consumer.read.request.encode({ ...request, add: request.add.filter(added => !isBehind(added)) })
+  }
 }
 
 class FaultyTransport implements Transport {

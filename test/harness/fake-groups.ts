@@ -53,6 +53,8 @@ export class FakeGroups {
   #isCommitDue = false
   /** While true, nothing is committed: no answers leave. */
   isStalled = false
+  /** Of all logs, as far as commits go: one beyond is refused. */
+  endOffset = Number.POSITIVE_INFINITY
 
   constructor(options: FakeGroupsOptions) {
     this.#options = options
@@ -155,6 +157,9 @@ export class FakeGroups {
   }
 
   async #commitOffsets({ group, member, memberEpoch, offsets }: CommitOffsetsRequest) {
+    const { endOffset } = this
+    const isBeyond = offsets.some(({ nextOffset }) => nextOffset > endOffset)
+    if (isBeyond) return { results: offsets.map(offset => ({ ...offset, failure: beyondEnd(endOffset) })) }
     const outcomes = await this.run(nowMs =>
       this.#coordinator.offsets.commit(
         {
@@ -375,6 +380,11 @@ class FakeStream {
     const stream = this.#member
     if (stream !== undefined) void this.#groups.run(() => this.#groups.coordinator.members.disconnect(stream))
   }
+}
+
+function beyondEnd(endOffset: number) {
+  const details = { high_watermark: String(endOffset) }
+  return errorToFailure(new NaruError('OFFSET_OUT_OF_RANGE', 'behind the end', { details }))
 }
 
 function placeOf({ topic, partition }: TopicPartition): TopicPartition {

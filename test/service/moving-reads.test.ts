@@ -72,3 +72,32 @@ it(`reads each record once and in order over ${MOVES} moves of the leadership, t
   }
   expect(leaders).toEqual(new Set([1, 2, 3]))
 }, 60_000)
+
+it('fails what it reads where its end was given up, wherever the next leader is', async () => {
+  await initCompression()
+  const partition = new MovingPartition('logs', new SeededPrng('partition'))
+  const cluster = new TestServiceCluster({ replicas: node => partition.replicas(node) })
+  partition.cluster = cluster
+  cluster.makeTopic('logs')
+  partition.begin(1)
+  const { scheduler } = cluster
+  const readers = [1, 2, 3].map(entry => reader(cluster, entry))
+  const writing = cluster.node(1).channel.stream(Producer.produceStream.path)
+  writing.setHandlers({ onMessage() {} })
+  for (let seq = 1; seq <= 8; seq++) {
+    const batch = batchOf([`${seq}`], { producerId: 1, baseSequence: seq - 1 })
+    const entries = [{ topic: 'logs', partition: 0, batch }]
+    writing.write(Producer.produceStream.request.encode({ seq, entries }))
+  }
+  await scheduler.runUntil(() => readers.every(({ offsets }) => offsets.length === 8), { timeMsMax: 5_000 })
+  partition.log.length = partition.committedEnd = 5
+  partition.move(2, 'break')
+  await scheduler.runUntil(() => readers.every(({ failed }) => failed.length > 0), { timeMsMax: 20_000 })
+  for (const { failed } of readers) {
+    const [first] = failed as ReadResponse['failures']
+    expect(first?.failure).toMatchObject({
+      reason: 'OFFSET_OUT_OF_RANGE',
+      details: expect.objectContaining({ high_watermark: '5' }),
+    })
+  }
+})

@@ -62,7 +62,7 @@ export class GroupClients {
       onAssigned: partitions => {
         for (const one of partitions) positions.assigned(one)
       },
-      onSkipped: ({ topic, partition, to }) => positions.skipped({ topic, partition, to }),
+      onSkipped: skipped => positions.skipped(skipped),
     })
     const read = this.#readAll(consumer, positions)
     await Promise.race([read, this.#whenDone(group, by)])

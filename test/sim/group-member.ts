@@ -101,7 +101,7 @@ export class GroupMember {
       },
       onRevoked: partitions => journal.count('revocations told', partitions.length),
       onLost: partitions => journal.count('partitions lost', partitions.length),
-      onSkipped: ({ topic, partition, to }) => positions.skipped({ topic, partition, to }),
+      onSkipped: skipped => positions.skipped(skipped),
     })
     journal.tell(member, () => `joins ${group}, ${way}`)
     const go = () => void this.#close(consumer, member)

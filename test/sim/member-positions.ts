@@ -32,9 +32,18 @@ export class MemberPositions {
     if (!isRemote) oracle.assigned({ group, member, topic, partition })
   }
 
-  /** Told that there is nothing before: the log, or its end, was given up. */
-  skipped({ topic, partition, to }: Place & { to: number }): void {
-    this.#next.set(`${topic}-${partition}`, to)
+  /** Told that the end of the log was given up: nothing else takes records away here. */
+  skipped({ topic, partition, from, to }: Place & { from: number; to: number }): void {
+    const { member, journal, oracle } = this.#options
+    const key = `${topic}-${partition}`
+    const next = this.#next.get(key)
+    journal.count('members told of a log that was given up')
+    journal.expect(
+      oracle.isForfeit({ topic, partition }) && from === next && to < from,
+      () =>
+        `G6 ${member} is told to go from ${from} to ${to} of ${key}, and ${next ?? 'nothing'} was to come`,
+    )
+    this.#next.set(key, to)
   }
 
   given({ topic, partition, offset }: Place & { offset: number }): void {
@@ -43,7 +52,7 @@ export class MemberPositions {
     const next = this.#next.get(key)
     this.#next.set(key, offset + 1)
     journal.expect(
-      offset === next || oracle.isForfeit({ topic, partition }),
+      offset === next,
       () => `G6 ${member} is given ${key} offset ${offset}, and ${next ?? 'nothing'} was to come`,
     )
     oracle.given({ group, member, topic, partition, offset }, { isRemote })

@@ -31,11 +31,17 @@ export class AutoCommit {
 
   /** Resolves when everything that is done with is committed; rejects with what may be tried again. */
   async flush(): Promise<void> {
-    const offsets = this.#options.pending()
-    if (offsets.length === 0) return
-    const outcomes = await this.#options.commit(offsets)
-    const failed = outcomes.find(error => error !== undefined && error.reason !== 'PARTITION_NOT_OWNED')
+    let failed = await this.#commit()
+    // The end of a log was given up: what is done with ends there by now.
+    if (failed?.reason === 'OFFSET_OUT_OF_RANGE') failed = await this.#commit()
     if (failed !== undefined) throw failed
+  }
+
+  async #commit(): Promise<CommitOutcome> {
+    const offsets = this.#options.pending()
+    if (offsets.length === 0) return undefined
+    const outcomes = await this.#options.commit(offsets)
+    return outcomes.find(error => error !== undefined && error.reason !== 'PARTITION_NOT_OWNED')
   }
 
   /**

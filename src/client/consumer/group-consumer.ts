@@ -79,8 +79,10 @@ export class GroupConsumer implements Consumer {
           this.#handWaiters.wake()
           void this.#tell(() => options.onLost?.(partitions.map(placeOf)))
         },
-        onSkipped: (_, { topic, partition, from, to }) =>
-          void this.#tell(() => options.onSkipped?.({ topic, partition, from, to })),
+        onSkipped: (_, { topic, partition, from, to }) => {
+          void this.#tell(() => options.onSkipped?.({ topic, partition, from, to }))
+          this.#autoCommit?.due()
+        },
         onReady: () => this.#waiters.wake(),
         onTrouble: warn,
       },
@@ -262,7 +264,7 @@ export class GroupConsumer implements Consumer {
     if (inHand.loop !== loop) throw oneLoop()
     this.#inHand = undefined
     const { owned, end, seekCount } = inHand
-    if (owned.seekCount === seekCount) owned.done = end
+    owned.finish(end, seekCount)
     this.#autoCommit?.due()
     this.#handWaiters.wake()
   }

@@ -7,7 +7,7 @@ import { Consumer } from '../../wire/methods.ts'
 import type { Connection } from '../connection.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import { BatchQueue } from '../reader/batch-queue.ts'
-import { LeaderStreams, mayPass } from '../reader/leader-streams.ts'
+import { endBefore, LeaderStreams, mayPass } from '../reader/leader-streams.ts'
 import { PartitionCursor } from '../reader/partition-cursor.ts'
 import type { RecordBatch } from '../reader/types.ts'
 import type { MemberSettings } from './consumer-settings.ts'
@@ -34,6 +34,7 @@ export interface GroupReaderEvents {
   /** No more of these is drawn. Whoever is done with them calls `release`. */
   readonly onRevoking: (partitions: readonly OwnedPartition[], deadlineMs: number) => void
   readonly onLost: (partitions: readonly OwnedPartition[], cause: NaruError) => void
+  /** Backwards (`to` below `from`), where the log ends before what was given out: its end was given up. */
   readonly onSkipped: (owned: OwnedPartition, skipped: Skipped) => void
   /** There may be something to draw, or the end. */
   readonly onReady: () => void
@@ -83,6 +84,11 @@ export class GroupReader {
           events.onReady()
         },
         onSkipped: (cursor, skipped) => this.#onSkipped(cursor, skipped),
+        onCutOff: (cursor, endOffset) => {
+          const owned = this.#byCursor.get(cursor)
+          if (owned !== undefined) this.#cutOff(owned, endOffset)
+          return true
+        },
         onChanged: () => {},
         mayGoOn: (_, error) => this.#mayGoOn(error),
       },
@@ -166,9 +172,13 @@ export class GroupReader {
           this.#owned.get(ownedKey(offset)) === owned ? undefined : notTold(this.membership.member),
       })),
     )
-    for (const [index, { offset, owned }] of claims.entries())
-      if (outcomes[index] === undefined && owned?.topicId === offset.topicId)
-        owned.committed = offset.nextOffset
+    for (const [index, { offset, owned }] of claims.entries()) {
+      if (owned?.topicId !== offset.topicId) continue
+      const error = outcomes[index]
+      const endOffset = error && endBefore(offset.nextOffset, error)
+      if (error === undefined) owned.committed = offset.nextOffset
+      else if (endOffset !== undefined && !owned.isGone) this.#cutOff(owned, endOffset)
+    }
     return outcomes
   }
 
@@ -347,6 +357,19 @@ export class GroupReader {
     this.#options.events.onSkipped(owned, skipped)
     const { start } = this.#options.settings
     return start.at !== 'EARLIEST' && start.offset === undefined
+  }
+
+  /**
+   * The end of its log was given up. It goes on there, wherever the member began: all before is done, or will be given
+   * out yet.
+   */
+  #cutOff(owned: OwnedPartition, endOffset: Offset): void {
+    const { topic, partition, given } = owned
+    this.#stopReading(owned)
+    owned.cutOff(endOffset)
+    if (given.nextOffset > endOffset)
+      this.#options.events.onSkipped(owned, { topic, partition, from: given.nextOffset, to: endOffset })
+    this.#startReading([owned])
   }
 
   /** Where a lost position goes on: at the start that the member asked for. */

@@ -21,7 +21,7 @@ export class OwnedPartition {
   /** Undefined: it is not read now. */
   cursor: PartitionCursor | undefined
   generation = 0
-  /** Rises with each seek: what was given out before does not count as progress any more. */
+  /** Rises with each seek, and each cut: what was given out before does not count as progress any more, or not whole. */
   seekCount = 0
   /** Where reading goes on. */
   position: Offset
@@ -38,6 +38,8 @@ export class OwnedPartition {
   isBegun = false
   /** It is another member's, or may be. */
   isGone = false
+  /** Where the log ended when its end was given up last, and the seek count of what was given out before. */
+  #cutOff: { readonly place: Place; readonly seekCount: number } | undefined
 
   constructor({ topic, topicId, partition, nextOffset }: AssignedPartition) {
     this.topic = topic
@@ -72,10 +74,30 @@ export class OwnedPartition {
     return { topic, topicId, partition, ...place }
   }
 
+  /** The records up to `end` are done, given out when the seek count was that. */
+  finish(end: Place, seekCount: number): void {
+    if (seekCount === this.seekCount) this.done = end
+    else if (seekCount === this.#cutOff?.seekCount) this.done = earlier(end, this.#cutOff.place)
+  }
+
   seek(offset: Offset): void {
     this.seekCount++
+    this.#cutOff = undefined
     this.position = offset
     this.given = this.done = { nextOffset: offset, leaderEpoch: undefined }
+  }
+
+  /** Its log ends at `endOffset` now: what was given out behind that is there no more, and counts up to there. */
+  cutOff(endOffset: Offset): void {
+    const place = { nextOffset: endOffset, leaderEpoch: undefined }
+    if (this.given.nextOffset > endOffset) {
+      this.#cutOff = { place, seekCount: this.seekCount }
+      this.seekCount++
+    }
+    this.given = earlier(this.given, place)
+    this.done = earlier(this.done, place)
+    // What was received and not given out is read again.
+    this.position = this.given.nextOffset
   }
 
   describe(): ConsumerPartition {
@@ -93,6 +115,10 @@ export class OwnedPartition {
       isRevoking,
     }
   }
+}
+
+function earlier(one: Place, other: Place): Place {
+  return one.nextOffset <= other.nextOffset ? one : other
 }
 
 /** Names of topics have no slash. */

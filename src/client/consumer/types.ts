@@ -43,7 +43,7 @@ export interface ConsumerOptions {
   readonly onRevoked?: (partitions: readonly TopicPartition[]) => void | Promise<void>
   /** These were taken without asking (session expired, topic deleted): commits for them are refused. */
   readonly onLost?: (partitions: readonly TopicPartition[]) => void
-  /** Told when retention or deletion was faster than the group. */
+  /** Told when retention or deletion was faster than the group, or the end of a log was given up: see `SkippedOffsets`. */
   readonly onSkipped?: (skipped: SkippedOffsets) => void
   /** Called with a sentence when the cluster warns of something, or when something is being waited out. */
   readonly onWarning?: (message: string) => void

@@ -1,4 +1,4 @@
-import type { NodeId } from '../../base/brands.ts'
+import type { NodeId, Offset } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import type { Timer } from '../../ports/clock.ts'
 import type { Skipped, TopicMetadata } from '../../wire/messages.ts'
@@ -20,6 +20,11 @@ export interface LeaderStreamsOptions {
     readonly onReceived: (received: ReceivedBatches) => void
     /** Offsets are gone that were not read: true, if the cursor is to be resolved anew instead of reading on behind them. */
     readonly onSkipped: (cursor: PartitionCursor, skipped: Skipped) => boolean
+    /**
+     * The log ends before what comes next, as its leader has made sure of. True: the cursor was removed, and another one
+     * added in its place, perhaps; false: it fails.
+     */
+    readonly onCutOff: (cursor: PartitionCursor, endOffset: Offset) => boolean
     /** A cursor is done, or others have found their places. */
     readonly onChanged: () => void
     /** False: this will not pass by itself, or has been waited for long enough. The cursor is not read any more then. */
@@ -70,6 +75,8 @@ export class LeaderStreams {
   failed(cursor: PartitionCursor, error: NaruError): void {
     if (this.#isClosed || !this.#cursors.has(cursor)) return
     const { connection, metadata, events } = this.#options
+    const endOffset = endBefore(cursor.fetchOffset, error)
+    if (endOffset !== undefined && events.onCutOff(cursor, endOffset)) return
     // It was well before: the pauses begin short again.
     if (cursor.failingSinceMs === undefined) this.#backoff.reset()
     cursor.failingSinceMs ??= connection.clock.monotonicMs()
@@ -229,6 +236,13 @@ function noLeader({ topic, partition }: PartitionCursor): NaruError {
     `"${topic}" partition ${partition} has no leader now (the logs of the nodes say why)`,
     { details: { topic, partition: String(partition) } },
   )
+}
+
+/** Where the log ends, if the error says that this is before `offset`. */
+export function endBefore(offset: Offset | undefined, { reason, details }: NaruError): Offset | undefined {
+  if (reason !== 'OFFSET_OUT_OF_RANGE' || offset === undefined) return undefined
+  const endOffset = Number(details['high_watermark'])
+  return endOffset < offset ? endOffset : undefined
 }
 
 /** Errors that the same call, here or at another node, may not meet a moment later. */

@@ -1,4 +1,4 @@
-import type { NodeId, PartitionId } from '../../base/brands.ts'
+import type { NodeId, Offset, PartitionId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import { failureToError } from '../../wire/failure.ts'
 import type { ListOffsetsPartition, MessageInit, Skipped, TopicMetadata } from '../../wire/messages.ts'
@@ -16,6 +16,8 @@ export interface PartitionReadsOptions {
   readonly metadata: MetadataCache
   readonly settings: ReaderSettings
   readonly onReceived: (received: ReceivedBatches) => void
+  /** What was received for it is not wanted any more. */
+  readonly onDropped: (cursor: PartitionCursor) => void
   /** A partition is done, or all are known now. */
   readonly onChanged: () => void
   readonly onFailed: (error: NaruError) => void
@@ -44,6 +46,7 @@ export class PartitionReads {
         resolve: (leaderId, cursors) => this.#resolve(leaderId, cursors),
         onReceived,
         onSkipped: (cursor, skipped) => this.#onSkipped(cursor, skipped),
+        onCutOff: (cursor, endOffset) => this.#onCutOff(cursor, endOffset),
         onChanged,
         mayGoOn: (cursor, error) => this.#mayGoOn(cursor, error),
       },
@@ -91,7 +94,10 @@ export class PartitionReads {
     }
   }
 
-  #newCursor({ topic, topicId }: TopicMetadata, partition: PartitionId): PartitionCursor {
+  #newCursor(
+    { topic, topicId }: Pick<TopicMetadata, 'topic' | 'topicId'>,
+    partition: PartitionId,
+  ): PartitionCursor {
     const cursor = new PartitionCursor({ topic, topicId, partition })
     this.#cursors.set(partition, cursor)
     return cursor
@@ -162,6 +168,21 @@ export class PartitionReads {
     const { settings } = this.#options
     settings.onSkipped?.({ topic, partition, from, to })
     return settings.startOf(cursor.partition).at === 'LATEST'
+  }
+
+  /** The end of the log was given up, unless whoever began to read there was mistaken. */
+  #onCutOff(cursor: PartitionCursor, endOffset: Offset): boolean {
+    const { settings, onDropped } = this.#options
+    const { topic, topicId, partition, nextOffset = endOffset } = cursor
+    if (cursor.highWatermark === undefined) return false
+    this.#streams.remove(cursor)
+    onDropped(cursor)
+    const next = this.#newCursor({ topic, topicId }, partition)
+    // What was received and not given out is read again.
+    next.resolve({ start: Math.min(nextOffset, endOffset), stop: cursor.stopOffset })
+    if (nextOffset > endOffset) settings.onSkipped?.({ topic, partition, from: nextOffset, to: endOffset })
+    this.#streams.add([next])
+    return true
   }
 
   #mayGoOn(cursor: PartitionCursor, error: NaruError): boolean {

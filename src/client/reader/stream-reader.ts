@@ -40,6 +40,7 @@ export class StreamReader implements Reader {
         this.#queue.push(received)
         this.#waiters.wake()
       },
+      onDropped: cursor => this.#queue.drop(cursor),
       onChanged: () => this.#waiters.wake(),
       onFailed: error => {
         this.#error ??= error

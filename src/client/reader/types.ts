@@ -61,7 +61,10 @@ export type StopPosition =
 
 export type PerPartition<Position> = { readonly partitions: Readonly<Record<number, Position>> }
 
-/** Offsets [from, to) that retention or DeleteRecords removed before they were read. */
+/**
+ * Offsets [from, to) that retention or DeleteRecords removed before they were read. `to` below `from`: [to, from) were
+ * read, and given up when an operator recovered the partition (or by `write.caching`); what comes at them is new.
+ */
 export interface SkippedOffsets {
   readonly topic: string
   readonly partition: number
@@ -84,7 +87,10 @@ export interface ReaderOptions {
   readonly creditBytesMax?: number
   /** How long errors that may pass are waited out without any progress, in ms. Default 120,000. */
   readonly retryTimeoutMs?: number
-  /** Told when offsets were gone before they were read; reading goes on at the oldest record there is (at the end with start `latest`). */
+  /**
+   * Told when offsets were gone before they were read; reading goes on at the oldest record there is (at the end with start
+   * `latest`). Told as well when the log ends before what was read, as its end was given up; reading goes on at its end.
+   */
   readonly onSkipped?: (skipped: SkippedOffsets) => void
 }
 

@@ -131,7 +131,10 @@ export class SubscribeSession {
         onAssigned: partitions => this.#onAssigned(partitions),
         onRevoking: (partitions, deadlineMs) => this.#onRevoking(partitions, deadlineMs),
         onLost: (partitions, cause) => this.#onLost(partitions, cause),
-        onSkipped: (_, skipped) => void this.#writer.write({ skipped }),
+        onSkipped: (_, skipped) => {
+          this.#writer.write({ skipped })
+          this.#autoCommit?.due()
+        },
         onReady: () => this.#schedule(),
         // The client sees it by heartbeats without progress; the cause is told where it is of use.
         onTrouble: error =>
@@ -215,7 +218,7 @@ export class SubscribeSession {
     const count = this.#sent.findIndex(sent => sent.number > number)
     const done = this.#sent.splice(0, count < 0 ? this.#sent.length : count)
     for (const { ends } of done)
-      for (const [owned, { place, seekCount }] of ends) if (owned.seekCount === seekCount) owned.done = place
+      for (const [owned, { place, seekCount }] of ends) owned.finish(place, seekCount)
     if (done.length > 0) this.#autoCommit?.due()
   }
 

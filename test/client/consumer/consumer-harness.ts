@@ -1,6 +1,7 @@
 import type { Client, ConsumedRecord, Consumer, ConsumerOptions } from '../../../src/client/index.ts'
 import type { GroupSettings } from '../../../src/groups/group-options.ts'
 import type { MethodPath, ServiceHandler } from '../../../src/ports/transport.ts'
+import { Groups } from '../../../src/wire/methods.ts'
 import { FakeGroups } from '../../harness/fake-groups.ts'
 import { ADDRESS, connectTo, type NetworkFaults, SdkHarness } from '../sdk-harness.ts'
 
@@ -63,6 +64,13 @@ export class ConsumerHarness {
 
   until(condition: () => boolean): Promise<void> {
     return this.sdk.node.until(condition)
+  }
+
+  /** By hand, as no member would: nobody asks where the log ends. */
+  async commit(topic: string, nextOffset: number): Promise<void> {
+    const { path, request } = Groups.commitOffsets
+    const offsets = [{ topic, partition: 0, nextOffset, metadata: '' }]
+    await this.sdk.run(this.sdk.node.channel.unary(path, request.encode({ group: 'g', offsets })))
   }
 
   /** `topic/partition` of what each member has by the coordinator's record. */

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ConsumedRecord, ReaderOptions, SkippedOffsets } from '../../../src/client/index.ts'
 import { Consumer } from '../../../src/wire/methods.ts'
-import { readAll, SdkHarness } from '../sdk-harness.ts'
+import { cutOffLog, readAll, SdkHarness } from '../sdk-harness.ts'
 
 const PATH = Consumer.read.path
 
@@ -126,6 +126,43 @@ describe('what changes while a reader reads', () => {
     const records = await sdk.run(readAll(sdk.client.reader(options)))
     expect(records.map(record => record.offset)).toEqual([6, 7, 8, 9])
     expect(skipped).toEqual([{ topic: 'logs', partition: 0, from: 2, to: 6 }])
+  })
+
+  it('goes on where the log ends if its end was given up, and says so', async () => {
+    await fill('logs', { partitions: 1, records: 10 })
+    const skipped: SkippedOffsets[] = []
+    const reader = sdk.client.reader({ topic: 'logs', onSkipped: one => skipped.push(one) })
+    const offsets: number[] = []
+    void (async () => {
+      for await (const { offset } of reader) offsets.push(offset)
+    })()
+    await sdk.node.until(() => offsets.length === 10)
+    cutOffLog(sdk.faults, 7)
+    await sdk.node.until(() => skipped.length > 0 && offsets.length === 13)
+    expect(offsets.slice(10)).toEqual([7, 8, 9])
+    expect(skipped).toEqual([{ topic: 'logs', partition: 0, from: 10, to: 7 }])
+    await sdk.run(reader.close())
+  })
+
+  it('reads again what it had received and not given out where its end was given up', async () => {
+    await fill('logs', { partitions: 1, records: 10, batchBytesMax: 100 })
+    const skipped: SkippedOffsets[] = []
+    const reader = sdk.client.reader({ topic: 'logs', onSkipped: one => skipped.push(one) })
+    const loop = reader[Symbol.asyncIterator]()
+    expect((await sdk.run(loop.next())).value).toMatchObject({ offset: 0 })
+    await sdk.node.forMs(1_000)
+    cutOffLog(sdk.faults, 7)
+    await sdk.node.forMs(2_000)
+    for (let offset = 1; offset < 10; offset++)
+      expect((await sdk.run(loop.next())).value).toMatchObject({ offset })
+    expect(skipped).toEqual([])
+    await sdk.run(reader.close())
+  })
+
+  it('fails where it is told to begin behind the end', async () => {
+    await fill('logs', { partitions: 1, records: 10 })
+    const reading = readAll(sdk.client.reader({ topic: 'logs', start: { offset: 11 } }))
+    await expect(sdk.run(reading)).rejects.toMatchObject({ reason: 'OFFSET_OUT_OF_RANGE' })
   })
 
   it('takes up partitions that are added, from their first record', async () => {

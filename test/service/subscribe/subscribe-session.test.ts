@@ -215,6 +215,22 @@ describe('a client that sends Next', () => {
     ])
     expect(values(second.frames)).toEqual(numbers(7, 10))
   })
+
+  it('goes on at the end where that was given up, is told so, and that is committed', async () => {
+    await harness.sdk.node.createTopic('logs', 1)
+    await harness.fill('logs', 5, 1)
+    await harness.commit('logs', 9)
+    const stream = subscribe()
+    stream.send({ next: {} })
+    await stream.until(frames => frames.some(({ committed }) => committed !== undefined))
+    expect(stream.frames.flatMap(({ skipped }) => skipped ?? [])).toEqual([
+      { topic: 'logs', partition: 0, from: 9, to: 5 },
+    ])
+    expect(harness.groups.committed('g')).toEqual({ 'logs/0': 5 })
+    await harness.fill('logs', 3, 1, 5)
+    await stream.until(frames => recordFrames(frames).length === 1)
+    expect(values(stream.frames)[0]).toBe('5')
+  })
 })
 
 describe('a client with auto_next', () => {
