@@ -28,6 +28,17 @@ test.each(SEEDS)(
   300_000,
 )
 
+test.each([
+  [2, 'members whose log had lost its end to a recovery by hand: they failed, one after the other'],
+])(
+  'seed %i, which once failed by %s',
+  async seed => {
+    const { failure } = await simulateCluster({ seed, groups: 'always' })
+    expect(failure?.message).toBeUndefined()
+  },
+  300_000,
+)
+
 test('they really were struck', () => {
   const seldom = OFTEN_WITH_GROUPS.filter(what => (totals.get(what) ?? 0) === 0)
   expect(seldom, 'what does not happen is not tested').toEqual([])
