@@ -50,8 +50,8 @@ export class GroupSimulation {
   readonly #context: GroupContext
   readonly #epochs = new Map<string, number>()
   readonly #claims: Claim[] = []
-  /** The newest of each name. */
-  readonly #processes = new Map<string, Process>()
+  /** Of each name, the newest at the end. */
+  readonly #processes = new Map<string, Process[]>()
   readonly #late: Joining[] = []
   /** What the group committed last, as far as it was answered: group, topic id and partition -> offset. */
   readonly #committed = new Map<string, number>()
@@ -134,19 +134,23 @@ export class GroupSimulation {
     if (joining === undefined) return
     const stream = this.#join(joining)
     const { process, instance } = joining
-    if (process.attempts > instance.attempt || this.#processes.get(keyOfName(joining)) !== process)
-      stream.break()
+    const newest = this.#processes.get(keyOfName(joining))?.at(-1)
+    if (process.attempts > instance.attempt || process !== newest) stream.break()
   }
 
   #join({ group, member, instance, options }: Joining): SimStream {
     return this.#context.attend(group, member, { ...options, instance })
   }
 
+  /** The newest one of the name, mostly; a new one; or one that was cut off meanwhile, and does not know that it was replaced. */
   #process(name: MemberName): Process {
-    const known = this.#processes.get(keyOfName(name))
-    if (known !== undefined && this.#prng.uint32() % 3 > 0) return known
+    const known = this.#processes.get(keyOfName(name)) ?? []
+    const [newest] = known.slice(-1)
+    const roll = this.#prng.uint32() % 6
+    if (newest !== undefined && roll < 3) return newest
+    if (newest !== undefined && roll === 3) return this.#pick(known)
     const process = { id: this.#context.newInstance().id, attempts: 0 }
-    this.#processes.set(keyOfName(name), process)
+    this.#processes.set(keyOfName(name), [...known, process])
     return process
   }
 
