@@ -13,8 +13,14 @@ export interface ClusterMutant extends Mutant {
   readonly isHarmless?: true
 }
 
+/**
+ * Streams keep the order of what they carry, and an append holds all that its receiver lacks, so on whole nodes none comes
+ * late and short. The core's own simulation, where messages overtake each other, finds it (test/raft/mutants.test.ts).
+ */
+const NEEDS_DISORDER = 'truncation by a shorter append'
+
 export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
-  ...MUTANTS.map(withKeeper),
+  ...MUTANTS.filter(({ name }) => name !== NEEDS_DISORDER).map(withKeeper),
   {
     name: 'snapshot without directory fsync',
     harm: 'the log behind a snapshot is gone, and after a power cut so is the snapshot',
