@@ -13,6 +13,9 @@ import {
 
 /** The file system of the machine, through the callback API on descriptors (the cheapest one Node has). */
 export class NodeDisk implements Disk {
+  /** Of `readDirectory`: used for one file after the other, and longer than any of those that are read whole. */
+  #space = Buffer.alloc(0)
+
   async open(path: string, mode: 'read' | 'write' | 'create' | 'createNew'): Promise<DiskFile> {
     const fd = await call<number>('open', path, done => fs.open(path, OPEN_FLAGS[mode], 0o644, done))
     try {
@@ -68,7 +71,10 @@ export class NodeDisk implements Disk {
    * are read before the next one.
    */
   async readDirectory(directory: string, options: ReadDirectoryOptions): Promise<DirectoryFile[]> {
-    const files = readDirectoryNow(directory, options)
+    // One byte more than is asked for: what leaves it free was read whole.
+    const spaceBytes = options.contentBytesMax + 1
+    if (this.#space.length < spaceBytes) this.#space = Buffer.alloc(spaceBytes)
+    const files = readDirectoryNow(directory, options.choose, this.#space.subarray(0, spaceBytes))
     await new Promise<void>(resolve => setImmediate(resolve))
     return files
   }
@@ -284,7 +290,8 @@ function diskError(error: NodeJS.ErrnoException, path: string, operation: string
 
 function readDirectoryNow(
   directory: string,
-  { choose, contentBytesMax }: ReadDirectoryOptions,
+  choose: ReadDirectoryOptions['choose'],
+  space: Buffer,
 ): DirectoryFile[] {
   let names: string[]
   try {
@@ -295,8 +302,6 @@ function readDirectoryNow(
   }
   names.sort()
   const chosen = new Set(choose(names))
-  // One byte more than is asked for: what leaves it free was read whole.
-  const space = Buffer.allocUnsafe(contentBytesMax + 1)
   return names.map(name => ({
     name,
     ...(chosen.has(name) ? readFileNow(`${directory}/${name}`, space) : UNKNOWN),

@@ -163,4 +163,6 @@ export class FakeQuorum implements MetadataQuorum {
   }
 
   attach(): void {}
+
+  redial(): void {}
 }

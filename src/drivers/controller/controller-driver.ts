@@ -207,6 +207,10 @@ export class ControllerDriver implements MetadataQuorum {
     if (heir) await this.transfer(heir.member)
   }
 
+  redial(member: MemberId): void {
+    this.#raft.redial(member)
+  }
+
   attach(attachment: Uint8Array): void {
     this.#raft.attach(attachment)
   }

@@ -51,6 +51,8 @@ export interface MetadataQuorum {
   changeMembership(change: MembershipChange): Promise<void>
   /** Hands the quorum's leadership over; resolves when it is over, one way or the other. */
   transfer(to: MemberId): Promise<void>
+  /** The member has just spoken, if not over Raft's stream: where that is broken, it is dialled without further wait. */
+  redial(member: MemberId): void
   /** What this node's answers to the leader carry from now on (`RaftStatus.members[].attachment`). */
   attach(attachment: Uint8Array): void
 }

@@ -230,8 +230,10 @@ export class PeerNetwork {
     const own = this.#formation
     if (own?.clusterId === undefined) this.#former?.onGreeted(greeting)
     if (clusterId === undefined || clusterId !== own?.clusterId || directoryId === own.directoryId) return
-    if (memberId !== undefined) this.#directory.greeted({ member: memberId, directoryId, address })
     this.#directory.heardOf(members)
+    if (memberId === undefined) return
+    this.#directory.greeted({ member: memberId, directoryId, address })
+    this.#quorum?.redial(memberId)
   }
 
   async #onJoin(request: JoinRequest): Promise<JoinResponse> {

@@ -212,6 +212,11 @@ export class RaftDriver implements RaftStreamsListener {
     return index
   }
 
+  /** See `RaftPeer`. */
+  redial(member: MemberId): void {
+    this.#streams.redial(member)
+  }
+
   /** What this member's answers to the leader carry from now on. */
   attach(attachment: Uint8Array | undefined): void {
     this.#step({ type: 'attach', attachment })

@@ -47,6 +47,7 @@ export interface RaftPeerOptions extends Acquaintance {
  *   idle -> dialling -> up      the first message; the other's hello
  *   up -> dialling              it broke: redial at once
  *   dialling -> idle            it failed or took too long: `lost` if it was up before
+ *   idle -> dialling            it has spoken in another way (`redial`)
  */
 export class RaftPeer {
   readonly #options: RaftPeerOptions
@@ -80,6 +81,16 @@ export class RaftPeer {
     const bytes = Raft.exchange.request.encode({ message: toWire(message) })
     if (!this.#isFull) this.#write(bytes)
     else this.#enqueue(bytes)
+  }
+
+  /** The other is there, as it has said in another way: a dial that was to wait, after those that failed, need not. */
+  redial(): void {
+    if (this.#stream || this.#isClosed) return
+    // The library, too, waits between its own tries.
+    this.#channel?.close()
+    this.#channel = undefined
+    this.#failedDials = 0
+    this.#dial()
   }
 
   close(): void {

@@ -87,6 +87,10 @@ export class RaftStreams {
     else this.#peerOf(message.to)?.send(message)
   }
 
+  redial(member: MemberId): void {
+    if (!this.#isClosed) this.#peers.get(member)?.redial()
+  }
+
   close(): void {
     this.#isClosed = true
     this.#sweepTimer?.cancel()

@@ -102,6 +102,28 @@ describe('streams between members', () => {
     expect(again.received.length).toBeGreaterThan(10)
   })
 
+  it('are dialled without further wait when a member has spoken that could not be dialled for long', async () => {
+    const one = new Member(network, { id: '1@a' })
+    const two = new Member(network, { id: '2@b' })
+    one.streams.send(heartbeat('1@a', '2@b', 1))
+    await scheduler.runUntil(() => two.received.length === 1, { timeMsMax: 100 })
+    two.machine.kill()
+    // Until a dial has just failed, after which the next one is most of a second away.
+    for (let round = 0; round < 100; round++) {
+      one.streams.send(heartbeat('1@a', '2@b', round))
+      await scheduler.runFor(100)
+    }
+    const again = new Member(network, { id: '2@b', machine: two.machine })
+    one.streams.redial('2@b')
+    one.streams.send(heartbeat('1@a', '2@b', 200))
+    await scheduler.runFor(20)
+    expect(again.received).toEqual([heartbeat('1@a', '2@b', 200)])
+    one.streams.redial('2@b')
+    one.streams.redial('9@never')
+    await scheduler.runFor(20)
+    expect(one.connections).toEqual(['2@b lost', '2@b restored'])
+  })
+
   it('do not call a silent machine lost', async () => {
     const one = new Member(network, { id: '1@a' })
     const two = new Member(network, { id: '2@b' })
