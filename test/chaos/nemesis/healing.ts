@@ -2,10 +2,16 @@ import type { PartitionDescription } from '../../../src/client/index.ts'
 import { GROUPS_TOPIC } from '../../../src/metadata/internal-topics.ts'
 import { until } from '../../harness/node-cluster.ts'
 import { NO_FAULTS } from '../machine/links.ts'
+import { pause } from '../workload/numbered-producers.ts'
 import type { Scene } from './fault.ts'
 
-/** Wide: it is a promise that everything heals, none that it is quick on a machine that others use. */
-const HEALED_TIMEOUT_MS = 120_000
+/**
+ * It is a promise that everything heals, none that it is quick on a machine that others use: what still changes is on its way.
+ * But not to and fro for ever.
+ */
+const STUCK_MS = 120_000
+const HEALED_TIMEOUT_MS = 600_000
+const LOOK_MS = 100
 const ELSEWHERE_TIMEOUT_MS = 60_000
 
 /** Takes back whatever a fault may have left: every node runs, nothing is slow, and nothing is cut. */
@@ -26,15 +32,23 @@ export async function healAll({ cluster }: Scene): Promise<void> {
  * says what is lacking.
  */
 export async function allInSync(scene: Scene): Promise<void> {
-  let lacking = ['nobody has answered yet']
-  const look = async () => {
-    lacking = await lackingOf(scene)
-    return lacking.length === 0 ? true : undefined
-  }
-  try {
-    await until(look, { timeoutMs: HEALED_TIMEOUT_MS })
-  } catch (thrown) {
-    throw new Error(`not in sync after ${HEALED_TIMEOUT_MS} ms: ${lacking.join('; ')}`, { cause: thrown })
+  const beginMs = performance.now()
+  let lacking = 'nobody has answered yet'
+  let changedMs = beginMs
+  let cause: unknown
+  while (lacking !== '') {
+    const before = lacking
+    try {
+      lacking = (await lackingOf(scene)).join('; ')
+    } catch (thrown) {
+      // Whoever cannot answer now has not changed anything.
+      cause = thrown
+    }
+    const nowMs = performance.now()
+    if (lacking !== before) changedMs = nowMs
+    if (nowMs > changedMs + STUCK_MS || nowMs > beginMs + HEALED_TIMEOUT_MS)
+      throw new Error(`not in sync after ${Math.round(nowMs - beginMs)} ms: ${lacking}`, { cause })
+    if (lacking !== '') await pause(LOOK_MS)
   }
   scene.unrest.end()
 }
