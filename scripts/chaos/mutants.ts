@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Table from 'cli-table3'
@@ -44,6 +44,8 @@ for (const mutant of CHAOS_MUTANTS) {
     while (found === undefined && rounds < flags.rounds) {
       const seed = flags.seed + rounds++
       const { seconds } = flags
+      // A round that finds nothing takes it away.
+      mkdirSync(findingsDirectory, { recursive: true })
       const one = { seed, rounds: 1, seconds, only: [mutant.mixture], findingsDirectory, program }
       for (const { verdict } of await new ChaosRounds(one).run())
         if (verdict?.validity === 'invalid') found = [...verdict.counts.keys()].join(', ')
