@@ -1,7 +1,5 @@
 import { basename, relative } from 'node:path'
-import { connect } from '../server/client.ts'
 import { paceHeap } from '../server/heap-pacing.ts'
-import { runNode } from '../server/process.ts'
 import type { CliContext } from './context.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { run } from './program.ts'
@@ -15,8 +13,9 @@ const context: CliContext = {
   stderr: process.stderr,
   command: commandName(process.argv[1] ?? 'naru'),
   program: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
-  connect: bootstrap => connect(bootstrap),
-  runNode,
+  // Most of what there is to load, and no command needs both.
+  connect: async bootstrap => (await import('../server/client.ts')).connect(bootstrap),
+  runNode: async settings => (await import('../server/process.ts')).runNode(settings),
   monotonicMs: () => performance.now(),
   onInterrupt: callback => {
     process.once('SIGINT', callback)
