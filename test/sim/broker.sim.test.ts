@@ -82,7 +82,7 @@ describe('a planted bug is found:', { timeout: 120_000 }, () => {
 
   test('bytes whose sync failed in an earlier process are not written again', async () => {
     vi.spyOn(Segment.prototype, 'rewriteFrom').mockResolvedValue()
-    // A failed sync, a kill and a power cut, in this order: rare by itself.
-    expect(await found({ syncErrorChance: 0.1 })).toMatch(/was stored at offset|is damaged/)
+    // A failed sync, a kill and a power cut, in this order: rare by itself. The log of the metadata may be the one that loses some.
+    expect(await found({ syncErrorChance: 0.1 })).toMatch(/was stored at offset|is damaged|nobody deleted it/)
   })
 })
