@@ -83,6 +83,8 @@ export interface SwarmGroups {
   readonly stayMsMax: number
   readonly workChance: number
   readonly workMsMax: number
+  /** Of a program that has just been given a record. */
+  readonly standStillChance: number
 }
 
 /** A topic that stays from the beginning to the end of a run, and whose whole history is held to what was promised. */
@@ -131,6 +133,7 @@ function withGroups(prng: SeededPrng, swarm: Swarm): Swarm {
       stayMsMax: prng.pick([1_000, 4_000, 12_000]),
       workChance: prng.pick([0.1, 0.5, 1]),
       workMsMax: prng.pick([5, 50, 400]),
+      standStillChance: prng.fork('standstills').pick([0, 0, 0.05]),
     },
   }
 }

@@ -33,12 +33,15 @@ export class GroupMember {
   readonly #options: GroupMemberOptions
   readonly #process: ClientProcess
   readonly #isStatic: boolean
+  /** Its own, so that a run in which nobody stands still over a record is the same with and without it. */
+  readonly #standingStill: SeededPrng
   #stays = 0
 
   constructor(options: GroupMemberOptions) {
     this.#options = options
     this.#process = options.process
     this.#isStatic = options.prng.chance(0.3)
+    this.#standingStill = options.prng.fork('stand still')
   }
 
   start(): void {
@@ -207,8 +210,17 @@ export class GroupMember {
     )
   }
 
+  /** With a record in hand, and others behind it: when it wakes up it goes on before it has heard anything. */
+  async #standStillOver(): Promise<void> {
+    this.#options.journal.count('members that stood still over a record')
+    this.#process.standStill(this.#standingStill.fraction() ** 2 * STANDSTILL_MS_MAX)
+    await this.#process.pause(1)
+  }
+
   async #work(): Promise<void> {
     const { prng, swarm } = this.#options
+    if (!this.#process.isStopping && this.#standingStill.chance(swarm.standStillChance))
+      await this.#standStillOver()
     const isBusy = !this.#process.isStopping && prng.chance(swarm.workChance)
     if (isBusy) await this.#process.pause(prng.fraction() ** 2 * swarm.workMsMax)
   }
