@@ -246,6 +246,20 @@ describe('what only some histories may show', () => {
     expect(kindsOf(history.drained([A, B, C]))).toEqual([])
   })
 
+  it('excuses it also where the partition came back before the member said so, once', () => {
+    const wakingUp = () =>
+      three()
+        .owned(0, { fromMs: 4, toMs: 50 })
+        .owned(2, { fromMs: 65, toMs: 90 })
+        .assigned({ group: 'g', startOffset: 0, fromMs: 10 })
+        .polled([A], { group: 'g', fromMs: 20 })
+    const once = wakingUp().polled([B], { group: 'g', fromMs: 60 })
+    expect(kindsOf(once.drained([A, B, C], { fromMs: 100 }))).toEqual([])
+    const told = wakingUp().assigned({ group: 'g', startOffset: 1, fromMs: 58 })
+    const again = told.polled([B], { group: 'g', fromMs: 60 })
+    expect(kindsOf(again.drained([A, B, C], { fromMs: 100 }))).toEqual(['committed-again'])
+  })
+
   it('finds what is wrong with the record of a coordinator by itself', () => {
     const given = () =>
       three()

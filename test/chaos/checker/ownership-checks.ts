@@ -20,12 +20,14 @@ function checkGiven({ partition, group, operations, anomalies }: GroupView): voi
     if (one.op === 'own') periods.set(one.process, [...(periods.get(one.process) ?? []), one])
   /** Ended, and one more was given out: what was in hand at that very moment. */
   const excused = new Set<Operation>()
+  const toldMs = new Map<string, number>()
   for (const poll of operations) {
+    if (poll.op === 'assign') toldMs.set(poll.process, poll.invokedMs)
     const [first] = poll.offsets
     if (poll.op !== 'poll' || first === undefined) continue
     const own = periods.get(poll.process) ?? []
     const present = own.filter(one => endOf(one) >= poll.invokedMs)
-    const past = own.at(-1)
+    const past = own.findLast(one => endOf(one) < poll.invokedMs)
     const what = `${poll.process} of ${group} was given offset ${first}`
     if (present.length === 0) {
       if (past === undefined || excused.has(past))
@@ -34,7 +36,11 @@ function checkGiven({ partition, group, operations, anomalies }: GroupView): voi
       continue
     }
     const start = Math.min(...present.map(one => one.position ?? 0))
-    if (first < start)
+    if (first >= start) continue
+    // By the record its next time may have begun already: it has not been told of that before it comes back.
+    const isInHand = past && !excused.has(past) && (toldMs.get(poll.process) ?? 0) < endOf(past)
+    if (isInHand) excused.add(past)
+    else
       anomalies.add('committed-again', partition, `${what}, and ${start} was committed when its time began`, [
         ...present,
         poll,
