@@ -8,6 +8,7 @@ import { shortage } from './log-failures.ts'
 import type { LogReader } from './log-reader.ts'
 import { rebuildProducers, removeSegmentsBelowStart, restartFiles, truncateFiles } from './log-truncation.ts'
 import type { PendingWrites } from './pending-writes.ts'
+import { removeQuarantine } from './quarantine-file.ts'
 import { rollSegment } from './segment-roll.ts'
 
 /**
@@ -80,7 +81,13 @@ export class LogCutter {
         this.#reader.forgetCursors()
         this.#pending.restart(core)
         core.failure = undefined
-        await orOffline(core, core.checkpoint)
+        await orOffline(core, async () => {
+          await core.checkpoint()
+          // Nobody counts on this replica any more. Gone later it could come back with a power cut of all, and the replica,
+          // in sync by then, would be taken for damaged.
+          await core.marked()
+          await removeQuarantine(core.disk, core.directory)
+        })
       })
       core.reportProgress()
     })

@@ -23,7 +23,7 @@ import type { LogSlice, ReadRange, TailBudget } from './log-tail.ts'
 import type { OpenFiles } from './open-files.ts'
 import { PendingWrites } from './pending-writes.ts'
 import type { ProducerState } from './producer-state.ts'
-import { QUARANTINE_FILE, readQuarantine, removeQuarantine } from './quarantine-file.ts'
+import { QUARANTINE_FILE, readQuarantine } from './quarantine-file.ts'
 import { scrubSegment } from './segment-scrub.ts'
 import type { SyncScheduler } from './sync-scheduler.ts'
 import { searchTimestamp, type TimestampedOffset } from './timestamp-search.ts'
@@ -313,7 +313,7 @@ export class PartitionLog {
     return this.#cutter.truncateTo(offset)
   }
 
-  /** Empties the log and starts it at `offset`; also the way out of a quarantine, whose mark stays (rule B4). */
+  /** Empties the log and starts it at `offset`, durably; also the way out of a quarantine, whose mark goes (rule B4). */
   async resetTo(offset: Offset): Promise<void> {
     return this.#cutter.resetTo(offset)
   }
@@ -322,11 +322,6 @@ export class PartitionLog {
   quarantine(found: { offset: Offset; what: string }): void {
     this.#core.quarantine({ file: this.directory, position: 0, ...found })
     this.#pending.wake()
-  }
-
-  /** The replica has caught up after a quarantine: the mark goes. */
-  async clearQuarantine(): Promise<void> {
-    await removeQuarantine(this.#core.disk, this.directory)
   }
 
   /** Records below `offset` (at most HW) are gone for readers at once and durably; whole segments go from the disk. */

@@ -19,7 +19,7 @@ export interface QuarantineMark {
 
 /**
  * The durable mark of a partition directory in which corruption was found: it is not served, and its bytes stay, until
- * the controller has taken this replica out of ISR and ELR; the mark goes when the replica has caught up anew.
+ * the controller has taken this replica out of ISR and ELR; the mark goes with them.
  */
 export async function writeQuarantine(disk: Disk, directory: string, mark: QuarantineMark): Promise<void> {
   const { reason, file, position, offset, wallMs } = mark

@@ -22,8 +22,6 @@ export type FollowerEffect =
   | { readonly type: 'resetTo'; readonly offset: Offset }
   /** Leave the bytes alone, serve nothing, tell the operator (B4). */
   | { readonly type: 'quarantine'; readonly offset: Offset; readonly cause: string }
-  /** In the ISR again after a quarantine: the mark goes. */
-  | { readonly type: 'recovered' }
 
 /** The highest HW that this replica knows of, and the leader epoch in which it was told. */
 export interface KnownHighWatermark {
@@ -76,7 +74,6 @@ export class FollowerState {
   #storedEndOffset: Offset
   #acknowledged: Offset = -1
   #known: KnownHighWatermark
-  #wasDamaged: boolean
   /** What the leader of that epoch told. */
   #removals: { readonly leaderEpoch: Epoch; readonly count: number } | undefined
 
@@ -86,7 +83,7 @@ export class FollowerState {
     this.#metadata = options.metadata
     this.#storedEndOffset = options.storedEndOffset
     this.#known = options.known
-    this.#isDamaged = this.#wasDamaged = options.isDamaged
+    this.#isDamaged = options.isDamaged
   }
 
   get phase(): 'idle' | 'asking' | 'following' | 'cutting' | 'damaged' {
@@ -124,10 +121,6 @@ export class FollowerState {
     assert(metadata.leaderEpoch >= before.leaderEpoch, 'leader epochs never go back')
     this.#metadata = metadata
     const effects: FollowerEffect[] = []
-    if (this.#wasDamaged && this.#phase === 'following' && metadata.isr.includes(this.#options.self)) {
-      this.#wasDamaged = false
-      effects.push({ type: 'recovered' })
-    }
     if (metadata.leaderEpoch !== before.leaderEpoch) {
       this.#stop()
       this.#askFromMs = Number.NEGATIVE_INFINITY
@@ -245,7 +238,7 @@ export class FollowerState {
   onDamaged(): void {
     this.#stop()
     this.#phase = 'idle'
-    this.#isDamaged = this.#wasDamaged = true
+    this.#isDamaged = true
   }
 
   /** The disk has no room for records, or has it again. Until it has, the leader is told to wait for this replica no longer. */

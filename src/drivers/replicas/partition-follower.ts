@@ -245,9 +245,6 @@ export class PartitionFollower implements FollowingPartition {
       case 'quarantine':
         log.quarantine({ offset: effect.offset, what: effect.cause })
         break
-      case 'recovered':
-        void this.#quietly(() => log.clearQuarantine())
-        break
       default:
     }
   }
