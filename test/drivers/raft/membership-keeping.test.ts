@@ -260,6 +260,28 @@ describe('the voters', () => {
     await cluster.close()
   })
 
+  it('change while one of them is down: one goes, a new node takes its place, and the one that returns knows both', async () => {
+    const cluster = await formed(3)
+    const [goes, down] = cluster.nodes.filter(node => node !== cluster.leader) as [PeerNode, PeerNode]
+    cluster.kill(down)
+    const added = cluster.add({ nodeId: 4, peers: ['n1', 'n2', 'n3'] })
+    cluster.start(added)
+    await cluster.until(() => added.formed !== undefined)
+    await settled(cluster)
+    await addVoter(cluster, 4)
+    await removeVoter(cluster, goes.nodeId)
+    const voters = [leaderOf(cluster).nodeId, down.nodeId, 4].sort()
+    expect(cluster.voters).toEqual(voters)
+    cluster.start(down)
+    const votersSeen = () => down.quorum?.status.membership.voters.map(member => Number(member.split('@')[0]))
+    await cluster.until(() => votersSeen()?.sort().join() === voters.join())
+    // Its voice is needed now.
+    cluster.kill(added)
+    await cluster.scheduler.finish(leaderOf(cluster).quorum?.transfer(memberOf(down)) as Promise<void>)
+    await cluster.until(() => cluster.leader === down)
+    await cluster.close()
+  })
+
   it('are told apart by their directories, and only the leader changes them', async () => {
     const cluster = await formed(3)
     const { nodeId, network } = followerOf(cluster)
