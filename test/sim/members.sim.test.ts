@@ -29,11 +29,20 @@ test.each(SEEDS)(
 )
 
 test.each([
-  [2, 'members whose log had lost its end to a recovery by hand: they failed, one after the other'],
+  {
+    seed: 2,
+    groups: 'always' as const,
+    cause: 'members whose log had lost its end to a recovery by hand: they failed, one after the other',
+  },
+  {
+    seed: 1819,
+    groups: 'drawn' as const,
+    cause: 'a member that was told anew that it has what it had just released',
+  },
 ])(
-  'seed %i, which once failed by %s',
-  async seed => {
-    const { failure } = await simulateCluster({ seed, groups: 'always' })
+  'seed $seed with groups $groups, which once failed by $cause',
+  async ({ seed, groups }) => {
+    const { failure } = await simulateCluster({ seed, groups })
     expect(failure?.message).toBeUndefined()
   },
   300_000,

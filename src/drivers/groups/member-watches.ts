@@ -85,6 +85,8 @@ class Watch implements MemberWatch {
   #resolving = new Map<string, number>()
   #isReading = false
   #isStale = false
+  /** The read under way may be from before a release, and told after it. */
+  #isOutdated = false
   #isOver = false
 
   constructor(options: WatchOptions) {
@@ -100,6 +102,7 @@ class Watch implements MemberWatch {
     if (this.#isOver || this.#isReading || !this.#isStale) return
     const { run, stream } = this.#options
     this.#isStale = false
+    this.#isOutdated = false
     this.#isReading = true
     run(
       groups => groups.members.membership(stream),
@@ -109,6 +112,7 @@ class Watch implements MemberWatch {
 
   released(partitions: readonly { readonly topicId: string; readonly partition: number }[]): void {
     this.#feed.onReleased(partitions)
+    this.#isOutdated = true
   }
 
   close(): void {
@@ -126,7 +130,9 @@ class Watch implements MemberWatch {
   #onRead(outcome: Outcome<Membership>): void {
     this.#isReading = false
     if (this.#isOver) return
-    if (outcome.ok) this.#tell(outcome.response)
+    // It would say that the member has what it has released, and the member would believe it (G1).
+    if (this.#isOutdated) this.#isStale = true
+    else if (outcome.ok) this.#tell(outcome.response)
     else if (outcome.error.retriable) this.#isStale = true
     else this.end(outcome.error)
     if (this.#isStale && !this.#isOver) this.#options.onDue()
