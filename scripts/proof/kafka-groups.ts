@@ -24,7 +24,7 @@ interface KafkaTakeover {
 }
 
 /** Of each protocol, one after the other. */
-const KINDS = 'close close close kill'
+const KINDS = 'close close kill'
 const TIMEOUT_MS = 1_200_000
 
 /**
