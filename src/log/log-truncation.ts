@@ -43,7 +43,8 @@ export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<O
     },
   })
   if (noted.defect) throw core.quarantine(noted.defect)
-  core.epochs.truncateFromEnd(cut.offset)
+  // What waits to be written behind the files stays, and its epoch with it; behind a batch that straddled the end nothing does.
+  core.epochs.truncateFromEnd(cut.offset === core.writtenEndOffset ? endOffset : cut.offset)
   await writeEpochCheckpoint(core)
   await core.producers.removeSnapshotsAbove(cut.offset)
   return cut.offset

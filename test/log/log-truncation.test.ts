@@ -57,6 +57,24 @@ describe('truncation', () => {
     await fixture.log.close()
   })
 
+  it('keeps the epoch of what is not written yet and lies below', async () => {
+    const fixture = await openLog({ directory: await temporaryDirectory() })
+    append(fixture.log, { value: 'v0', leaderEpoch: 1 })
+    await synced(fixture)
+    for (let at = 1; at < 5; at++) append(fixture.log, { value: `v${at}`, leaderEpoch: 2 })
+    expect(await fixture.log.truncateTo(3)).toBe(3)
+    await synced(fixture)
+    append(fixture.log, { value: 'v3', leaderEpoch: 3 })
+    await synced(fixture)
+    expect(fixture.log.epochEntries).toEqual([
+      { epoch: 1, startOffset: 0 },
+      { epoch: 2, startOffset: 1 },
+      { epoch: 3, startOffset: 3 },
+    ])
+    expect(await readAll(fixture.log)).toEqual(values(0, 4))
+    await fixture.log.close()
+  })
+
   it('lowers the recovery point before it cuts', async () => {
     const fixture = await filledLog(30)
     fixture.checkpointed.recoveryPoint = 30
