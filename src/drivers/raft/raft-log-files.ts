@@ -146,8 +146,10 @@ export class RaftLogFiles {
   }
 
   async close(): Promise<void> {
-    await this.#log.close()
-    if (this.#log.failure) return
+    // Else (a full disk) the epochs on the disk may be older than the recovery point of now: a start that trusts the one up to
+    // the other would find damage.
+    const isClean = await this.#log.close()
+    if (!isClean || this.#log.failure) return
     try {
       await this.#writeState(this.#log.recoveryPoint)
     } catch (thrown) {

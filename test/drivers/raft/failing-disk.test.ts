@@ -49,6 +49,25 @@ it('a stop does not wait for a full disk', async () => {
   expect((await outcome).reason).toBe('UNKNOWN_OUTCOME')
 })
 
+it('a stop on a full disk leaves a log that is not taken for damaged: what it notes is no newer than what it wrote', async () => {
+  const { cluster, leader } = await led(1)
+  await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+  await cluster.scheduler.finish(leader.driver?.close() as Promise<void>)
+  const again = async () => {
+    cluster.kill(leader)
+    cluster.boot(leader)
+    await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 4000 })
+  }
+  await again()
+  await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+  leader.machine.image.onOperation = ({ kind, path }) =>
+    kind === 'append' && path.includes('leader-epoch-checkpoint') ? 'ENOSPC' : undefined
+  await cluster.scheduler.finish(leader.driver?.close() as Promise<void>)
+  leader.machine.image.onOperation = undefined
+  await again()
+  await cluster.converge()
+})
+
 it('a stop in the middle of a snapshot does not wait for a full disk either', async () => {
   const { cluster, leader } = await led(1)
   await cluster.scheduler.finish(cluster.propose() as Promise<number>)
