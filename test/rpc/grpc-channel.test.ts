@@ -86,7 +86,10 @@ describe('what is known of a call that failed', () => {
       closing.push(() => spy.mockRestore())
       const failure = failureOf(connect(port).unary(CALL, Buffer.alloc(1)))
       await until(() => arrived, 'the call')
-      sockets[0]?.destroy(Object.assign(new Error(`read ${code}`), { code, syscall: 'read' }))
+      // Channels of other tests try to connect again meanwhile.
+      const own = sockets.find(({ remotePort }) => remotePort === port)
+      own?.destroy(Object.assign(new Error(`read ${code}`), { code, syscall: 'read' }))
+      expect(own?.destroyed).toBe(true)
       const error = await failure
       expect(error).toMatchObject({ reason: 'CONNECTION_FAILED', outcome: 'unknown', retriable: true })
       expect(error.message).toContain(code)
