@@ -1,8 +1,6 @@
-import { rmSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { atExit } from './bench/child-processes.ts'
+import { scratchDirectory } from './scratch-directory.ts'
 
 /** A known mistake, as passages of the sources that are exchanged in a copy. */
 export interface PlantedEdits {
@@ -25,13 +23,7 @@ export async function plantTree(
   { name, edits }: PlantedEdits,
   paths: readonly string[],
 ): Promise<PlantedTree> {
-  const root = await mkdtemp(join(tmpdir(), 'naru-mutant-'))
-  const removeNow = () => rmSync(root, { recursive: true, force: true })
-  const forget = atExit(removeNow)
-  const remove = () => {
-    forget()
-    removeNow()
-  }
+  const { path: root, remove } = scratchDirectory('naru-mutant-')
   try {
     for (const path of paths) {
       await mkdir(dirname(join(root, path)), { recursive: true })

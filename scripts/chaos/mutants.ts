@@ -1,11 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import Table from 'cli-table3'
 import { Command } from 'commander'
 import { CHAOS_MUTANTS } from '../../test/chaos/mutants/chaos-mutants.ts'
-import { atExit, REPOSITORY } from '../bench/child-processes.ts'
+import { REPOSITORY } from '../bench/child-processes.ts'
 import { commitName } from '../bench/machine-facts.ts'
+import { scratchDirectory } from '../scratch-directory.ts'
 import { ChaosRounds } from './chaos-rounds.ts'
 import { buildMutant } from './mutant-program.ts'
 import { ChaosMutantReport } from './mutant-report.ts'
@@ -35,9 +35,8 @@ let missed = 0
 for (const mutant of CHAOS_MUTANTS) {
   if (!mutant.name.includes(flags.only ?? '')) continue
   const { program, remove } = await buildMutant(REPOSITORY, mutant)
-  const findingsDirectory = mkdtempSync(join(tmpdir(), 'naru-findings-'))
-  const removeFindings = () => rmSync(findingsDirectory, { recursive: true, force: true })
-  const forget = atExit(removeFindings)
+  const findings = scratchDirectory('naru-findings-')
+  const findingsDirectory = findings.path
   let found: string | undefined
   let rounds = 0
   try {
@@ -52,8 +51,7 @@ for (const mutant of CHAOS_MUTANTS) {
     }
   } finally {
     remove()
-    removeFindings()
-    forget()
+    findings.remove()
   }
   if (found === undefined) missed++
   report?.put({ mutant, rounds, found, commit })

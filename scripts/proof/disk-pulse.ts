@@ -1,7 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type ScratchDirectory, scratchDirectory } from '../scratch-directory.ts'
 
 const PULSE_MS = 20
 const PULSE_BYTES = 1_000
@@ -12,20 +11,20 @@ const PULSE_BYTES = 1_000
  */
 export class DiskPulse implements AsyncDisposable {
   readonly #syncs: { readonly endMs: number; readonly tookMs: number }[] = []
-  readonly #directory: string
+  readonly #directory: ScratchDirectory
   readonly #file: FileHandle
   readonly #end: Promise<void>
   #isOver = false
 
-  private constructor(directory: string, file: FileHandle) {
+  private constructor(directory: ScratchDirectory, file: FileHandle) {
     this.#directory = directory
     this.#file = file
     this.#end = this.#beat()
   }
 
   static async start(): Promise<DiskPulse> {
-    const directory = mkdtempSync(join(tmpdir(), 'naru-proof-disk-'))
-    return new DiskPulse(directory, await open(join(directory, 'pulse'), 'a'))
+    const directory = scratchDirectory('naru-proof-disk-')
+    return new DiskPulse(directory, await open(join(directory.path, 'pulse'), 'a'))
   }
 
   /** Ms that a sync took at most that ended since then. */
@@ -38,7 +37,7 @@ export class DiskPulse implements AsyncDisposable {
     this.#isOver = true
     await this.#end
     await this.#file.close()
-    rmSync(this.#directory, { recursive: true, force: true })
+    this.#directory.remove()
   }
 
   async #beat(): Promise<void> {

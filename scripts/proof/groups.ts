@@ -103,6 +103,10 @@ const restMs = percentile(
   closes.flatMap(one => one.rest.givenMs),
   99,
 )
+const acknowledgedMs = percentile(
+  closes.flatMap(one => one.rest.acknowledgedMs),
+  99,
+)
 const text = writeReport('groups', {
   title: 'Members of a group closed, killed and hung',
   story:
@@ -117,12 +121,8 @@ const text = writeReport('groups', {
     `- Partitions that did not move while a member left and another one joined: the longest pause between two records, each time: ` +
       `${spreadText(closes.map(one => longest(one.rest.givenMs)))}; between two acknowledgements to the producer in the same ` +
       `partitions and times: ${spreadText(closes.map(one => longest(one.rest.acknowledgedMs)))}, of all such gaps p99 ` +
-      `${percentile(
-        closes.flatMap(one => one.rest.acknowledgedMs),
-        99,
-      ).toFixed(
-        0,
-      )} ms; a sync of another file on the same disk meanwhile: ${spreadText(closes.map(one => one.longestSyncMs))}.`,
+      `${acknowledgedMs.toFixed(0)} ms; a sync of another file on the same disk meanwhile: ` +
+      `${spreadText(closes.map(one => one.longestSyncMs))}.`,
     ...(['consumer', 'classic'] as const).flatMap(protocol => kafkaLines(protocol)),
     `- ${verdict.recordCount} records were given out, ${verdict.repeatedCount} of them a second time.`,
     `- Sends that failed: ${workload.sendFailures.length}.`,

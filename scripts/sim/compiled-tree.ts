@@ -1,8 +1,7 @@
-import { rmSync } from 'node:fs'
-import { copyFile, mkdtemp, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { atExit, runProgram } from '../bench/child-processes.ts'
+import { runProgram } from '../bench/child-processes.ts'
+import { scratchDirectory } from '../scratch-directory.ts'
 
 export interface CompiledTree {
   /** What `SeedPool` forks. */
@@ -19,13 +18,7 @@ const WORKER = 'scripts/sim/seed-worker'
  * a quarter of all the time of a seed. Types are not checked: that is what `npm run check` is for, and a planted bug may break them.
  */
 export async function compileTree(root: string): Promise<CompiledTree> {
-  const compiled = await mkdtemp(join(tmpdir(), 'naru-sim-'))
-  const removeNow = () => rmSync(compiled, { recursive: true, force: true })
-  const forget = atExit(removeNow)
-  const remove = () => {
-    forget()
-    removeNow()
-  }
+  const { path: compiled, remove } = scratchDirectory('naru-sim-')
   try {
     await symlink(join(root, 'node_modules'), join(compiled, 'node_modules'))
     // Says that these are modules, and which release this is.

@@ -35,7 +35,7 @@ export class MemberControl {
     this.#checkAttend(request, subscription)
     const base = this.#image.get(group)
     const before = base?.members.get(member)
-    const { instance = null } = request
+    const { instance } = request
     const replaced = succeed(before, { group, member, instance })
     this.#checkRoom(base, { group, isNewMember: before === undefined, subscription })
     const draft = new GroupDraft(group, { base, nowMs })
@@ -183,7 +183,7 @@ export class MemberControl {
     checkName('group', request.group, limits)
     checkName('member', request.member, limits)
     if (request.clientId !== '') checkName('client', request.clientId, limits)
-    if (request.instance) checkName('instance', request.instance.id, limits)
+    checkName('instance', request.instance.id, limits)
     if (request.address.length > limits.nameLengthMax)
       throw new NaruError(
         'INVALID_REQUEST',
@@ -272,8 +272,7 @@ export interface AttendRequest {
   readonly clientId: string
   /** Network address of the client. */
   readonly address: string
-  /** Absent: only by way of a node of an earlier release. */
-  readonly instance?: MemberInstance | null
+  readonly instance: MemberInstance
 }
 
 export interface Attended {

@@ -15,15 +15,15 @@ const REPLACED_MAX = 4
  */
 export function succeed(
   before: MemberInfo | undefined,
-  { instance, ...name }: MemberName & { readonly instance: MemberInstance | null },
+  { instance, ...name }: MemberName & { readonly instance: MemberInstance },
 ): readonly string[] {
   if (before === undefined) return []
   const { instance: last, replaced } = before
-  if (instance !== null && instance.id === last?.id) {
+  if (instance.id === last?.id) {
     if (isOlder(instance, last)) throw joinOvertaken(name, { attempt: instance.attempt, last: last.attempt })
     return replaced
   }
-  if (instance !== null && replaced.includes(instance.id)) throw memberFenced(name)
+  if (replaced.includes(instance.id)) throw memberFenced(name)
   return last === null ? replaced : [...replaced, last.id].slice(-REPLACED_MAX)
 }
 

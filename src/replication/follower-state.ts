@@ -120,7 +120,6 @@ export class FollowerState {
     if (metadata.partitionEpoch <= before.partitionEpoch) return NOTHING
     assert(metadata.leaderEpoch >= before.leaderEpoch, 'leader epochs never go back')
     this.#metadata = metadata
-    const effects: FollowerEffect[] = []
     if (metadata.leaderEpoch !== before.leaderEpoch) {
       this.#stop()
       this.#askFromMs = Number.NEGATIVE_INFINITY
@@ -128,8 +127,7 @@ export class FollowerState {
     }
     // What it was waiting for may be in these.
     if (this.#isDamaged) this.#askFromMs = Number.NEGATIVE_INFINITY
-    effects.push(...this.#ask(nowMs))
-    return effects
+    return this.#ask(nowMs)
   }
 
   /** There is a session to the present leader. */

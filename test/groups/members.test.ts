@@ -123,7 +123,8 @@ describe('a member', () => {
     context.commitsAtOnce = false
     // The append fails after the timers of the handler were set.
     const { members } = context.coordinator
-    const request = { group: 'g', member: 'a', topics: ['logs'], clientId: '', address: '' }
+    const instance = context.newInstance()
+    const request = { group: 'g', member: 'a', topics: ['logs'], clientId: '', address: '', instance }
     const failing = () => {
       const result = members.attend(request, context.nowMs)
       return { ...result, records: [...result.records, { type: 'group', version: 9 } as never] }
@@ -139,10 +140,11 @@ describe('a member', () => {
 describe('what a member asks for', () => {
   const attend = (more: object) => {
     const context = withTopic()
+    const instance = context.newInstance()
     return errorOf(() =>
       context.run(() =>
         context.coordinator.members.attend(
-          { group: 'g', member: 'm', topics: ['logs'], clientId: '', address: '', ...more },
+          { group: 'g', member: 'm', topics: ['logs'], clientId: '', address: '', instance, ...more },
           context.nowMs,
         ),
       ),

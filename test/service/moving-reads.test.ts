@@ -31,18 +31,24 @@ function reader(
   return seen
 }
 
-it(`reads each record once and in order over ${MOVES} moves of the leadership, through any node`, async () => {
+/** Led by node 1, read through each node, and written to through the first. */
+async function begun() {
   await initCompression()
-  const prng = new SeededPrng('moves')
   const partition = new MovingPartition('logs', new SeededPrng('partition'))
   const cluster = new TestServiceCluster({ replicas: node => partition.replicas(node) })
   partition.cluster = cluster
   cluster.makeTopic('logs')
   partition.begin(1)
-  const { scheduler } = cluster
   const readers = [1, 2, 3].map(entry => reader(cluster, entry))
   const writing = cluster.node(1).channel.stream(Producer.produceStream.path)
   writing.setHandlers({ onMessage() {} })
+  return { partition, cluster, readers, writing }
+}
+
+it(`reads each record once and in order over ${MOVES} moves of the leadership, through any node`, async () => {
+  const prng = new SeededPrng('moves')
+  const { partition, cluster, readers, writing } = await begun()
+  const { scheduler } = cluster
   let sent = 0
   const leaders = new Set<number>()
   for (let moves = 0; moves < MOVES; moves++) {
@@ -74,16 +80,8 @@ it(`reads each record once and in order over ${MOVES} moves of the leadership, t
 }, 60_000)
 
 it('fails what it reads where its end was given up, wherever the next leader is', async () => {
-  await initCompression()
-  const partition = new MovingPartition('logs', new SeededPrng('partition'))
-  const cluster = new TestServiceCluster({ replicas: node => partition.replicas(node) })
-  partition.cluster = cluster
-  cluster.makeTopic('logs')
-  partition.begin(1)
+  const { partition, cluster, readers, writing } = await begun()
   const { scheduler } = cluster
-  const readers = [1, 2, 3].map(entry => reader(cluster, entry))
-  const writing = cluster.node(1).channel.stream(Producer.produceStream.path)
-  writing.setHandlers({ onMessage() {} })
   for (let seq = 1; seq <= 8; seq++) {
     const batch = batchOf([`${seq}`], { producerId: 1, baseSequence: seq - 1 })
     const entries = [{ topic: 'logs', partition: 0, batch }]

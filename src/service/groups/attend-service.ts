@@ -57,7 +57,7 @@ function serve(node: ServiceNode, memory: ReadMemory, stream: MessageStream): vo
       join: asked,
       member,
       address,
-      instance: id === '' && asked.instance === undefined ? null : { id, attempt, round: drawn.round },
+      instance: { id, attempt, round: drawn.round },
     })
     opened.joined.catch((thrown: unknown) => stream.fail(NaruError.from(thrown)))
     return opened

@@ -30,8 +30,7 @@ export interface AttendSessionOptions {
   readonly member: string
   /** Network address of the client. */
   readonly address: string
-  /** null: the node that the client called is of an earlier release. */
-  readonly instance: MemberInstance | null
+  readonly instance: MemberInstance
 }
 
 /**

@@ -89,6 +89,7 @@ export class CoordinatorFixture {
   disconnectedMs = 0
   readonly #machine: SimMachine
   readonly #streams = new Map<string, MemberStream>()
+  #attendCount = 0
   #groups: PartitionGroups | undefined
 
   constructor() {
@@ -150,6 +151,8 @@ export class CoordinatorFixture {
       sessionTimeoutMs: SESSION_MS,
       clientId: '',
       address: '',
+      // Each time another process.
+      instance: { id: `process-${++this.#attendCount}`, attempt: 1, round: 0 },
     }
     const attending = this.groups.run(({ members }, nowMs) => members.attend(request, nowMs))
     this.#streams.set(member, (await this.scheduler.finish(attending)).stream)

@@ -84,7 +84,7 @@ async function attending(outlet: SlowOutlet) {
     join,
     member: 'm',
     address: 'a',
-    instance: null,
+    instance: { id: 'i', attempt: 1, round: 0 },
   })
   await session.joined
   return {
