@@ -46,7 +46,7 @@ export class GroupConsumer implements Consumer {
   readonly #waiters = new Waiters()
   /** For the loop to come back, or partitions to be lost. */
   readonly #handWaiters = new Waiters()
-  /** What single records are drawn from. */
+  /** Drawn last; what is left of it from `#recordAt` on was not given out. */
   #current: DrawnRecords | undefined
   #recordAt = 0
   #inHand: InHand | undefined
@@ -106,8 +106,10 @@ export class GroupConsumer implements Consumer {
     return iterate(
       () => {
         this.#comeBack(loop)
-        const record = this.#nextOfCurrent(loop)
-        return record ? Promise.resolve({ value: record, done: false }) : this.#nextRecord(loop)
+        const record = this.#closing ? undefined : this.#takeRecord(loop)
+        return record
+          ? Promise.resolve({ value: record, done: false })
+          : this.#next(loop, () => this.#takeRecord(loop))
       },
       () => this.#leaveLoop(loop),
     )
@@ -118,14 +120,7 @@ export class GroupConsumer implements Consumer {
     return iterate<RecordBatch>(
       async () => {
         this.#comeBack(loop)
-        for (;;) {
-          const drawn = await this.#nextDrawn(loop)
-          if (drawn === undefined) return END
-          const batch = this.#takeRest(drawn)
-          if (batch.records.length === 0) continue
-          this.#hand(drawn.owned, drawn.end, loop)
-          return { value: batch, done: false }
-        }
+        return this.#next(loop, () => this.#takeBatch(loop))
       },
       () => this.#leaveLoop(loop),
     )
@@ -191,65 +186,64 @@ export class GroupConsumer implements Consumer {
     }
   }
 
-  /** The next record of the batch that was drawn last, if it may be given out. */
-  #nextOfCurrent(loop: object): ConsumedRecord | undefined {
-    const drawn = this.#current
-    if (drawn === undefined || this.#closing || !this.#reader.mayDeliver) return undefined
-    const { records } = drawn.batch
-    const record = this.#reader.isCurrent(drawn) ? records[this.#recordAt] : undefined
-    if (record === undefined) {
-      this.#current = undefined
-      return undefined
-    }
-    this.#recordAt++
-    const isLast = this.#recordAt === records.length
-    const end = isLast ? drawn.end : { nextOffset: record.offset + 1, leaderEpoch: drawn.end.leaderEpoch }
-    this.#hand(drawn.owned, end, loop)
-    return record
-  }
-
-  async #nextRecord(loop: object): Promise<IteratorResult<ConsumedRecord>> {
-    for (;;) {
-      const drawn = await this.#nextDrawn(loop)
-      if (drawn === undefined) return END
-      if (drawn !== this.#current) this.#recordAt = 0
-      this.#current = drawn
-      const record = this.#nextOfCurrent(loop)
-      if (record !== undefined) return { value: record, done: false }
-    }
-  }
-
-  /** What is left of the batch in hand, or the next one; undefined: the end. */
-  async #nextDrawn(loop: object): Promise<DrawnRecords | undefined> {
+  /**
+   * What comes next. It is drawn and taken without a wait in between: what is drawn counts as passed over, unless it is in
+   * `#current` or in hand.
+   */
+  async #next<T>(loop: object, take: () => T | undefined): Promise<IteratorResult<T>> {
     if (this.#waitingLoop !== undefined) throw oneLoop()
     this.#waitingLoop = loop
     try {
       for (;;) {
         if (this.#reader.isSliceOver) await this.#reader.giveWay()
         if (this.#reader.error !== undefined) throw this.#reader.error
-        if (this.#closing) return undefined
-        const drawn = this.#reader.mayDeliver ? (this.#restOfCurrent() ?? this.#reader.draw()) : undefined
-        if (drawn !== undefined) return drawn
-        await this.#waiters.wait()
+        if (this.#closing) return END
+        const value = take()
+        if (value !== undefined) return { value, done: false }
+        if (!this.#drawMore()) await this.#waiters.wait()
       }
     } finally {
       this.#waitingLoop = undefined
     }
   }
 
+  #takeRecord(loop: object): ConsumedRecord | undefined {
+    const drawn = this.#reader.mayDeliver ? this.#restOfCurrent() : undefined
+    if (drawn === undefined) return undefined
+    const { records } = drawn.batch
+    const record = records[this.#recordAt++] as ConsumedRecord
+    const isLast = this.#recordAt === records.length
+    const end = isLast ? drawn.end : { nextOffset: record.offset + 1, leaderEpoch: drawn.end.leaderEpoch }
+    this.#hand(drawn.owned, end, loop)
+    return record
+  }
+
+  /** Without what was drawn of it one by one. */
+  #takeBatch(loop: object): RecordBatch | undefined {
+    const drawn = this.#reader.mayDeliver ? this.#restOfCurrent() : undefined
+    if (drawn === undefined) return undefined
+    this.#current = undefined
+    this.#hand(drawn.owned, drawn.end, loop)
+    const { batch } = drawn
+    return this.#recordAt === 0 ? batch : { ...batch, records: batch.records.slice(this.#recordAt) }
+  }
+
+  /** False: there is nothing, or nothing may be given out now. */
+  #drawMore(): boolean {
+    const drawn = this.#restOfCurrent() === undefined ? this.#reader.draw() : undefined
+    if (drawn === undefined) return false
+    this.#current = drawn
+    this.#recordAt = 0
+    return true
+  }
+
+  /** The batch that was drawn last, if there is more of it that may still be given out. */
   #restOfCurrent(): DrawnRecords | undefined {
     const drawn = this.#current
     if (drawn === undefined) return undefined
     if (this.#reader.isCurrent(drawn) && this.#recordAt < drawn.batch.records.length) return drawn
     this.#current = undefined
     return undefined
-  }
-
-  /** As one batch, without what was drawn of it one by one. */
-  #takeRest(drawn: DrawnRecords): RecordBatch {
-    if (drawn !== this.#current) return drawn.batch
-    this.#current = undefined
-    return { ...drawn.batch, records: drawn.batch.records.slice(this.#recordAt) }
   }
 
   #hand(owned: OwnedPartition, end: Place, loop: object): void {

@@ -21,7 +21,7 @@ export class StreamReader implements Reader {
   readonly #reads: PartitionReads
   readonly #queue: BatchQueue
   readonly #onClose: () => void
-  /** The batch that single records are drawn from. */
+  /** Drawn last; what is left of it from `#recordAt` on was not given out. */
   #current: RecordBatch | undefined
   #recordAt = 0
   #error: NaruError | undefined
@@ -52,18 +52,13 @@ export class StreamReader implements Reader {
 
   [Symbol.asyncIterator](): AsyncIterableIterator<ConsumedRecord> {
     return iterate(() => {
-      const batch = this.#current
-      if (batch !== undefined && this.#recordAt < batch.records.length)
-        return Promise.resolve({ value: batch.records[this.#recordAt++] as ConsumedRecord, done: false })
-      return this.#nextRecord()
+      const record = this.#takeRecord()
+      return record ? Promise.resolve({ value: record, done: false }) : this.#next(() => this.#takeRecord())
     })
   }
 
   batches(): AsyncIterableIterator<RecordBatch> {
-    return iterate(() => {
-      const rest = this.#takeRest()
-      return rest ? Promise.resolve({ value: rest, done: false }) : this.#nextBatch()
-    })
+    return iterate(() => this.#next(() => this.#takeBatch()))
   }
 
   partitions(): ReaderPartition[] {
@@ -103,23 +98,13 @@ export class StreamReader implements Reader {
     return this.close()
   }
 
-  async #nextRecord(): Promise<IteratorResult<ConsumedRecord>> {
-    for (;;) {
-      const { value, done } = await this.#nextBatch()
-      if (done) return END
-      const [first] = value.records
-      if (first === undefined) continue
-      this.#current = value
-      this.#recordAt = 1
-      return { value: first, done: false }
-    }
-  }
-
-  async #nextBatch(): Promise<IteratorResult<RecordBatch>> {
+  /** What comes next. It is drawn and taken without a wait in between: what is drawn counts as given out, but for the rest. */
+  async #next<T>(take: () => T | undefined): Promise<IteratorResult<T>> {
     for (;;) {
       if (this.#queue.isSliceOver) await this.#queue.giveWay()
-      const batch = this.#draw()
-      if (batch !== undefined) return { value: batch, done: false }
+      const value = take()
+      if (value !== undefined) return { value, done: false }
+      if (this.#drawMore()) continue
       // What came before an error is given out before it is told.
       if (this.#error !== undefined) throw this.#error
       if (this.#isClosed || this.#reads.isDone) return END
@@ -127,22 +112,30 @@ export class StreamReader implements Reader {
     }
   }
 
-  #draw(): RecordBatch | undefined {
+  #takeRecord(): ConsumedRecord | undefined {
+    const batch = this.#current
+    if (batch === undefined || this.#recordAt >= batch.records.length) return undefined
+    return batch.records[this.#recordAt++]
+  }
+
+  /** Without what was drawn of it one by one. */
+  #takeBatch(): RecordBatch | undefined {
+    const batch = this.#current
+    this.#current = undefined
+    if (batch === undefined || this.#recordAt >= batch.records.length) return undefined
+    return this.#recordAt === 0 ? batch : { ...batch, records: batch.records.slice(this.#recordAt) }
+  }
+
+  #drawMore(): boolean {
     try {
-      return this.#queue.draw()?.batch
+      this.#current = this.#queue.draw()?.batch
+      this.#recordAt = 0
+      return this.#current !== undefined
     } catch (thrown) {
       this.#error = thrown as NaruError
       this.#queue.clear()
       this.#reads.close()
-      return undefined
+      return false
     }
-  }
-
-  /** Records of the batch in hand that were not drawn one by one. */
-  #takeRest(): RecordBatch | undefined {
-    const batch = this.#current
-    this.#current = undefined
-    if (batch === undefined || this.#recordAt >= batch.records.length) return undefined
-    return { ...batch, records: batch.records.slice(this.#recordAt) }
   }
 }

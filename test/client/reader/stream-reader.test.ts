@@ -99,6 +99,14 @@ describe('what a reader holds', () => {
     expect(reader.partitions()).toMatchObject([{ nextOffset: 10, lag: 0, ended: true }])
   })
 
+  it('goes to loops that wait at once with each record given to one of them', async () => {
+    const wanted = await fill('logs', { partitions: 1, records: 100, batchBytesMax: 200 })
+    const reader = sdk.client.reader({ topic: 'logs', stop: 'currentEnd' })
+    const loops = await sdk.run(Promise.all([readAll(reader), readAll(reader), readAll(reader)]))
+    const records = loops.flat().sort((a, b) => a.offset - b.offset)
+    expect(byPartition(records)).toEqual(wanted)
+  })
+
   it('refuses bytes that changed on the way', async () => {
     await fill('logs', { partitions: 1, records: 10, valueBytes: 100 })
     sdk.faults.toClient = (path, message) => {
