@@ -4,7 +4,7 @@ import type { MachineResult } from '../machine/state-machine.ts'
 import type { ControllerOptions } from './controller-options.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { MetadataRecord, PartitionState } from './metadata-record.ts'
-import { isActive } from './node-image.ts'
+import { isActive, isUp } from './node-image.ts'
 import { changeRecord, type ElectionFacts, elect } from './partition-election.ts'
 import { advanceReassignment } from './partition-reassignment.ts'
 import { type PartitionPlace, type ReassignmentResult, unknownPartition } from './reassignment-control.ts'
@@ -63,7 +63,7 @@ export class LeaderControl {
       const clean = elect(state, { ...facts, isUncleanAllowed: false })
       if (clean.leader !== null) return clean
       const { nodeId } = wish
-      if (!state.replicas.includes(nodeId) || !isActive(this.#image.nodes.get(nodeId)))
+      if (!state.replicas.includes(nodeId) || !isUp(this.#image.nodes.get(nodeId)))
         throw new NaruError(
           'LEADER_NOT_AVAILABLE',
           `node ${nodeId} cannot lead ${name}: it is no replica of it, or does not run (replicas: ${state.replicas})`,

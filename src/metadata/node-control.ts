@@ -72,7 +72,7 @@ export class NodeControl {
     }
   }
 
-  /** The node has caught up with the metadata: it may lead, and leads what waits for it. */
+  /** The node has caught up with the metadata: it may lead, and leads what waits for it, also while it drains. */
   unfence(
     node: NodeRef & { readonly directoryEpoch?: Epoch | undefined },
   ): MachineResult<MetadataRecord, undefined> {
@@ -80,11 +80,8 @@ export class NodeControl {
     const remembered = directoryEpoch === undefined ? {} : { directoryEpoch }
     const registered = requireNode(this.#image, node)
     if (!registered.isFenced) return { records: [], response: undefined }
-    const elections = registered.isDraining ? [] : this.#electWith(nodeId)
-    return {
-      records: [{ type: 'nodeUnfenced', version: 0, nodeId, nodeEpoch, ...remembered }, ...elections],
-      response: undefined,
-    }
+    const unfenced: MetadataRecord = { type: 'nodeUnfenced', version: 0, nodeId, nodeEpoch, ...remembered }
+    return { records: [unfenced, ...this.#electWith(registered)], response: undefined }
   }
 
   /** The node's session is over: it leaves every ISR, and what it led gets other leaders where there are any. */
@@ -111,7 +108,7 @@ export class NodeControl {
   }
 
   /**
-   * The node is about to stop (C11): it takes nothing new, until its next registration. What it leads it hands over
+   * The node is about to stop (C11): until its next registration it takes nothing new that another could. What it leads it hands over
    * itself, partition by partition, once all that it has is committed (`IsrChange.successorId`): elected from here, another
    * leader would leave in doubt what is under way. It stays in the ISRs that it is in, so that nothing falls below its
    * minimum before it must. The response: what it still leads.
@@ -138,6 +135,7 @@ export class NodeControl {
       const factsThen = {
         ...facts,
         isActive: (nodeId: NodeId) => !isRemoved(nodeId) && facts.isActive(nodeId),
+        isUp: (nodeId: NodeId) => !isRemoved(nodeId) && facts.isUp(nodeId),
       }
       return changePartitions(topic, state => {
         if (!state.isr.some(isRemoved) && !state.elr.some(isRemoved)) return state
@@ -148,10 +146,14 @@ export class NodeControl {
     })
   }
 
-  #electWith(nodeId: NodeId): MetadataRecord[] {
+  #electWith({ nodeId, isDraining }: NodeImage): MetadataRecord[] {
     return this.#topics().flatMap(topic => {
       const facts = electionFacts(this.#image, settingsOf(topic, this.#options.topicDefaults))
-      const factsThen = { ...facts, isActive: (other: NodeId) => other === nodeId || facts.isActive(other) }
+      const factsThen = {
+        ...facts,
+        isActive: (other: NodeId) => (other === nodeId ? !isDraining : facts.isActive(other)),
+        isUp: (other: NodeId) => other === nodeId || facts.isUp(other),
+      }
       return changePartitions(topic, state => advanceReassignment(elect(state, factsThen), factsThen))
     })
   }

@@ -17,11 +17,16 @@ export interface NodeImage {
   readonly directoryEpoch?: Epoch | undefined
   /** Without a session: leads nothing, is in no ISR. */
   readonly isFenced: boolean
-  /** About to stop: takes no new leadership and enters no ISR. */
+  /** About to stop: enters no ISR, and takes a leadership only where the partition would have no leader. */
   readonly isDraining: boolean
 }
 
 /** May lead partitions and join ISRs. */
 export function isActive(node: NodeImage | undefined): boolean {
-  return node !== undefined && !node.isFenced && !node.isDraining
+  return isUp(node) && !node.isDraining
+}
+
+/** Has a session. It may be draining: then it leads only what nobody else can without a loss. */
+export function isUp(node: NodeImage | undefined): node is NodeImage {
+  return node !== undefined && !node.isFenced
 }

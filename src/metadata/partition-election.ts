@@ -5,12 +5,15 @@ import type { PartitionChangedRecord, PartitionState } from './metadata-record.t
  * Who is in sync and who leads a partition after nodes came or went (KIP-966, rules A1, C6, C10). Pure: a
  * partition and the facts in, the record that changes it out.
  *
- * Only members of the ISR, then of the ELR, hold every committed record, so only they are elected; with
- * `unclean.leader.election.enable` any active replica is, once none of those can be, and the epoch is kept as unclean.
+ * Only members of the ISR, then of the ELR, hold every committed record, so only they are elected; first those that
+ * are not about to stop. One that is hands over as soon as another is in sync. With `unclean.leader.election.enable`
+ * any active replica is elected, once none of those can be, and the epoch is kept as unclean.
  */
 export interface ElectionFacts {
   /** May lead and be in an ISR. */
   readonly isActive: (nodeId: NodeId) => boolean
+  /** Active, or draining. */
+  readonly isUp: (nodeId: NodeId) => boolean
   readonly minInsyncReplicas: number
   readonly isUncleanAllowed: boolean
 }
@@ -41,25 +44,29 @@ export function removeFromIsr(
 /** Elects a leader for a partition that has none; unchanged if nobody may lead. */
 export function elect(state: PartitionState, facts: ElectionFacts): PartitionState {
   if (state.leader !== null) return state
-  const inOrder = state.replicas.filter(facts.isActive)
-  const inSync = inOrder.find(node => state.isr.includes(node))
-  if (inSync !== undefined) return { ...state, leader: inSync }
-  const eligible = inOrder.find(node => state.elr.includes(node))
-  if (eligible !== undefined) {
-    const isr = [eligible]
-    // Members of the ISR that are not active keep what they have: they stay electable with the rest.
-    const elr = [...state.elr, ...state.isr].filter(node => node !== eligible)
+  const active = state.replicas.filter(facts.isActive)
+  const holder = firstHolder(state, active) ?? firstHolder(state, state.replicas.filter(facts.isUp))
+  if (holder !== undefined) {
+    if (state.isr.includes(holder)) return { ...state, leader: holder }
+    const isr = [holder]
+    // Members of the ISR that do not run keep what they have: they stay electable with the rest.
+    const elr = [...state.elr, ...state.isr].filter(node => node !== holder)
     return {
       ...state,
-      leader: eligible,
+      leader: holder,
       isr,
       elr: electable(elr, { isr, minInsyncReplicas: facts.minInsyncReplicas }),
     }
   }
-  const last = facts.isUncleanAllowed ? inOrder[0] : undefined
+  const last = facts.isUncleanAllowed ? active[0] : undefined
   if (last === undefined) return state
   // The leader epoch it begins is known only once the change is written down: `changeRecord` fills it in.
   return { ...state, leader: last, isr: [last], elr: [], lastUncleanEpoch: state.leaderEpoch + 1 }
+}
+
+/** Of those that have all that is committed: in sync before eligible, then in order. */
+function firstHolder({ isr, elr }: PartitionState, candidates: readonly NodeId[]): NodeId | undefined {
+  return candidates.find(node => isr.includes(node)) ?? candidates.find(node => elr.includes(node))
 }
 
 /** ELR members that remain so: none once the ISR has its minimum, because the high watermark moves on then. */

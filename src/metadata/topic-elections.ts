@@ -1,7 +1,7 @@
 import type { PartitionId } from '../base/brands.ts'
 import type { MetadataImage } from './metadata-image.ts'
 import type { PartitionChangedRecord, PartitionState } from './metadata-record.ts'
-import { isActive } from './node-image.ts'
+import { isActive, isUp } from './node-image.ts'
 import { changeRecord, type ElectionFacts } from './partition-election.ts'
 import type { TopicView } from './topic-image.ts'
 import { resolveTopicSettings, type TopicSettings } from './topic-settings.ts'
@@ -10,6 +10,7 @@ import { resolveTopicSettings, type TopicSettings } from './topic-settings.ts'
 export function electionFacts(image: MetadataImage, settings: TopicSettings): ElectionFacts {
   return {
     isActive: nodeId => isActive(image.nodes.get(nodeId)),
+    isUp: nodeId => isUp(image.nodes.get(nodeId)),
     minInsyncReplicas: settings['min.insync.replicas'],
     isUncleanAllowed: settings['unclean.leader.election.enable'],
   }

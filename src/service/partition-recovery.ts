@@ -1,8 +1,9 @@
 import type { NodeId, PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
 import type { PartitionState } from '../metadata/metadata-record.ts'
-import { isActive } from '../metadata/node-image.ts'
+import { elect } from '../metadata/partition-election.ts'
 import type { PartitionPlace } from '../metadata/reassignment-control.ts'
+import { electionFacts, settingsOf } from '../metadata/topic-elections.ts'
 import type { TopicView } from '../metadata/topic-image.ts'
 import type { ReplicaState } from '../wire/generated/controller.ts'
 import { Controller } from '../wire/generated/internal-services.ts'
@@ -27,7 +28,7 @@ export interface Recovery {
 /**
  * Asks the replicas of partitions without a leader what they have, and picks the one with most: the latest epoch of a last
  * record, then the longest log (as Raft compares logs), then the order of preference. A replica that is in sync or
- * eligible has all that was committed and goes first.
+ * eligible has all that was committed and goes first. Who is wanted must not be damaged: it would lead, and answer nothing.
  */
 export async function planRecoveries(
   node: ServiceNode,
@@ -51,24 +52,35 @@ export async function planRecoveries(
       nodeId,
       state: answers.get(nodeId)?.get(keyOf(topic.id, partition)),
     }))
-    return { topic, partition, replicas, ...choose(node, { state, replicas, wanted }) }
+    return { topic, partition, replicas, ...choose(node, { topic, partition, state, replicas, wanted }) }
   })
 }
 
 function choose(
   node: ServiceNode,
-  of: { state: PartitionState; replicas: Recovery['replicas']; wanted: NodeId | undefined },
+  of: {
+    topic: TopicView
+    partition: PartitionId
+    state: PartitionState
+    replicas: Recovery['replicas']
+    wanted: NodeId | undefined
+  },
 ): { elected: NodeId | undefined; isClean: boolean } {
-  const { state, replicas, wanted } = of
-  const mayLead = (nodeId: NodeId) => isActive(node.controller.image.nodes.get(nodeId))
-  const clean = state.replicas.find(
-    nodeId => mayLead(nodeId) && (state.isr.includes(nodeId) || state.elr.includes(nodeId)),
-  )
-  if (clean !== undefined) return { elected: clean, isClean: true }
-  if (wanted !== undefined) return { elected: wanted, isClean: false }
+  const { topic, partition, state, replicas, wanted } = of
+  const { controller, controllerOptions } = node
+  const facts = electionFacts(controller.image, settingsOf(topic, controllerOptions.topicDefaults))
+  const clean = elect(state, { ...facts, isUncleanAllowed: false }).leader
+  if (clean !== null) return { elected: clean, isClean: true }
+  if (wanted !== undefined) {
+    if (replicas.some(({ nodeId, state: has }) => nodeId === wanted && has?.damaged))
+      throw invalidRequest(
+        `node ${wanted} cannot lead ${topic.name}-${partition}: its copy is damaged (name another replica, or none to take the one that has most)`,
+      )
+    return { elected: wanted, isClean: false }
+  }
   let best: { nodeId: NodeId; state: ReplicaState } | undefined
   for (const { nodeId, state: has } of replicas)
-    if (has && !has.damaged && mayLead(nodeId) && (!best || hasMore(has, best.state)))
+    if (has && !has.damaged && facts.isUp(nodeId) && (!best || hasMore(has, best.state)))
       best = { nodeId, state: has }
   return { elected: best?.nodeId, isClean: false }
 }

@@ -175,7 +175,7 @@ NODE  STATE   ROLE        CLIENTS         PEERS           LEADS  REPLICAS
 ! node 2 (127.0.0.1:7460) is fenced: it is not heard, or not ready yet
   start it, or look at its log; if it is gone for good: naru cluster quorum remove 2, then naru cluster remove 2
 
-! node 3 is draining: it takes no leadership
+! node 3 is draining: it leads only what no other node could
   stop it; its next start ends the drain
 `)
     expect(await naru('cluster status --check')).toMatchObject({

@@ -294,7 +294,24 @@ describe('draining a node', () => {
     expect(context.controller.nodes.drain(context.epochOf(1)).records).toEqual([])
   })
 
-  it('gives it no leadership until it registers again', () => {
+  it('gives it no leadership that another could take, until it registers again', () => {
+    const context = new MetadataContext().addNodes(3)
+    const settings = { 'min.insync.replicas': '2' }
+    context.create({ name: 'logs', assignments: [[3, 1, 2]], settings })
+    context.run(context.controller.nodes.drain(context.epochOf(1)))
+    context.run(context.controller.nodes.fence(context.epochOf(3)))
+    expect(context.show('logs')).toBe('leader=2 isr=1,2 elr= epoch=1/1')
+    const both = [1, 2].map(nodeId => context.epochOf(nodeId))
+    context.run(context.controller.nodes.fenceAll(both))
+    for (const node of [...both].reverse()) context.run(context.controller.nodes.unfence(node))
+    expect(context.show('logs')).toBe('leader=2 isr=2 elr=1 epoch=3/3')
+    context.register(1, { incarnation: 'next' })
+    context.run(context.controller.nodes.unfence(context.epochOf(1)))
+    context.run(context.controller.nodes.fence(context.epochOf(2)))
+    expect(context.show('logs')).toBe('leader=1 isr=1 elr=2 epoch=4/4')
+  })
+
+  it('lets it lead on what only it has: offline it would serve nobody', () => {
     const context = new MetadataContext().addNodes(2)
     context.create({ name: 'logs', assignments: [[1, 2]] })
     context.run(context.controller.nodes.drain(context.epochOf(1)))
@@ -302,12 +319,26 @@ describe('draining a node', () => {
     const handover = { topicId: 'topic-id-1', partition: 0, leaderEpoch: 0, partitionEpoch: 0, isr }
     context.run(context.controller.isr.alter(context.epochOf(1), [{ ...handover, successorId: 2 }]))
     context.run(context.controller.nodes.fence(context.epochOf(2)))
-    expect(context.show('logs')).toBe('leader=null isr=1 elr= epoch=2/2')
+    expect(context.show('logs')).toBe('leader=1 isr=1 elr= epoch=2/2')
+    // Node 1 is the only one with the records while it is away for a moment: 2 comes back without any.
     context.run(context.controller.nodes.fence(context.epochOf(1)))
+    context.register(2, { incarnation: 'next', directoryId: 'empty' })
+    context.run(context.controller.nodes.unfence(context.epochOf(2)))
+    expect(context.show('logs')).toBe('leader=null isr= elr=1 epoch=3/3')
     context.run(context.controller.nodes.unfence(context.epochOf(1)))
-    expect(context.show('logs')).toBe('leader=null isr= elr=1 epoch=2/3')
-    context.register(1, { incarnation: 'next' })
-    context.run(context.controller.nodes.unfence(context.epochOf(1)))
-    expect(context.show('logs')).toBe('leader=1 isr=1 elr= epoch=3/4')
+    expect(context.image.nodes.get(1)).toMatchObject({ isDraining: true })
+    expect(context.show('logs')).toBe('leader=1 isr=1 elr= epoch=4/4')
+  })
+
+  it('elects it before one that lacks records, where that is allowed', () => {
+    const context = new MetadataContext().addNodes(3)
+    const settings = { 'unclean.leader.election.enable': 'true' }
+    context.create({ name: 'logs', assignments: [[3, 1, 2]], settings })
+    context.run(context.controller.nodes.fence(context.epochOf(3)))
+    context.run(context.controller.nodes.unfence(context.epochOf(3)))
+    context.run(context.controller.nodes.drain(context.epochOf(2)))
+    expect(context.show('logs')).toBe('leader=1 isr=1,2 elr= epoch=1/1')
+    context.run(context.controller.nodes.fence(context.epochOf(1)))
+    expect(context.show('logs')).toBe('leader=2 isr=2 elr=1 epoch=2/2')
   })
 })

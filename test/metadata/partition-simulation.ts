@@ -30,7 +30,8 @@ interface SimulatedNode {
  *   P3  ELR is empty while the ISR has min.insync.replicas, so that the maximal ISR covers all that may be elected
  *   P6  a change of the ISR is accepted only from the leader, with its epochs and those of the members being of now
  *   P8  who comes back without what it acknowledged is in no ISR and ELR until it has caught up
- *   P9  a fenced node leads nothing and is in no ISR; a draining one gets no leadership and enters no ISR
+ *   P9  a fenced node leads nothing and is in no ISR; a draining one enters no ISR and gets no leadership, unless nobody
+ *       else holds all that is committed, or an operator names it; and who holds it and is up is not left without the lead
  */
 export class PartitionSimulation {
   readonly #code: MetadataCode
@@ -326,7 +327,7 @@ export class PartitionSimulation {
     for (const [topic, partition, state] of this.#partitions()) {
       const name = `${topic.name}-${partition}`
       const was = before.get(keyOf(topic, partition))
-      this.#checkPlaces(name, state, was)
+      this.#checkPlaces(keyOf(topic, partition), name, state, was)
       const isUnclean = state.lastUncleanEpoch !== (was?.lastUncleanEpoch ?? null)
       if (isUnclean) {
         const isAllowed = this.#isRecovery || resolve(topic)['unclean.leader.election.enable']
@@ -342,18 +343,34 @@ export class PartitionSimulation {
     }
   }
 
-  #checkPlaces(name: string, state: PartitionState, was: PartitionState | undefined): void {
+  #checkPlaces(of: string, name: string, state: PartitionState, was: PartitionState | undefined): void {
+    const { leader } = state
+    const node = (nodeId: number) => this.#image.nodes.get(nodeId)
+    const isLastResort = this.#isRecovery || !(was && this.#mayLeadOn(of, was))
     for (const nodeId of state.isr) {
-      const node = this.#image.nodes.get(nodeId)
-      if (!node || node.isFenced) throw new Error(`P9: fenced node ${nodeId} is in the ISR of ${name}`)
-      if (node.isDraining && was && !was.isr.includes(nodeId))
+      if (node(nodeId)?.isFenced !== false)
+        throw new Error(`P9: fenced node ${nodeId} is in the ISR of ${name}`)
+      const isNew = was && !was.isr.includes(nodeId)
+      if (isNew && node(nodeId)?.isDraining && !(isLastResort && nodeId === leader))
         throw new Error(`P9: draining node ${nodeId} entered the ISR of ${name}`)
     }
-    const { leader } = state
-    if (leader === null) return
+    if (leader === null) {
+      const idle = holders(state).find(nodeId => node(nodeId)?.isFenced === false)
+      if (idle !== undefined) throw new Error(`P9: node ${idle} could lead ${name}, and nobody does`)
+      return
+    }
     if (!state.isr.includes(leader)) throw new Error(`P9: leader ${leader} of ${name} is not in its ISR`)
-    if (this.#image.nodes.get(leader)?.isDraining && was && was.leader !== leader)
+    if (node(leader)?.isDraining && was && was.leader !== leader && !isLastResort)
       throw new Error(`P9: draining node ${leader} got the lead of ${name}`)
+  }
+
+  /** One that is active held all that is committed before the step, and holds it still. */
+  #mayLeadOn(partition: string, was: PartitionState): boolean {
+    const holding = this.#holders.get(partition)
+    return holders(was).some(nodeId => {
+      const node = this.#image.nodes.get(nodeId)
+      return node && !node.isFenced && !node.isDraining && holding?.has(this.#holder(nodeId))
+    })
   }
 
   /** The log alone makes the same image, and a snapshot of it, too. */
@@ -406,6 +423,11 @@ export class PartitionSimulation {
       .sort((a, b) => a.order - b.order)
       .map(({ one }) => one)
   }
+}
+
+/** All that may be elected without a loss. */
+function holders({ isr, elr }: PartitionState): readonly number[] {
+  return [...isr, ...elr]
 }
 
 function keyOf(topic: TopicView, partition: number): string {

@@ -129,7 +129,7 @@ export class SimulatedController {
     const removal = { isRemoved: (other: number) => other === nodeId, keepsRecords }
     const facts = this.#facts()
     const isActive = (other: number) => other !== nodeId && facts.isActive(other)
-    this.#change(removeFromIsr(this.#state, removal, { ...facts, isActive }))
+    this.#change(removeFromIsr(this.#state, removal, { ...facts, isActive, isUp: isActive }))
   }
 
   #change(after: PartitionState): void {
@@ -138,8 +138,10 @@ export class SimulatedController {
   }
 
   #facts(): ElectionFacts {
+    const isActive = (nodeId: number) => this.#nodes.get(nodeId)?.isFenced === false
     return {
-      isActive: nodeId => this.#nodes.get(nodeId)?.isFenced === false,
+      isActive,
+      isUp: isActive,
       minInsyncReplicas: this.#minInsyncReplicas,
       isUncleanAllowed: false,
     }

@@ -166,6 +166,40 @@ describe('elections', () => {
     expect(late.message).toMatch('t-0 is led by node 1: there is nothing to recover')
   })
 
+  it('never let a damaged copy lead, though it is asked for by name: it could neither serve nor be replaced', async () => {
+    const cluster = await offline({
+      2: { logEndOffset: 100, lastEpoch: 0, damaged: true },
+      3: { logEndOffset: 80, lastEpoch: 1 },
+    })
+    const partitions = [{ topic: 't', partition: 0 }]
+    for (const dryRun of [true, false]) {
+      const request = { kind: 'UNCLEAN', partitions, nodeId: 2, dryRun } as const
+      expect(await cluster.refusal(2, Admin.electLeaders, request)).toMatchObject({
+        reason: 'INVALID_REQUEST',
+        message:
+          'node 2 cannot lead t-0: its copy is damaged (name another replica, or none to take the one that has most)',
+      })
+    }
+    expect((await partitionOf(cluster))?.leaderId).toBeUndefined()
+    await cluster.call(2, Admin.electLeaders, { kind: 'UNCLEAN', partitions, nodeId: 3 })
+    expect((await partitionOf(cluster))?.leaderId).toBe(3)
+  })
+
+  it('count on nodes that drain, which are up and may have most', async () => {
+    const cluster = await offline({
+      2: { logEndOffset: 100, lastEpoch: 1 },
+      3: { logEndOffset: 80, lastEpoch: 1 },
+    })
+    const drain = (nodeId: number) => change(cluster, ({ nodes }) => nodes.drain({ nodeId, nodeEpoch: 1 }))
+    drain(2)
+    const partitions = [{ topic: 't', partition: 0 }]
+    const request = { kind: 'UNCLEAN', partitions, dryRun: true } as const
+    const planned = async () => (await cluster.call(3, Admin.electLeaders, request)).recoveries[0]
+    expect(await planned()).toMatchObject({ nodeId: 2, clean: false })
+    await cluster.call(3, Admin.electLeaders, { kind: 'UNCLEAN', partitions })
+    expect(await partitionOf(cluster)).toMatchObject({ leaderId: 2, isr: [2] })
+  })
+
   it('never lose records without a name', async () => {
     const refusal = await clusterWithTopic().refusal(2, Admin.electLeaders, { kind: 'UNCLEAN' })
     expect(refusal.message).toMatch('for named topics only')

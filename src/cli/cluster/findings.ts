@@ -112,7 +112,7 @@ function nodeFindings(node: ClusterNode, quorum: QuorumDescription | undefined):
   if (state === 'draining') {
     return [
       {
-        what: `node ${nodeId} is draining: it takes no leadership`,
+        what: `node ${nodeId} is draining: it leads only what no other node could`,
         action: `stop it; its next start ends the drain`,
       },
     ]

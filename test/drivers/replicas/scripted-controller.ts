@@ -155,7 +155,7 @@ export class ScriptedController {
     const isActiveThen = (other: number) => other !== nodeId && facts.isActive(other)
     this.#changeAll(state =>
       state.isr.includes(nodeId) || state.elr.includes(nodeId)
-        ? removeFromIsr(state, removal, { ...facts, isActive: isActiveThen })
+        ? removeFromIsr(state, removal, { ...facts, isActive: isActiveThen, isUp: isActiveThen })
         : state,
     )
   }
@@ -169,8 +169,10 @@ export class ScriptedController {
   #facts() {
     const topic = this.image.topics.byId(TOPIC_ID)
     const settings = topic && settingsOf(topic)
+    const mayLead = (nodeId: number) => isActive(this.image.nodes.get(nodeId))
     return {
-      isActive: (nodeId: number) => isActive(this.image.nodes.get(nodeId)),
+      isActive: mayLead,
+      isUp: mayLead,
       minInsyncReplicas: settings?.['min.insync.replicas'] ?? 1,
       isUncleanAllowed: false,
     }
