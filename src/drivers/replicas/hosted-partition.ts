@@ -12,6 +12,7 @@ import type { Follow } from '../../replication/follow.ts'
 import type { KnownHighWatermark } from '../../replication/follower-state.ts'
 import { ParkedFollows } from '../../replication/parked-follows.ts'
 import type { DerivedView } from './derived-view.ts'
+import { leaderDamaged } from './leader-refusals.ts'
 import { PartitionFollower } from './partition-follower.ts'
 import { PartitionLeader } from './partition-leader.ts'
 import type { PartitionSettings } from './partition-settings.ts'
@@ -297,7 +298,7 @@ export class HostedPartition implements ReplicatedPartition {
   #follow(log: PartitionLog): void {
     const { topicId, partition, replicator: context } = this.#options
     const { failure } = log
-    this.#end(() => failure ?? this.#notLed())
+    this.#end(() => (failure ? this.#toldOf(failure) : this.#notLed()))
     if (!failure) log.beginGeneration()
     this.#follower = new PartitionFollower({
       topicId,
@@ -360,12 +361,18 @@ export class HostedPartition implements ReplicatedPartition {
     this.#reportDamage()
     if (this.#follower) {
       this.#follower.onDamaged()
-      this.#refusal = () => error
+      this.#refusal = () => this.#toldOf(error)
     } else this.#endBy(error)
   }
 
   #endBy(error: NaruError): void {
-    this.#end(() => error)
+    this.#end(() => this.#toldOf(error))
+  }
+
+  /** Damage is the end of the partition only where nobody else can lead it: then waiting mends nothing. */
+  #toldOf(failure: NaruError): NaruError {
+    const isAlone = this.#state.replicas.length === 1
+    return failure.reason === 'CORRUPT_DATA' && !isAlone ? leaderDamaged(this.#options, failure) : failure
   }
 
   /** What this node was to the partition, it is no more. */

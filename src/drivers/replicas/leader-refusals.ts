@@ -1,4 +1,4 @@
-import type { NodeId, PartitionId } from '../../base/brands.ts'
+import type { NodeId, Offset, PartitionId } from '../../base/brands.ts'
 import { type ErrorReason, NaruError } from '../../base/errors.ts'
 
 const OF_SEQUENCE: ReadonlySet<ErrorReason> = new Set(['OUT_OF_ORDER_SEQUENCE', 'UNKNOWN_PRODUCER_ID'])
@@ -56,6 +56,28 @@ export function committedEndUnknown(place: LedPlace, isr: readonly NodeId[]): Na
     `${named(place)}: its new leader does not know yet where the committed records end, ` +
       `because replicas that are in sync (nodes ${isr.join(', ')}) have not answered: try again`,
     { details: detailsOf(place) },
+  )
+}
+
+/** Of records that are to be deleted. */
+export function behindReadableEnd(
+  place: LedPlace,
+  { offset, highWatermark }: { readonly offset: Offset; readonly highWatermark: Offset },
+): NaruError {
+  return new NaruError(
+    'OFFSET_OUT_OF_RANGE',
+    `cannot delete records of ${named(place)} before offset ${offset}: its readable end is ${highWatermark}`,
+    { details: { ...detailsOf(place), highWatermark: String(highWatermark) } },
+  )
+}
+
+/** In a moment another replica leads, which has what is damaged here (B4): whoever waits and tries again gets it. */
+export function leaderDamaged(place: LedPlace, damage: NaruError): NaruError {
+  return new NaruError(
+    'LEADER_NOT_AVAILABLE',
+    `${named(place)}: the copy of this node is damaged, and another replica is to lead (try again; where it is damaged ` +
+      'the log of this node says)',
+    { cause: damage, details: { ...damage.details, ...detailsOf(place) } },
   )
 }
 

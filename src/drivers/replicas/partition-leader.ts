@@ -16,6 +16,7 @@ import { type LeaderEffect, LeaderState } from '../../replication/leader-state.t
 import { moveThrottle, type PartitionMetadata } from '../../replication/partition-metadata.ts'
 import { LeaderHandover } from './leader-handover.ts'
 import {
+  behindReadableEnd,
   beingHandedOver,
   committedEndUnknown,
   leadershipMoving,
@@ -244,7 +245,7 @@ export class PartitionLeader {
   /** As `read`, of what is not committed too: for who goes on from where the leaders before have stopped. */
   async readAll(options: { from: Offset; maxBytes: number }): Promise<LogSlice> {
     this.#refuseIfEnded()
-    return this.#log.read({ ...options, upTo: this.#log.logEndOffset })
+    return this.#ofLog(this.#log.read({ ...options, upTo: this.#log.logEndOffset }))
   }
 
   /** A follower of this epoch asks; the answer goes over its lane, and then the records. */
@@ -318,7 +319,7 @@ export class PartitionLeader {
   read(options: { from: Offset; maxBytes: number }): LogSlice | Promise<LogSlice> {
     this.#refuseIfEnded()
     const range = { from: options.from, upTo: this.#log.highWatermark, maxBytes: options.maxBytes }
-    return this.#log.readTail(range) ?? this.#log.read(range)
+    return this.#log.readTail(range) ?? this.#ofLog(this.#log.read(range))
   }
 
   /** Calls back whenever the high watermark has moved, or the leadership ended. Returns how to stop that. */
@@ -332,7 +333,7 @@ export class PartitionLeader {
     timestampMs: number,
   ): Promise<{ offset: Offset; timestampMs: number } | undefined> {
     this.#refuseIfEnded()
-    const found = await this.#log.offsetForTimestamp(timestampMs, this.#log.highWatermark)
+    const found = await this.#ofLog(this.#log.offsetForTimestamp(timestampMs, this.#log.highWatermark))
     return found && { offset: found.offset, timestampMs: found.timestamp }
   }
 
@@ -340,20 +341,8 @@ export class PartitionLeader {
   async deleteRecordsBefore(offset: Offset): Promise<Offset> {
     this.#refuseIfEnded()
     const { highWatermark } = this.#log
-    if (offset > highWatermark)
-      throw new NaruError(
-        'OFFSET_OUT_OF_RANGE',
-        `cannot delete records of "${this.topic}" partition ${this.partition} before offset ${offset}: ` +
-          `its readable end is ${highWatermark}`,
-        {
-          details: {
-            topic: this.topic,
-            partition: String(this.partition),
-            highWatermark: String(highWatermark),
-          },
-        },
-      )
-    await this.#log.deleteRecordsBefore(offset)
+    if (offset > highWatermark) throw behindReadableEnd(this, { offset, highWatermark })
+    await this.#ofLog(this.#log.deleteRecordsBefore(offset))
     this.#wakeFollowers()
     return this.#log.logStartOffset
   }
@@ -478,6 +467,15 @@ export class PartitionLeader {
 
   #refuseIfEnded(): void {
     if (this.#ended !== undefined) throw this.#ended
+  }
+
+  /** What fails because the leadership has ended meanwhile (found damaged by this very call, or closed) says so. */
+  async #ofLog<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (thrown) {
+      throw this.#ended ?? thrown
+    }
   }
 
   #wakeFollowers(): void {

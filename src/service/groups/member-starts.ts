@@ -56,8 +56,8 @@ export class MemberStarts {
         return
       } catch (thrown) {
         if (!(thrown instanceof NaruError)) throw thrown
-        // Deleted: what becomes of the partition comes by itself.
-        if (!thrown.retriable) return
+        // Deleted: what becomes of the partition comes by itself. Else nobody would tell the member of it any more.
+        if (thrown.reason === 'UNKNOWN_TOPIC') return
         await delay(clock, backoff.nextMs())
       }
     }

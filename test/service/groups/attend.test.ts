@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { type ErrorReason, NaruError } from '../../../src/base/errors.ts'
 import { Groups } from '../../../src/wire/methods.ts'
 import { GroupCluster, type TestMember } from './group-cluster.ts'
 
@@ -133,6 +134,20 @@ describe('a partition', () => {
     await member.until(both)
     expect(member.owned).toEqual(['orders/0@10', 'orders/1@12'])
   })
+
+  it.each<ErrorReason>(['CORRUPT_DATA', 'CLOSED'])(
+    'is found a start for, though its leader fails with %s in the midst of looking',
+    async reason => {
+      let failures = 3
+      groups.ends('orders', 1).offsetOfTime = () => {
+        if (failures-- > 0) throw new NaruError(reason, 'a test says so')
+        return 5
+      }
+      const member = groups.attend(1, { ...join, start: { timestampMs: 1 } })
+      await member.until(both)
+      expect(member.owned).toEqual(['orders/0@0', 'orders/1@5'])
+    },
+  )
 
   it('starts at the nearest offset that is there', async () => {
     Object.assign(groups.ends('orders', 0), { logStartOffset: 8 })
