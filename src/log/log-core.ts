@@ -200,8 +200,9 @@ export class LogCore {
 
   /** After a failed write or sync nothing is known of the files: only a restart finds out (fsync is never retried). */
   takeOffline(cause: unknown): NaruError {
+    if (this.failure?.reason === 'STORAGE_OFFLINE') return this.failure
+    // Also of a log in quarantine: a reset is its way out, and there is none from a disk that fails.
     const error = offlineLog(this.name, cause)
-    if (this.failure) return this.failure
     this.failure = error
     this.emit({ kind: 'offline', log: this.name, error })
     return error

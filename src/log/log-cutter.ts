@@ -65,13 +65,16 @@ export class LogCutter {
   async resetTo(offset: Offset): Promise<void> {
     const core = this.#core
     if (core.closed || core.failure?.reason === 'STORAGE_OFFLINE') core.ensureServing()
+    // As long as the mark of a quarantine is there, nobody takes what is left for a log: it can be begun anew.
+    const changing = core.failure ? orLater : orOffline
     await this.#cut(async () => {
       core.generation++
       core.tail.clear(core.logStartOffset)
       await core.lock.run(async () => {
         // What the checkpoint claims must be true at each moment of the removal.
         core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = core.logStartOffset
-        await orOffline(core, async () => {
+        core.highWatermark = core.logStartOffset
+        await changing(core, async () => {
           await core.ensureMade()
           await restartFiles(core, offset)
         })
@@ -80,14 +83,15 @@ export class LogCutter {
         core.tail.clear(offset)
         this.#reader.forgetCursors()
         this.#pending.restart(core)
-        core.failure = undefined
-        await orOffline(core, async () => {
+        await changing(core, async () => {
           await core.checkpoint()
           // Nobody counts on this replica any more. Gone later it could come back with a power cut of all, and the replica,
           // in sync by then, would be taken for damaged.
           await core.marked()
           await removeQuarantine(core.disk, core.directory)
         })
+        // Not so of one that went offline meanwhile.
+        if (core.failure?.reason === 'CORRUPT_DATA') core.failure = undefined
       })
       core.reportProgress()
     })

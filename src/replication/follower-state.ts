@@ -50,14 +50,14 @@ export interface FollowerStateOptions {
  *   idle -> asking        there is a leader and a session to it: a `Follow` goes out
  *   asking -> following   progress or data of that number: this log is a prefix of the leader's
  *   asking -> cutting     diverged, or reset
- *   cutting -> idle       the log is cut durably; then it asks again
+ *   cutting -> idle       the log is cut durably; then it asks again, and a while later where it could not be cut
  *   asking, following -> idle   refused, disconnected, a new leader epoch, a frame that does not fit
  *
  * Damaged (told to give up what is committed (C6), its disk lost records (B2), the log found itself so) it asks as one that
  * holds nothing, which voids what it acknowledged, until the leader resets it and the metadata have it in neither ISR nor ELR;
  * until then its bytes stay as they are.
  *
- * Invariants: frames of any number but the present one change nothing (C1); `cutting` ends only by `onCut`; HW comes
+ * Invariants: frames of any number but the present one change nothing (C1); `cutting` ends only by `onCut` or `onCutFailed`; HW comes
  * only from an accepted `Follow`, never falls, never passes the log's end (C3); leader and partition epochs never go back.
  */
 export class FollowerState {
@@ -230,6 +230,13 @@ export class FollowerState {
     this.#isDamaged = false
     this.#storedEndOffset = storedEndOffset
     return this.#ask(nowMs)
+  }
+
+  /** The log could not be cut, and is as it was, or still in quarantine: the leader is asked again in a while. */
+  onCutFailed(nowMs: number): void {
+    assert(this.#phase === 'cutting', 'only what was asked for is cut')
+    this.#phase = 'idle'
+    this.#askFromMs = nowMs + this.#options.timing.followBackoffMs
   }
 
   /** The log was found damaged. */

@@ -160,7 +160,8 @@ export class ClusterPart {
   #makeViews(): GroupViews {
     const { storage, logger } = this.#options
     const onError = ({ reason, message }: NaruError) => logger.error({ reason }, message)
-    return new GroupViews({ ...this.#options, store: storage.store, onError })
+    const { store } = storage
+    return new GroupViews({ ...this.#options, store, onError, outdateStore: () => storage.outdateStore() })
   }
 
   #makeReplicas(): ReplicaSet {

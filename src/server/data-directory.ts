@@ -6,7 +6,8 @@ import { type Prng, randomUuid } from '../ports/prng.ts'
 
 /** What lies where in a data directory. */
 export function dataPaths(dataDirectory: string): DataPaths {
-  return { raft: `${dataDirectory}/raft`, state: `${dataDirectory}/state` }
+  const state = `${dataDirectory}/state`
+  return { raft: `${dataDirectory}/raft`, state, stateOutdated: `${state}-outdated` }
 }
 
 export interface DataPaths {
@@ -14,6 +15,8 @@ export interface DataPaths {
   readonly raft: string
   /** LevelDB; its lock keeps a second process out of the whole data directory. */
   readonly state: string
+  /** A file: what is in `state` must not be believed. */
+  readonly stateOutdated: string
 }
 
 /**

@@ -8,7 +8,7 @@ import type { NodeIdentity } from '../log/node-file.ts'
 import { readRegistration, writeRegistration } from '../log/registration-file.ts'
 import { GROUPS_TOPIC } from '../metadata/internal-topics.ts'
 import type { Clock } from '../ports/clock.ts'
-import { type Disk, DiskError, makeDirectoryDurably } from '../ports/disk.ts'
+import { type Disk, DiskError, makeDirectoryDurably, writeFileAtomically } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
 import type { Prng } from '../ports/prng.ts'
 import type { OpenStore } from './broker-options.ts'
@@ -76,8 +76,10 @@ export class NodeStorage {
     const paths = dataPaths(dataDirectory)
     await makeDirectoryDurably(disk, dataDirectory)
     const found = await identifyDataDirectory(disk, dataDirectory, { nodeId, prng })
-    const store = await openStore(options, paths.state)
+    const isOutdated = (await disk.stat(paths.stateOutdated)) !== undefined
+    const store = await openStore(options, paths.state, isOutdated)
     try {
+      if (isOutdated) await removeOutdatedMark(disk, dataDirectory)
       const registeredEpoch = await readRegistration(disk, dataDirectory)
       const logs = await openLogs(options)
       return new NodeStorage(options, { ...found, ...logs, paths, store, registeredEpoch })
@@ -85,6 +87,11 @@ export class NodeStorage {
       await store.close()
       throw thrown
     }
+  }
+
+  /** What the store holds is wrong from now on, and it cannot be changed: the next start makes it anew. Durable when it resolves. */
+  async outdateStore(): Promise<void> {
+    await writeFileAtomically(this.#disk, this.paths.stateOutdated, Buffer.from('1\n'))
   }
 
   /** Under which the directory took part last, or is about to; 0: never. */
@@ -115,15 +122,28 @@ export class NodeStorage {
 }
 
 /** All that is in it follows from the logs (D2): one that does not open is made anew. */
-async function openStore(options: NodeStorageOptions, directory: string): Promise<KeyValueStore> {
+async function openStore(
+  options: NodeStorageOptions,
+  directory: string,
+  anew: boolean,
+): Promise<KeyValueStore> {
   try {
-    return await options.openStore(directory, { anew: false })
+    return await options.openStore(directory, { anew })
   } catch (thrown) {
     if (!(thrown instanceof NaruError) || thrown.reason !== 'DATA_DIRECTORY_DAMAGED') throw thrown
     const { reason, message } = thrown
     options.logger.error({ reason, directory }, `${message}: it is made anew from the logs`)
     return options.openStore(directory, { anew: true })
   }
+}
+
+/** Once the files that it is about cannot come back with a power cut. */
+async function removeOutdatedMark(disk: Disk, dataDirectory: string): Promise<void> {
+  const { state, stateOutdated } = dataPaths(dataDirectory)
+  if (await disk.stat(state)) await disk.syncDirectory(state)
+  await disk.syncDirectory(dataDirectory)
+  await disk.remove(stateOutdated)
+  await disk.syncDirectory(dataDirectory)
 }
 
 async function openLogs(

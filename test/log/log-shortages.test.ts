@@ -243,3 +243,55 @@ it('what was pending when memory was short is given back once it is written', as
   await machine.scheduler.runFor(1_000)
   expect(resources.tailBudget.sizeBytes).toBeLessThanOrEqual(10_000)
 })
+
+describe('the reset of a log in quarantine', () => {
+  /** Three segments of damage, and an operation that fails; the reset is tried until it succeeds. */
+  async function resetWith(failing: number, code: 'ENOSPC' | 'EMFILE') {
+    const machine = new SimMachine(failing)
+    const fixture = await machine.run(() => openSim(machine, { config: { segmentBytes: 600 } }))
+    const { log, events } = fixture
+    for (let at = 0; at < 3; at++) {
+      append(log, { valueBytes: 500 })
+      await machine.run(() => synced(fixture))
+    }
+    log.quarantine({ offset: 0, what: 'a test says so' })
+    await machine.scheduler.runFor(100)
+    let count = 0
+    machine.image.onOperation = ({ kind }) => {
+      const needsRoom = code === 'ENOSPC' && (kind === 'append' || kind === 'open')
+      const isCounted = needsRoom || (code === 'EMFILE' && (kind === 'open' || kind === 'list'))
+      return isCounted && ++count === failing ? code : undefined
+    }
+    const reset = () => machine.run(() => log.resetTo(7).catch((error: unknown) => error))
+    const refusal = await reset()
+    if (refusal) expect(await reset()).toBeUndefined()
+    return { machine, log, events, refusal }
+  }
+
+  it.each(['ENOSPC', 'EMFILE'] as const)('is begun anew wherever it met %s', async code => {
+    for (let failing = 1; ; failing++) {
+      const { machine, log, events, refusal } = await resetWith(failing, code)
+      if (!refusal && failing > 1) break
+      const reason = code === 'ENOSPC' ? 'DISK_FULL' : 'OVERLOADED'
+      expect(refusal, `operation ${failing}`).toMatchObject({ reason })
+      expect(log.failure).toBeUndefined()
+      expect(events.map(event => event.kind)).not.toContain('offline')
+      expect(append(log, { leaderEpoch: 9 })).toMatchObject({ baseOffset: 7 })
+      await machine.run(() => log.close())
+      machine.powerCut()
+      const again = await machine.run(() => openSim(machine, { logStartOffset: 7 }))
+      expect(again.log).toMatchObject({ failure: undefined, logStartOffset: 7, logEndOffset: 8 })
+    }
+  })
+
+  it('takes it offline where the disk fails', async () => {
+    const { machine, fixture } = await nearlyFull(9, 1e6)
+    const { log, events } = fixture
+    log.quarantine({ offset: 0, what: 'a test says so' })
+    await machine.scheduler.runFor(100)
+    machine.image.syncErrorProbability = 1
+    await expect(machine.run(() => log.resetTo(7))).rejects.toMatchObject({ reason: 'STORAGE_OFFLINE' })
+    expect(log.failure).toMatchObject({ reason: 'STORAGE_OFFLINE' })
+    expect(events.map(event => event.kind)).toContain('offline')
+  })
+})

@@ -205,6 +205,18 @@ test('a quarantined replica is emptied once it is in neither ISR nor ELR, and fo
   expect(typesOf(state.onProgress(4, ENDS))).toContain('acknowledge')
 })
 
+test('a cut that failed is asked for again a while later, and what is damaged stays so', () => {
+  const reset = { kind: 'refused', reason: 'RESET', logStartOffset: 0 } as const
+  const state = start({ isDamaged: true, metadata: { ...METADATA, isr: [1] } })
+  state.onConnected(0)
+  expect(state.onRefused(1, reset, 0)).toEqual([{ type: 'resetTo', offset: 0 }])
+  expect(state.isQuiet).toBe(true)
+  state.onCutFailed(0)
+  expect(state.isQuiet).toBe(false)
+  expect(state.tick(50)).toEqual([])
+  expect(state.tick(100)).toMatchObject([{ follow: { number: 2, isDamaged: true } }])
+})
+
 test('a new leader epoch ends what stood; metadata epochs never go back', () => {
   const state = following()
   state.onMetadata({ ...METADATA, leader: 3, leaderEpoch: 6, partitionEpoch: 11 }, 0)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { writeJsonFile } from '../../src/log/json-file.ts'
-import type { Disk } from '../../src/ports/disk.ts'
+import { type Disk, writeFileAtomically } from '../../src/ports/disk.ts'
 import { Admin, Producer } from '../../src/wire/methods.ts'
 import { refusalOf, SimBroker } from '../harness/sim-broker.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
@@ -27,6 +27,19 @@ describe('a data directory', () => {
     expect(await machine.run(() => node.readAll('logs'))).toEqual({ logStartOffset: 0, values: ['a', 'b'] })
     expect(await machine.run(disk => read(disk, 'data/node.json'))).toBe(before)
     expect(node.broker.identity?.clusterId).toBe(JSON.parse(before).clusterId)
+  })
+
+  test('whose view of groups is outdated gets an empty one, once', async () => {
+    const machine = await started()
+    const stale = { kind: 'put', key: Buffer.from('g'), value: Buffer.from('stale') } as const
+    machine.state.write({ changes: [stale] }, { sync: true })
+    await machine.run(disk => writeFileAtomically(disk, 'data/state-outdated', Buffer.from('1\n')))
+    await machine.run(() => SimBroker.start(machine))
+    expect(machine.state.value(stale.key)).toBeUndefined()
+    machine.state.write({ changes: [stale] }, { sync: true })
+    machine.powerCut()
+    await machine.run(() => SimBroker.start(machine))
+    expect(machine.state.value(stale.key)).toEqual(stale.value)
   })
 
   test('of another node is refused', async () => {

@@ -1,25 +1,21 @@
 import type { PartitionId } from '../../base/brands.ts'
-import type { NaruError } from '../../base/errors.ts'
 import { GROUPS_TOPIC } from '../../metadata/internal-topics.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
-import type { KeyValueStore } from '../../ports/key-value-store.ts'
 import type { Prng } from '../../ports/prng.ts'
 import { AttendedTime } from '../replicas/attended-time.ts'
 import type { ViewOf } from '../replicas/derived-view.ts'
 import { VIEW_ID_BYTES } from './group-view-codec.ts'
 import { PartitionView, type ViewStep } from './partition-view.ts'
-import { ViewStore } from './view-store.ts'
+import { ViewStore, type ViewStoreOptions } from './view-store.ts'
 
 /** What comes in this time goes to the disk together: at most ten syncs a second for all groups of a node. */
 const GATHER_MS = 100
 /** Of the log, in one write: its encoding holds the event loop for some ten milliseconds. */
 const WRITE_BYTES_MAX = 1024 * 1024
 
-export interface GroupViewsOptions {
-  readonly store: KeyValueStore
+export interface GroupViewsOptions extends ViewStoreOptions {
   readonly clock: Clock
   readonly prng: Prng
-  readonly onError: (error: NaruError) => void
 }
 
 /** The views of all partitions of `__groups` on this node, and the one who writes them: off the way of every answer. */
@@ -33,7 +29,7 @@ export class GroupViews {
 
   constructor(options: GroupViewsOptions) {
     this.#options = options
-    this.#store = new ViewStore(options.store, options.onError)
+    this.#store = new ViewStore(options)
     this.#time = new AttendedTime(options.clock, GATHER_MS)
   }
 

@@ -89,7 +89,9 @@ export class PartitionView implements DerivedView {
       await this.#store.write([{ kind: 'delete', key: viewStateKey(this.#partition) }])
       await this.#store.clear(viewRange(this.#partition))
     })
-    if (!isDone) throw this.#store.failure ?? this.#store.closed()
+    if (isDone) return
+    this.#state = undefined
+    await this.#store.outdate()
   }
 
   onClosed(): void {

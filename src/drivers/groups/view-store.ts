@@ -2,19 +2,29 @@ import { NaruError } from '../../base/errors.ts'
 import { SerialQueue } from '../../log/serial-queue.ts'
 import type { KeyValueChange, KeyValuePair, KeyValueStore } from '../../ports/key-value-store.ts'
 
+export interface ViewStoreOptions {
+  readonly store: KeyValueStore
+  /** The next start makes the store anew; durable when it resolves. */
+  readonly outdateStore: () => Promise<void>
+  readonly onError: (error: NaruError) => void
+}
+
 /**
  * LevelDB as the views of groups use it: one change at a time, each synced. It is a convenience that a node does without
- * (the log has it all): a store that cannot be written is used no more until the next start, and nobody fails.
+ * (the log has it all): a store that cannot be written is used no more until the next start, and nobody fails. Where what
+ * is in it must go all the same, that start makes it anew (`outdate`).
  */
 export class ViewStore {
   readonly #store: KeyValueStore
+  readonly #outdate: () => Promise<void>
   readonly #onError: (error: NaruError) => void
   readonly #queue = new SerialQueue()
   #failure: NaruError | undefined
   #isClosed = false
 
-  constructor(store: KeyValueStore, onError: (error: NaruError) => void) {
+  constructor({ store, outdateStore, onError }: ViewStoreOptions) {
     this.#store = store
+    this.#outdate = outdateStore
     this.#onError = onError
   }
 
@@ -55,6 +65,12 @@ export class ViewStore {
     if (!this.#failure && !this.#isClosed) yield* this.#store.pages(range)
   }
 
+  /** Where a change failed that must not be left undone: nobody believes what is in the store, now or after a restart. */
+  async outdate(): Promise<void> {
+    if (this.#isClosed) throw new NaruError('CLOSED', 'the view of groups is closed')
+    await this.#outdate()
+  }
+
   /** What is in it is not as it was written. */
   report(error: NaruError): void {
     this.#onError(error)
@@ -64,10 +80,6 @@ export class ViewStore {
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#queue.run(async () => {})
-  }
-
-  closed(): NaruError {
-    return new NaruError('CLOSED', 'the view of groups is closed')
   }
 
   #fail(error: NaruError): void {

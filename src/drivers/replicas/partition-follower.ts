@@ -51,6 +51,8 @@ export class PartitionFollower implements FollowingPartition {
   readonly #state: FollowerState
   #link: LeaderLink | undefined
   #isCutting = false
+  /** Why the last cut failed. */
+  #cutError: string | undefined
   #isMovingStart = false
   #isStopped = false
 
@@ -249,13 +251,18 @@ export class PartitionFollower implements FollowingPartition {
     }
   }
 
-  /** A cut that fails takes the log offline or into quarantine, which its events tell. */
+  /** One that fails is asked for again, unless it took the log offline or into quarantine, which its events tell. */
   async #cut(cut: () => Promise<unknown>): Promise<void> {
     this.#isCutting = true
-    await this.#quietly(cut)
+    const error = await errorOf(cut)
     this.#isCutting = false
-    if (!this.#isStopped && !this.#log.failure && this.#state.phase === 'cutting')
-      this.#do(this.#state.onCut(this.#storedEndOffset, this.#nowMs))
+    // Told once, not at each try.
+    if (error?.reason !== this.#cutError) this.#tell(error)
+    this.#cutError = error?.reason
+    if (!this.#isStopped && this.#state.phase === 'cutting') {
+      if (error) this.#state.onCutFailed(this.#nowMs)
+      this.#do(error ? [] : this.#state.onCut(this.#storedEndOffset, this.#nowMs))
+    }
     this.#options.onCut()
   }
 
@@ -272,11 +279,20 @@ export class PartitionFollower implements FollowingPartition {
   }
 
   async #quietly(work: () => Promise<unknown>): Promise<void> {
-    try {
-      await work()
-    } catch (thrown) {
-      const error = NaruError.from(thrown)
-      if (!this.#log.failure) this.#context.onError(error)
-    }
+    this.#tell(await errorOf(work))
+  }
+
+  /** What became of the log itself it has told by an event. */
+  #tell(error: NaruError | undefined): void {
+    if (error && error !== this.#log.failure) this.#context.onError(error)
+  }
+}
+
+async function errorOf(work: () => Promise<unknown>): Promise<NaruError | undefined> {
+  try {
+    await work()
+    return undefined
+  } catch (thrown) {
+    return NaruError.from(thrown)
   }
 }

@@ -192,8 +192,23 @@ test('is done without where its store cannot be written', async () => {
   ])
   expect(await fixture.contents()).toBeUndefined()
   expect(fixture.view.appliedEnd).toBe(0)
-  // What came before cannot be taken back: the log must not be emptied over it.
-  await expect(fixture.run(fixture.view.forget())).rejects.toMatchObject({ reason: 'CORRUPT_DATA' })
+})
+
+test('is forgotten where its store cannot be written: the next start makes that anew', async () => {
+  const fixture = await ViewFixture.start()
+  fixture.append([offset('deleted', 0, 1)])
+  await fixture.settle()
+  fixture.machine.state.isDamaged = true
+  await fixture.run(fixture.view.forget())
+  await fixture.run(fixture.log.resetTo(0))
+  fixture.machine.state.isDamaged = false
+  fixture.append([offset('a', 0, 1)])
+  await fixture.run(fixture.log.close())
+  fixture.powerCut()
+  await fixture.boot()
+  await fixture.settle()
+  const contents = await fixture.contents()
+  expect(contents?.records.map(({ group }) => group)).toEqual(['a'])
 })
 
 test('holds the cleaner back from what it has not read (B8)', async () => {

@@ -23,6 +23,8 @@ export class ViewFixture {
   isInStep = true
   #prng: SeededPrng
   #directory = 'log-0'
+  /** Of the store: the next life begins with none. */
+  #isOutdated = false
   #views: GroupViews | undefined
   #fixture: LogFixture | undefined
   #highWatermark = 0
@@ -66,7 +68,10 @@ export class ViewFixture {
     })
     this.writes = 0
     this.#views = new GroupViews({
-      store: this.#counted(this.machine.openState()),
+      store: this.#counted(this.machine.openState({ anew: this.#isOutdated })),
+      outdateStore: async () => {
+        this.#isOutdated = true
+      },
       clock,
       prng: this.#prng.fork(`life ${this.scheduler.nowMs}`),
       onError: error => this.errors.push(error),

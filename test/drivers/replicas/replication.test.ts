@@ -1,43 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
 import { PartitionFollower } from '../../../src/drivers/replicas/partition-follower.ts'
 import { PartitionLeader } from '../../../src/drivers/replicas/partition-leader.ts'
-import { ReplicaCluster, type ReplicaClusterOptions } from './replica-cluster.ts'
+import { isrIs, produceAll, startTopic, untilLedBy } from './replicated-topic.ts'
 import { TOPIC_ID } from './scripted-controller.ts'
-
-type TopicOptions = Parameters<ReplicaCluster['controller']['createTopic']>[0]
-
-/** Three nodes, node 1 leading, all three in sync (unless the topic says otherwise). */
-async function startTopic(
-  topic: TopicOptions = {},
-  options: ReplicaClusterOptions = {},
-): Promise<ReplicaCluster> {
-  const cluster = await ReplicaCluster.start(options)
-  cluster.controller.createTopic(topic)
-  await untilLedBy(cluster, 1)
-  return cluster
-}
-
-function isrIs(cluster: ReplicaCluster, isr: readonly number[]): () => boolean {
-  return () => cluster.controller.partition().isr.join() === isr.join()
-}
-
-/** The node serves as the leader that the controller has made it. */
-async function untilLedBy(cluster: ReplicaCluster, nodeId: number): Promise<void> {
-  await cluster.until(() => {
-    const { leader, leaderEpoch } = cluster.controller.partition()
-    return (
-      leader === nodeId && cluster.node(nodeId).replicas?.leader(TOPIC_ID, 0)?.leaderEpoch === leaderEpoch
-    )
-  })
-}
-
-/** Produces until it is stored: while replicas come and go it may be refused. */
-async function produceAll(cluster: ReplicaCluster, leader: number, values: readonly string[]): Promise<void> {
-  for (const value of values) {
-    const outcome = await cluster.run(cluster.produce(cluster.leader(leader), value))
-    expect(outcome).toMatchObject({ kind: 'stored' })
-  }
-}
 
 describe('acks', () => {
   test('=all answers when all in-sync replicas have the record on their disks', async () => {
@@ -315,86 +280,6 @@ describe('another leader', () => {
     cluster.controller.lead(3, { isr: [3] })
     await cluster.until(() => cluster.node(2).events.some(event => event.kind === 'quarantined'))
     expect(cluster.log(2).failure).toMatchObject({ reason: 'CORRUPT_DATA' })
-  })
-})
-
-test('a damaged replica is taken out by its leader, not electable, then emptied and filled again (B4)', async () => {
-  const cluster = await startTopic()
-  await produceAll(cluster, 1, ['a', 'b'])
-  cluster.log(2).quarantine({ offset: 0, what: 'a test says so' })
-  expect(cluster.log(2).failure).toMatchObject({ reason: 'CORRUPT_DATA' })
-  await cluster.until(isrIs(cluster, [1, 3]))
-  expect(cluster.controller.partition().elr).toEqual([])
-  expect(cluster.log(2).logEndOffset).toBe(2)
-  await cluster.until(isrIs(cluster, [1, 2, 3]))
-  expect(await cluster.values(2)).toEqual(['a', 'b'])
-  const mark = 'data/topics/logs-0/quarantine.json'
-  await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(100, resolve)))
-  expect(await cluster.run(cluster.node(2).machine.disk.stat(mark))).toBeUndefined()
-})
-
-test('a replica whose directory is gone is taken out of the ISR, and then filled again like a new one (A1)', async () => {
-  const cluster = await startTopic()
-  await produceAll(cluster, 1, ['a', 'b'])
-  cluster.kill(cluster.node(2))
-  cluster.node(2).machine.image.loseDirectory('data/topics/logs-0')
-  const before = cluster.controller.partition()
-  await cluster.boot(cluster.node(2))
-  await cluster.until(() => cluster.controller.partition().partitionEpoch > before.partitionEpoch)
-  expect(cluster.controller.partition()).toMatchObject({ isr: [1, 3], elr: [] })
-  await cluster.until(isrIs(cluster, [1, 2, 3]))
-  expect(await cluster.values(2)).toEqual(['a', 'b'])
-})
-
-test('a leader whose log is damaged says so until the controller hears it; another leads, and fills it again', async () => {
-  const cluster = await startTopic()
-  await produceAll(cluster, 1, ['a', 'b'])
-  cluster.isControllerAway = true
-  cluster.log(1).quarantine({ offset: 0, what: 'a test says so' })
-  await cluster.run(new Promise<void>(resolve => cluster.scheduler.schedule(2000, resolve)))
-  expect(cluster.controller.partition().leader).toBe(1)
-  expect(() => cluster.leader(1)).toThrow()
-  cluster.isControllerAway = false
-  await untilLedBy(cluster, 2)
-  expect(cluster.log(1).logEndOffset).toBe(2)
-  await produceAll(cluster, 2, ['c'])
-  await cluster.until(() => cluster.controller.partition().isr.length === 3)
-  expect(await cluster.values(1)).toEqual(['a', 'b', 'c'])
-})
-
-describe('a partition directory that is gone (A1)', () => {
-  async function restartWithout(cluster: ReplicaCluster, nodeId: number): Promise<void> {
-    const node = cluster.node(nodeId)
-    cluster.kill(node)
-    cluster.controller.fence(nodeId)
-    await cluster.run(node.machine.disk.removeDirectory('data/topics/logs-0'))
-    await cluster.boot(node)
-  }
-
-  test('comes back as an empty follower, once nobody counts on what it held', async () => {
-    const cluster = await startTopic()
-    await produceAll(cluster, 1, ['a', 'b'])
-    await restartWithout(cluster, 1)
-    expect(cluster.node(1).errors).toMatchObject([{ reason: 'CORRUPT_DATA' }])
-    await untilLedBy(cluster, 2)
-    await produceAll(cluster, 2, ['c'])
-    await cluster.until(() => cluster.controller.partition().isr.length === 3)
-    expect(await cluster.values(1)).toEqual(['a', 'b', 'c'])
-  })
-
-  test('is never elected, though it was the last in sync', async () => {
-    const cluster = await startTopic({ settings: { 'min.insync.replicas': '1' } })
-    await produceAll(cluster, 1, ['a'])
-    for (const nodeId of [2, 3]) {
-      cluster.kill(cluster.node(nodeId))
-      cluster.controller.fence(nodeId)
-    }
-    await cluster.until(isrIs(cluster, [1]))
-    await produceAll(cluster, 1, ['b'])
-    await restartWithout(cluster, 1)
-    const { leader, isr, elr } = cluster.controller.partition()
-    expect({ leader, isr, elr }).toEqual({ leader: null, isr: [], elr: [] })
-    expect(cluster.log(1).logEndOffset).toBe(0)
   })
 })
 
