@@ -43,7 +43,7 @@ export class DiskReserve {
     )
   }
 
-  /** Whether only the reserve is left: leaders refuse produce, and a follower leaves the ISR. */
+  /** Whether only the reserve is left: leaders refuse produce, and a follower leaves the ISR, except of `__groups`. */
   get isLow(): boolean {
     return this.#isLow
   }

@@ -7,6 +7,7 @@ import type { LogEvent } from '../../log/log-core.ts'
 import type { LogDirectory } from '../../log/log-directory.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
 import type { PartitionState } from '../../metadata/metadata-record.ts'
+import { isInternalTopic } from '../../metadata/topic-name.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
 import type { Follow } from '../../replication/follow.ts'
 import type { KnownHighWatermark } from '../../replication/follower-state.ts'
@@ -296,7 +297,7 @@ export class HostedPartition implements ReplicatedPartition {
   }
 
   #follow(log: PartitionLog): void {
-    const { topicId, partition, replicator: context } = this.#options
+    const { topic, topicId, partition, reserve, replicator: context } = this.#options
     const { failure } = log
     this.#end(() => (failure ? this.#toldOf(failure) : this.#notLed()))
     if (!failure) log.beginGeneration()
@@ -307,7 +308,8 @@ export class HostedPartition implements ReplicatedPartition {
       log,
       known: this.#known,
       isWriteCaching: () => this.#settings.log.writeCaching,
-      isFull: () => this.#options.reserve.isLow,
+      // The reserve is for groups, too.
+      isFull: () => reserve.isLow && !isInternalTopic(topic),
       context,
       beforeReset: async () => this.#options.view?.forget(),
       attend: () => this.#attend(),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Groups } from '../../../src/wire/methods.ts'
 import { SimBroker } from '../../harness/sim-broker.ts'
+import { SimBrokerCluster } from '../../harness/sim-broker-cluster.ts'
 import { SimMachine } from '../../harness/sim-machine.ts'
 import { commit, committed, makeLogs } from './group-calls.ts'
 
@@ -24,6 +25,30 @@ test('groups go on when only the reserve of the disk is left, which refuses reco
   machine.powerCut()
   const again = await machine.run(() => SimBroker.start(machine, { 'disk.free.min': 100_000 }))
   expect(await machine.run(() => committed(again, 'g'))).toEqual({ 0: 7, 1: 3 })
+})
+
+test('groups go on when two of three disks are down to their reserve, whose followers stay in sync (B6)', async () => {
+  const settings = { 'disk.free.min': 1_000_000 }
+  const cluster = await SimBrokerCluster.start({ seed: 1, nodes: 3, settings })
+  const [first, ...others] = cluster.members
+  const node = first?.node
+  if (!node) throw new Error('no node runs')
+  const groups = Array.from({ length: 8 }, (_, at) => `group ${at}`)
+  const commitAll = async (nextOffset: number) => {
+    for (const group of groups) await cluster.run(commit(node, group, { 0: nextOffset }))
+  }
+  await cluster.run(makeLogs(node))
+  await commitAll(1)
+  for (const { image } of others.map(({ machine }) => machine))
+    image.capacityBytes = image.usedBytes + 500_000
+  await cluster.scheduler.runFor(5_000)
+  await expect(cluster.run(node.produce({ topic: 'logs' }, ['no']))).rejects.toMatchObject({
+    retriable: true,
+  })
+  await commitAll(7)
+  const topic = node.image.topics.byName('__groups')
+  for (const [partition, { isr }] of topic?.partitions() ?? [])
+    expect(isr.length, `partition ${partition}`).toBe(3)
 })
 
 test('__groups does not grow with the number of commits', async () => {
