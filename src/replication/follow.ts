@@ -12,6 +12,8 @@ export interface Follow {
   readonly number: FollowNumber
   /** In which the follower believes that the other leads. */
   readonly leaderEpoch: Epoch
+  /** Of the newest metadata that the follower's replica knows: one that was removed and added again since is another one. */
+  readonly partitionEpoch: Epoch
   /** The follower's log end. */
   readonly fetchOffset: Offset
   /** Epoch of the follower's last record; undefined: it never had one. */
@@ -48,7 +50,7 @@ export interface Refused {
 /**
  * - FENCED: the follower's leader epoch is over; it waits for its metadata.
  * - NOT_LEADER: nobody leads here (yet) in that epoch; also for partitions that are not known here.
- * - NOT_REPLICA: the metadata do not name the follower.
+ * - NOT_REPLICA: the metadata do not name the follower, or have added it later than those that it knows.
  * - RESET: what the follower needs next is gone: it empties its log and begins at the leader's log start (B8).
  * - DAMAGED: the follower is, or may be any moment, in ISR or ELR, and has less than it acknowledged: its disk lost records
  *   (B2), or it says so. It keeps what it has until the metadata have taken it out (B4).

@@ -13,12 +13,15 @@ export interface FollowerSession extends ReplicaIdentity {
 
 /**
  * What the leader knows of one follower in its epoch. A new `Follow` erases it (C2), except for two things: since when
- * the follower has not caught up, and what its directory acknowledged while it was in the ISR (rule B2's mark).
+ * the follower has not caught up, and what its directory acknowledged (rule B2's mark), for as long as that is what it was
+ * let into the ISR for: once it follows while it is not in it, it may have less.
  *
  *   silent -> following (an accepted Follow) -> silent (its session broke, or a Follow was not accepted)
  */
 export class FollowerProgress {
   readonly nodeId: NodeId
+  /** Of metadata since which it is surely this replica. By older ones it speaks, perhaps, for one that was removed meanwhile. */
+  addedEpoch: Epoch
   /** The leader's log end was acknowledged as of then (C9). */
   caughtUpMs: number
   /** Since when its session is gone; undefined while it has one, and before it ever had one. */
@@ -33,8 +36,9 @@ export class FollowerProgress {
   #last: { readonly nodeEpoch: Epoch; readonly number: FollowNumber } | undefined
   #mark: { readonly directoryId: Uuid; readonly endOffset: Offset } | undefined
 
-  constructor(nodeId: NodeId, nowMs: number) {
+  constructor(nodeId: NodeId, addedEpoch: Epoch, nowMs: number) {
     this.nodeId = nodeId
+    this.addedEpoch = addedEpoch
     this.caughtUpMs = nowMs
   }
 
@@ -56,7 +60,7 @@ export class FollowerProgress {
     return this.#following?.acknowledged
   }
 
-  /** The same under any `Follow` of this directory in this epoch, while it is in the ISR. */
+  /** The same under any `Follow` of this directory in this epoch, since the last one that came from outside the ISR. */
   markOf(directoryId: Uuid): Offset {
     return this.#mark?.directoryId === directoryId ? this.#mark.endOffset : 0
   }

@@ -275,10 +275,11 @@ export class FollowerState {
     this.#phase = 'asking'
     this.#askedMs = nowMs
     const { logEndOffset: fetchOffset, latestEpoch: lastFetchedEpoch } = this.#log
-    const { leaderEpoch } = this
+    const { leaderEpoch, partitionEpoch } = this.#metadata
     const [isDamaged, isFull] = [this.#isDamaged, this.#isFull]
     const removals = this.#removals?.leaderEpoch === leaderEpoch ? this.#removals.count : undefined
-    const follow = { number, leaderEpoch, fetchOffset, lastFetchedEpoch, isDamaged, isFull, removals }
+    const epochs = { leaderEpoch, partitionEpoch, lastFetchedEpoch }
+    const follow = { number, ...epochs, fetchOffset, isDamaged, isFull, removals }
     return [{ type: 'sendFollow', follow }]
   }
 

@@ -96,7 +96,7 @@ export class LeaderState {
     this.#storedEndOffset = options.storedEndOffset
     this.#highWatermark = log.highWatermark
     this.#replicas = metadata.replicas
-    this.#matchFollowers(nowMs)
+    this.#matchFollowers(metadata.partitionEpoch, nowMs)
   }
 
   get highWatermark(): Offset {
@@ -188,13 +188,16 @@ export class LeaderState {
     if (follow.leaderEpoch < this.leaderEpoch) return refused('FENCED')
     if (follow.leaderEpoch > this.leaderEpoch) return refused('NOT_LEADER')
     const follower = this.#followers.get(session.nodeId)
-    if (!follower) return refused('NOT_REPLICA')
+    // By the metadata that it knows it may still be the replica that was removed, whose log goes once it hears of that.
+    if (!follower || follow.partitionEpoch < follower.addedEpoch) return refused('NOT_REPLICA')
     this.#noteCaughtUp(follower)
     // Overtaken by a later one: answered for the form, it changes nothing.
     if (!follower.renews(session, follow.number)) return refused('AGAIN')
     const answer = this.#answer(follow, follower, session)
-    if (answer.kind === 'accepted') follower.follow(session, follow.number)
-    else if (answer.kind === 'refused' && answer.reason === 'DAMAGED') follower.isDamaged = true
+    if (answer.kind === 'accepted') {
+      if (!this.#inSync.maximal.includes(follower.nodeId)) follower.clearMark()
+      follower.follow(session, follow.number)
+    } else if (answer.kind === 'refused' && answer.reason === 'DAMAGED') follower.isDamaged = true
     else if (answer.kind === 'refused' && answer.reason === 'FULL') follower.isFull = true
     return answer
   }
@@ -208,10 +211,9 @@ export class LeaderState {
     const follower = this.#followers.get(session.nodeId)
     if (!follower || follower.session !== session || follower.number !== ack.number) return NOTHING
     if (ack.endOffset > this.#log.logEndOffset || !follower.acknowledge(ack.endOffset)) return NOTHING
+    if (!this.#options.writeCaching) follower.mark()
     this.#noteCaughtUp(follower)
-    if (!this.#inSync.maximal.includes(follower.nodeId)) return this.#propose(nowMs)
-    if (this.#inSync.members.includes(follower.nodeId) && !this.#options.writeCaching) follower.mark()
-    return this.#advance()
+    return this.#inSync.maximal.includes(follower.nodeId) ? this.#advance() : this.#propose(nowMs)
   }
 
   /** The follower moves to the other lane, or a frame to it got lost: it must follow anew. */
@@ -250,15 +252,15 @@ export class LeaderState {
     // What is on its way to it would never be acknowledged.
     for (const nodeId of this.#followers.keys())
       if (!metadata.replicas.includes(nodeId)) effects.push(...this.refuse(nodeId, 'NOT_REPLICA'))
-    this.#matchFollowers(nowMs)
+    this.#matchFollowers(metadata.partitionEpoch, nowMs)
     for (const follower of this.#followers.values()) {
       const isInSync = metadata.isr.includes(follower.nodeId)
       const wasInSync = before.members.includes(follower.nodeId)
-      if (!isInSync) follower.clearMark()
-      else if (!wasInSync) follower.caughtUpMs = nowMs
+      if (isInSync && !wasInSync) follower.caughtUpMs = nowMs
       // What was acknowledged as a member may be why it left (it is damaged). And in changes that were not seen one by one
-      // it may have been removed and added again, with an empty log.
+      // it may have been removed and added again, with an empty log. A member was not: nobody but this leader lets it in.
       const isSeen = metadata.partitionEpoch === before.partitionEpoch + 1
+      if (!isInSync && !isSeen) follower.addedEpoch = metadata.partitionEpoch
       if (!isInSync && (wasInSync || !isSeen)) effects.push(...this.refuse(follower.nodeId, 'AGAIN'))
     }
     effects.push(...this.#advance(), ...this.#propose(nowMs))
@@ -292,7 +294,9 @@ export class LeaderState {
    */
   handOver(successorId: NodeId): LeaderEffect | undefined {
     const isReady = this.#inSync.proposal === undefined && this.isAllCommitted
-    if (!isReady || !this.successors.includes(successorId)) return undefined
+    // One that follows anew has to say first what it holds.
+    const holdsAll = this.acknowledgedBy(successorId) === this.#log.logEndOffset
+    if (!isReady || !holdsAll || !this.successors.includes(successorId)) return undefined
     const { members } = this.#inSync
     const isr = members.map(nodeId => this.#proposed(nodeId))
     const change = { leaderEpoch: this.leaderEpoch, isr, damaged: [], successorId }
@@ -413,12 +417,12 @@ export class LeaderState {
     follower.caughtUpMs = Math.max(follower.caughtUpMs, atMs)
   }
 
-  #matchFollowers(nowMs: number): void {
+  #matchFollowers(partitionEpoch: Epoch, nowMs: number): void {
     for (const nodeId of this.#followers.keys())
       if (!this.#replicas.includes(nodeId)) this.#followers.delete(nodeId)
     for (const nodeId of this.#replicas)
       if (nodeId !== this.#self.nodeId && !this.#followers.has(nodeId))
-        this.#followers.set(nodeId, new FollowerProgress(nodeId, nowMs))
+        this.#followers.set(nodeId, new FollowerProgress(nodeId, partitionEpoch, nowMs))
   }
 }
 

@@ -65,6 +65,7 @@ test('asks with its end and the epoch of its last record once it is connected', 
       follow: {
         number: 1,
         leaderEpoch: 5,
+        partitionEpoch: 10,
         fetchOffset: 4,
         lastFetchedEpoch: 2,
         isDamaged: false,

@@ -59,6 +59,7 @@ function follow(state: LeaderState, from: FollowerSession, given: Partial<Follow
   const ask = {
     number,
     leaderEpoch: 5,
+    partitionEpoch: state.partitionEpoch,
     fetchOffset: log.logEndOffset,
     lastFetchedEpoch: log.latestEpoch,
     isDamaged: false,
@@ -228,6 +229,26 @@ describe('a Follow', () => {
     expect(follow(state, session(9)).answer).toMatchObject({ reason: 'NOT_REPLICA' })
   })
 
+  test('of a replica removed and added again counts once it knows of that: its log goes in between', () => {
+    const state = lead()
+    catchUp(state, 2, 4)
+    state.onMetadata({ ...METADATA, replicas: [1, 3], isr: [1, 3], partitionEpoch: 11 }, 0)
+    expect(follow(state, session(2), { partitionEpoch: 10 }).answer).toMatchObject({ reason: 'NOT_REPLICA' })
+    state.onMetadata({ ...METADATA, isr: [1, 3], partitionEpoch: 12 }, 0)
+    expect(follow(state, session(2), { partitionEpoch: 10 }).answer).toMatchObject({ reason: 'NOT_REPLICA' })
+    expect(follow(state, session(2), { partitionEpoch: 12 }).answer).toEqual({ kind: 'accepted' })
+    // Who stayed need not know of it.
+    expect(follow(state, session(3), { partitionEpoch: 11 }).answer).toEqual({ kind: 'accepted' })
+  })
+
+  test('of one that may have been, because the changes were not seen one by one, waits for these too', () => {
+    const state = lead({ isr: [1, 3] })
+    state.onMetadata({ ...METADATA, isr: [1, 3], partitionEpoch: 12 }, 0)
+    expect(follow(state, session(2), { partitionEpoch: 11 }).answer).toMatchObject({ reason: 'NOT_REPLICA' })
+    expect(follow(state, session(2), { partitionEpoch: 12 }).answer).toEqual({ kind: 'accepted' })
+    expect(follow(state, session(3), { partitionEpoch: 10 }).answer).toEqual({ kind: 'accepted' })
+  })
+
   test('that comes late does not undo a later one', () => {
     const state = lead({ isr: [1, 2] })
     const { number } = catchUp(state, 2, 4)
@@ -246,6 +267,16 @@ describe('a Follow', () => {
     expect(follow(state, session(2), { fetchOffset: 3, lastFetchedEpoch: 2 }).answer).toEqual({
       kind: 'accepted',
     })
+  })
+
+  test('of a new ISR member below what it was let in for is damage, though it acknowledged nothing since', () => {
+    const state = lead({ isr: [1, 3] })
+    const proposal = proposalOf(catchUp(state, 2, 4).effects) as IsrProposal
+    expect(proposal.isr.map(member => member.nodeId)).toEqual([1, 2, 3])
+    const asked = () => follow(state, session(2), { fetchOffset: 3, lastFetchedEpoch: 2 }).answer
+    expect(asked()).toMatchObject({ reason: 'DAMAGED' })
+    state.onMetadata({ ...METADATA, partitionEpoch: 11 }, 0)
+    expect(asked()).toMatchObject({ reason: 'DAMAGED' })
   })
 
   test('may begin lower under write.caching, or with another directory', () => {
@@ -435,6 +466,17 @@ test('metadata of an older partition epoch are ignored', () => {
   const state = lead()
   expect(state.onMetadata({ ...METADATA, isr: [1], partitionEpoch: 10 }, 0)).toEqual([])
   expect(state.isr).toEqual([1, 2, 3])
+})
+
+test('a successor that follows anew says what it holds before it is given the lead', () => {
+  const state = lead()
+  for (const nodeId of [2, 3]) catchUp(state, nodeId, 4)
+  follow(state, session(2))
+  expect(state.handOver(2)).toBeUndefined()
+  const again = session(2)
+  const { number: next } = follow(state, again)
+  state.onAck(again, { number: next, endOffset: 4 }, 0)
+  expect(proposalOf([state.handOver(2) as LeaderEffect])?.successorId).toBe(2)
 })
 
 test('a leader that has asked for what may depose it has no lease until it knows that it was not (C12)', () => {

@@ -117,14 +117,25 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     ],
   },
   {
+    name: 'a replica removed and added again counts as the one before',
+    seed: 149,
+    harm: 'it enters the ISR with the log that goes once it hears of its removal',
+    edits: [
+      [
+        'leader-state.ts',
+        'if (!follower || follow.partitionEpoch < follower.addedEpoch) return',
+        'if (!follower) return',
+      ],
+    ],
+  },
+  {
     name: 'a Follow acknowledges its fetch offset',
     harm: "the follower's disk does not have it yet (C2)",
     edits: [
       [
         'leader-state.ts',
-        "if (answer.kind === 'accepted') follower.follow(session, follow.number)",
-        "if (answer.kind === 'accepted') {\n      follower.follow(session, follow.number)\n" +
-          '      follower.acknowledge(follow.fetchOffset)\n    }',
+        '      follower.follow(session, follow.number)\n',
+        '      follower.follow(session, follow.number)\n      follower.acknowledge(follow.fetchOffset)\n',
       ],
     ],
   },

@@ -25,6 +25,8 @@ export class ReplicationOracle {
       if (!replica || leader.directoryOf(id) !== replica.directoryId) continue
       // Nor does a deposed leader know that it was found damaged and emptied since; those elected since have it all.
       if (replica.emptiedInEpoch > state.leaderEpoch) continue
+      // Nor that it is no replica any more, or was none for a while.
+      if (replica.leftInEpoch > state.partitionEpoch) continue
       const { durable } = replica
       const from = Math.max(leader.log.logStartOffset, this.retainedFrom)
       for (let at = from; at < state.highWatermark; at++)

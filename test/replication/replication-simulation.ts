@@ -30,6 +30,7 @@ export interface ReplicationReport {
   truncations: number
   resets: number
   entered: number
+  movedAndBack: number
 }
 
 const STEP_MS = 10
@@ -55,13 +56,17 @@ export class ReplicationSimulation {
     truncations: 0,
     resets: 0,
     entered: 0,
+    movedAndBack: 0,
   }
   readonly oracle = new ReplicationOracle()
   readonly replicas: SimulatedReplica[]
   readonly controller: SimulatedController
   readonly #prng: SeededPrng
+  /** Draws for what came later than the seeds that are kept, whose histories stay as they were. */
+  readonly #movesPrng: SeededPrng
   readonly #trace: (line: string) => void
   readonly #chance: ReturnType<typeof drawChances>
+  readonly #readdChance: number
   #nowMs = 1000
   #packets: Packet[] = []
   readonly #lastDue = new Map<SimSession, number>()
@@ -81,6 +86,8 @@ export class ReplicationSimulation {
     this.#prng = new SeededPrng(options.seed)
     this.#trace = options.trace ?? (() => {})
     this.#chance = drawChances(this.#prng)
+    this.#movesPrng = new SeededPrng(options.seed + 0x6d6f7665)
+    this.#readdChance = this.#movesPrng.chance(0.5) ? 0 : this.#movesPrng.fraction() * 0.02
     const minInsyncReplicas = this.#prng.pick([1, 2, 2, 2, 3])
     const ids = [1, 2, 3]
     const { acceptsStale = false, cores = CORES, bugs = {} } = options
@@ -271,6 +278,10 @@ export class ReplicationSimulation {
     }
     if (prng.chance(this.#chance.fence)) this.controller.fence(replica.id)
     if (prng.chance(this.#chance.move)) this.controller.move(replica.id)
+    if (this.#movesPrng.chance(this.#readdChance)) {
+      this.report.movedAndBack++
+      this.controller.moveAwayAndBack(this.#movesPrng.pick([1, 2, 3]))
+    }
     if (prng.chance(this.#chance.deafen))
       this.#deafUntilMs.set(replica.id, this.#nowMs + prng.fraction() * 3000)
     if (prng.chance(this.#chance.breakSession)) this.#breakSession(replica)

@@ -96,6 +96,19 @@ export class SimulatedController {
     this.#note()
   }
 
+  /** A reassignment takes the replica away, and the next one gives it back: its log goes in between, once it hears of that. */
+  moveAwayAndBack(nodeId: number): void {
+    const { leader, isr, elr, replicas } = this.#state
+    if (leader === null || leader === nodeId) return
+    const [rest, keepers] = [isr.filter(id => id !== nodeId), elr.filter(id => id !== nodeId)]
+    const without = replicas.filter(id => id !== nodeId)
+    const of = { isr: rest, minInsyncReplicas: this.#minInsyncReplicas }
+    this.#change({ ...this.#state, replicas: without, isr: rest, elr: electable(keepers, of) })
+    this.#note()
+    this.#change({ ...this.#state, replicas })
+    this.#note()
+  }
+
   openStream(nodeId: number, stream: number): void {
     this.#streams.set(nodeId, stream)
   }

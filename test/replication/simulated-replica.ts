@@ -111,6 +111,8 @@ export class SimulatedReplica {
   cut: (() => void) | undefined
   /** Leader epoch in which it last gave up all that it had. */
   emptiedInEpoch = 0
+  /** Partition epoch in which it last was no replica. */
+  leftInEpoch = 0
 
   constructor(options: ReplicaOptions) {
     this.id = options.id
@@ -272,7 +274,10 @@ export class SimulatedReplica {
 
   #takeRole(nowMs: number): void {
     const step = this.#step
-    if (!step || this.cut || step.nodes.get(this.id)?.nodeEpoch !== this.nodeEpoch) return
+    if (!step || step.nodes.get(this.id)?.nodeEpoch !== this.nodeEpoch) return
+    const isHere = step.state.replicas.includes(this.id)
+    if (!isHere) this.#leave(step.state.partitionEpoch)
+    if (!isHere || this.cut) return
     const { state } = step
     if (state.leader === this.id) this.#takeLead(step, nowMs)
     else if (this.follower) this.#do(this.follower.onMetadata(state, nowMs), nowMs)
@@ -305,6 +310,20 @@ export class SimulatedReplica {
       nowMs,
     })
     this.#lead(this.state.begin())
+  }
+
+  /** Other nodes have the replicas now: the log goes. */
+  #leave(partitionEpoch: number): void {
+    this.leftInEpoch = partitionEpoch
+    this.#resign()
+    this.follower = undefined
+    this.session = undefined
+    this.sync = undefined
+    this.cut = undefined
+    this.#generation++
+    this.log = new ArrayLog()
+    this.#storedEndOffset = 0
+    this.wipe()
   }
 
   get nodeId(): number {

@@ -14,6 +14,7 @@ for (let from = 0; from < SEEDS; from += CHUNK) {
       truncations: 0,
       resets: 0,
       entered: 0,
+      movedAndBack: 0,
     }
     for (let seed = from; seed < from + CHUNK; seed++) {
       const report = runSeed(seed)
@@ -27,6 +28,7 @@ for (let from = 0; from < SEEDS; from += CHUNK) {
     expect(total.truncations).toBeGreaterThan(CHUNK / 4)
     expect(total.resets).toBeGreaterThan(2)
     expect(total.entered).toBeGreaterThan(CHUNK)
+    expect(total.movedAndBack).toBeGreaterThan(CHUNK)
   })
 }
 

@@ -31,6 +31,7 @@ export interface PartitionFollow {
   readonly isDamaged: boolean
   readonly isFull: boolean
   readonly removals?: number
+  readonly partitionEpoch: number
 }
 
 export interface PartitionAck {

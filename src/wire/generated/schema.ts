@@ -104,7 +104,7 @@ message naru.internal.v1.PartitionAck 1:number:int64 2:endOffset:int64
 message naru.internal.v1.PartitionChangedRecord 1:topicId:string 2:partition:int32 3:replicas:naru.internal.v1.NodeIds? 4:isr:naru.internal.v1.NodeIds? 5:elr:naru.internal.v1.NodeIds? 6:leader:naru.internal.v1.OptionalInt? 7:leaderEpoch:int32? 8:partitionEpoch:int32 9:lastUncleanEpoch:naru.internal.v1.OptionalInt? 10:reassignment:naru.internal.v1.PartitionReassignment?
 message naru.internal.v1.PartitionData 1:number:int64 2:from:int64 3:batches:bytes* 4:highWatermark:int64 5:logStartOffset:int64 6:removedTombstonesEnd:int64? 7:removals:int64?
 message naru.internal.v1.PartitionDiverged 1:number:int64 2:epoch:int32 3:endOffset:int64 4:logStartOffset:int64
-message naru.internal.v1.PartitionFollow 1:number:int64 2:topicId:string 3:partition:int32 4:leaderEpoch:int32 5:fetchOffset:int64 6:lastFetchedEpoch:int32? 7:isDamaged:bool 8:isFull:bool 9:removals:int64?
+message naru.internal.v1.PartitionFollow 1:number:int64 2:topicId:string 3:partition:int32 4:leaderEpoch:int32 5:fetchOffset:int64 6:lastFetchedEpoch:int32? 7:isDamaged:bool 8:isFull:bool 9:removals:int64? 10:partitionEpoch:int32
 message naru.internal.v1.PartitionReassignment 1:originalReplicas:int32* 2:targetReplicas:int32* 3:throttleBytesPerSecond:int64?
 message naru.internal.v1.PartitionRecord 1:topicId:string 2:partition:int32 3:replicas:int32* 4:isr:int32* 5:elr:int32* 6:leader:int32? 7:leaderEpoch:int32 8:partitionEpoch:int32 9:lastUncleanEpoch:int32? 10:reassignment:naru.internal.v1.PartitionReassignment?
 message naru.internal.v1.PartitionRefused 1:number:int64 2:reason:naru.internal.v1.FollowRefusal 3:logStartOffset:int64
