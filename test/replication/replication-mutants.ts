@@ -42,6 +42,7 @@ export const MUTANTS: readonly ReplicationMutant[] = [
     edits: [
       ['leader-state.ts', "if (follow.leaderEpoch < this.leaderEpoch) return refused('FENCED')", ''],
       ['leader-state.ts', "if (follow.leaderEpoch > this.leaderEpoch) return refused('NOT_LEADER')", ''],
+      ['leader-state.ts', ' || follow.partitionEpoch < follower.addedEpoch', ''],
     ],
   },
   {
