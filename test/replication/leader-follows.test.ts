@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { IsrProposal } from '../../src/replication/in-sync-replicas.ts'
-import { catchUp, follow, lead, log, METADATA, proposalOf, session } from './leader-fixture.ts'
+import { catchUp, follow, lead, METADATA, proposalOf, session } from './leader-fixture.ts'
 
 describe('what counts as an acknowledgement', () => {
   test('only one under the present Follow (C1)', () => {
