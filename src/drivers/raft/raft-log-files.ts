@@ -137,7 +137,8 @@ export class RaftLogFiles {
   async removeThrough(index: number): Promise<void> {
     if (index <= this.start.index) return
     assert(index <= this.#log.syncedEndOffset, 'only durable entries are compacted')
-    const term = this.#log.epochAt(index - 1)
+    // Tried again after a full disk, the log starts there already and knows of nothing before.
+    const term = this.#starts.find(start => start.index === index)?.term ?? this.#log.epochAt(index - 1)
     assert(term !== undefined, `the term of entry ${index} is known`)
     this.#log.highWatermark = Math.max(this.#log.highWatermark, index)
     await this.#moveStart({ index, term }, async () => {

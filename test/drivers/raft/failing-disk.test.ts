@@ -40,6 +40,28 @@ it('a full disk is waited out: nothing is lost, nothing is answered before there
   await cluster.converge()
 })
 
+it('entries behind a snapshot that took the last space go once there is room, and the member goes on', async () => {
+  const cluster = await RaftCluster.start({ seed: 9, voters: 1, keptEntries: 0 })
+  await cluster.scheduler.runUntil(() => cluster.leader !== undefined, { timeMsMax: 2000 })
+  const leader = cluster.leader as ClusterMember
+  await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+  // All entries are in one segment, which stays: nothing that goes makes room for the note of the new start.
+  let refused = 0
+  leader.machine.image.onOperation = ({ kind, path }) => {
+    if (kind !== 'append' || !path.includes('log-state.tmp')) return undefined
+    refused++
+    return 'ENOSPC'
+  }
+  await cluster.scheduler.finish(leader.driver?.takeSnapshot() as Promise<void>)
+  await cluster.scheduler.runFor(3000)
+  expect(refused).toBeGreaterThan(2)
+  leader.machine.image.onOperation = undefined
+  await cluster.scheduler.finish(cluster.propose() as Promise<number>, { timeMsMax: 3000 })
+  cluster.kill(leader)
+  cluster.boot(leader)
+  await cluster.converge()
+})
+
 it('a stop does not wait for a full disk', async () => {
   const { cluster, leader } = await led(1)
   leader.machine.image.onOperation = ({ kind }) => (kind === 'append' ? 'ENOSPC' : undefined)
