@@ -161,9 +161,10 @@ export class RaftStorage {
   }
 
   async #run(): Promise<void> {
+    let group: readonly Write[] = []
     try {
       while (this.#queue.length > 0) {
-        const group = this.#takeGroup()
+        group = this.#takeGroup()
         await this.#write(group)
         for (const write of group) {
           this.#pendingBytes -= bytesOf(write)
@@ -171,7 +172,7 @@ export class RaftStorage {
         }
       }
     } catch (thrown) {
-      this.#fail(thrown)
+      this.#fail(thrown, group)
     } finally {
       this.#isRunning = false
     }
@@ -280,7 +281,8 @@ export class RaftStorage {
     }
   }
 
-  #fail(thrown: unknown): void {
+  /** `group`: what could not be written, though it may be in part. */
+  #fail(thrown: unknown, group: readonly Write[] = []): void {
     if (!(thrown instanceof DiskError) && !(thrown instanceof NaruError)) throw thrown
     if (this.#failure) return
     this.#failure =
@@ -292,7 +294,7 @@ export class RaftStorage {
               `(${thrown.message}): check the disk, then restart the node`,
             { cause: thrown, outcome: 'unknown' },
           )
-    for (const write of this.#queue.splice(0)) write.onDropped?.()
+    for (const write of [...group, ...this.#queue.splice(0)]) write.onDropped?.()
     if (!this.#isClosed) this.#onFailed(this.#failure)
   }
 

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import { NaruError } from '../../../src/base/errors.ts'
+import type { RaftDriver } from '../../../src/drivers/raft/raft-driver.ts'
 import { type ClusterMember, RaftCluster } from './raft-cluster.ts'
 
 async function led(voters: number): Promise<{ cluster: RaftCluster; leader: ClusterMember }> {
@@ -98,6 +99,31 @@ it('a stop in the middle of a snapshot does not wait for a full disk either', as
   void leader.driver?.takeSnapshot()
   await cluster.scheduler.runFor(3000)
   await cluster.scheduler.finish(leader.driver?.close() as Promise<void>, { timeMsMax: 2000 })
+})
+
+it('a stop does not wait for a snapshot of its own that cannot be put in place', async () => {
+  const { cluster, leader } = await led(1)
+  await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+  leader.machine.image.onOperation = ({ kind, path }) =>
+    kind === 'rename' && path.includes('.snapshot') ? 'ENOSPC' : undefined
+  void leader.driver?.takeSnapshot()
+  await cluster.scheduler.runFor(3000)
+  await cluster.scheduler.finish(leader.driver?.close() as Promise<void>, { timeMsMax: 2000 })
+})
+
+it('a member that has lost its log and cannot even note that ends, and says why', async () => {
+  const { cluster, leader } = await led(3)
+  const follower = cluster.members.find(member => member !== leader) as ClusterMember
+  follower.machine.image.onOperation = ({ kind, path }) =>
+    kind === 'append' && path.includes('quorum-state') ? 'EIO' : undefined
+  const failures: unknown[] = []
+  cluster.oracle.fail = thrown => failures.push(thrown)
+  const { term, last } = (leader.driver as RaftDriver).status
+  const commitIndex = last.index + 100
+  const told = { from: leader.id, to: follower.id, term, commitIndex, round: 1, proof: undefined }
+  follower.driver?.onMessage({ type: 'heartbeat', ...told })
+  await cluster.scheduler.runUntil(() => failures.length > 0, { timeMsMax: 1000 })
+  expect((failures[0] as NaruError).message).toMatch(/lost/)
 })
 
 it('a refused proposal changes nothing: not the leader, too large', async () => {
