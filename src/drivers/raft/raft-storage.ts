@@ -227,7 +227,7 @@ export class RaftStorage {
       mark.index > this.#snapshot.index,
       'a snapshot that is installed reaches further than the present one',
     )
-    await this.#whenRoom(() => this.#putInPlace(received, mark))
+    await this.#putInPlace(received, mark)
     await this.#options.files.restartBehind(mark)
     this.#snapshot = mark
     await this.#removeOldSnapshots()
@@ -238,15 +238,16 @@ export class RaftStorage {
       await this.#options.disk.remove(path)
       return
     }
-    await this.#whenRoom(() => this.#putInPlace(path, mark))
+    await this.#putInPlace(path, mark)
     this.#snapshot = mark
     await this.#removeOldSnapshots()
   }
 
   async #putInPlace(path: string, mark: SnapshotMark): Promise<void> {
     const { disk, directory } = this.#options
-    await disk.rename(path, this.#path(snapshotFileName(mark)))
-    // Only now may older ones, and the log that this one stands for, go.
+    await this.#whenRoom(() => disk.rename(path, this.#path(snapshotFileName(mark))))
+    // Only then may older ones, and the log that this one stands for, go. Never repeated: the second one may be told that
+    // all is well of what the first one lost.
     await disk.syncDirectory(directory)
   }
 

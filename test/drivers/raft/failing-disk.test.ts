@@ -111,6 +111,21 @@ it('a stop does not wait for a snapshot of its own that cannot be put in place',
   await cluster.scheduler.finish(leader.driver?.close() as Promise<void>, { timeMsMax: 2000 })
 })
 
+it('a snapshot whose name cannot be synced takes the storage offline, for that very reason', async () => {
+  const { cluster, leader } = await led(1)
+  await cluster.scheduler.finish(cluster.propose() as Promise<number>)
+  const failures: unknown[] = []
+  cluster.oracle.fail = thrown => failures.push(thrown)
+  let isInPlace = false
+  leader.machine.image.onOperation = ({ kind, path }) => {
+    if (kind === 'rename' && path.includes('.snapshot')) isInPlace = true
+    return kind === 'syncDirectory' && isInPlace ? 'ENOSPC' : undefined
+  }
+  void leader.driver?.takeSnapshot()
+  await cluster.scheduler.runUntil(() => failures.length > 0, { timeMsMax: 3000 })
+  expect(failures[0]).toMatchObject({ reason: 'STORAGE_OFFLINE', message: expect.stringMatching('ENOSPC') })
+})
+
 it('a member that has lost its log and cannot even note that ends, and says why', async () => {
   const { cluster, leader } = await led(3)
   const follower = cluster.members.find(member => member !== leader) as ClusterMember
