@@ -65,7 +65,8 @@ export interface AppendLaneOptions {
   readonly node: ServiceNode
   readonly topic: TopicView
   readonly partition: PartitionId
-  readonly onEmpty: () => void
+  /** All is answered. It may be called again when what the lane waited for comes. */
+  readonly onEmpty: (lane: AppendLane) => void
 }
 
 /**
@@ -356,7 +357,9 @@ export class AppendLane {
       answer(outcome)
     }
     if (this.#head === this.#items.length) {
-      if (!this.#isClosed) this.#options.onEmpty()
+      this.#pause?.cancel()
+      this.#pause = undefined
+      if (!this.#isClosed) this.#options.onEmpty(this)
     } else if (this.#head > 256 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head)
       this.#next -= this.#head

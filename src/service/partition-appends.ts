@@ -56,11 +56,19 @@ export class PartitionAppends {
     }
     let lane = lanes.get(partition)
     if (lane === undefined) {
-      const onEmpty = () => this.#lanes.get(topic.id)?.delete(partition)
+      const onEmpty = (emptied: AppendLane) => this.#drop(emptied, { topicId: topic.id, partition })
       lane = new AppendLane({ node: this.#node, topic, partition, onEmpty })
       lanes.set(partition, lane)
     }
     return lane
+  }
+
+  /** Something that an emptied lane waited for may come later: by then its place may be another's. */
+  #drop(emptied: AppendLane, of: { readonly topicId: Uuid; readonly partition: PartitionId }): void {
+    const lanes = this.#lanes.get(of.topicId)
+    if (lanes?.get(of.partition) !== emptied) return
+    lanes.delete(of.partition)
+    if (lanes.size === 0) this.#lanes.delete(of.topicId)
   }
 
   #onMetadata(delta: MetadataDelta): void {

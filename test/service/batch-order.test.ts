@@ -146,3 +146,43 @@ it('keeps the order of each stream, and stores nothing twice, wherever leaders g
   // Else the moves would no longer meet what they are for.
   expect(failures).toBeGreaterThan(20)
 }, 180_000)
+
+/** Sends the second frame when the first has had its time, the third after a pause, and lets a leader appear then. */
+async function outwaitLeader(
+  seed: number,
+  pauseMs: number,
+): Promise<{ answered: number[]; values: string[] }> {
+  const partition = new MovingPartition('logs', new SeededPrng(`partition ${seed}`))
+  const cluster = new TestServiceCluster({ seed: `${seed}`, replicas: node => partition.replicas(node) })
+  partition.cluster = cluster
+  cluster.makeTopic('logs')
+  const { scheduler } = cluster
+  const stream = cluster.node(1).channel.stream(Producer.produceStream.path)
+  const answered: number[] = []
+  const send = (seq: number) => {
+    const entries = [{ topic: 'logs', partition: 0, batch: batchOf([`${seq}`]) }]
+    const options = seq === 1 ? { options: { timeoutMs: 1_000 } } : {}
+    stream.write(Producer.produceStream.request.encode({ seq, entries, ...options }))
+  }
+  stream.setHandlers({
+    onMessage: message => {
+      for (const { seq } of Producer.produceStream.response.decode(message).answers) {
+        answered.push(seq)
+        if (seq !== 1) continue
+        send(2)
+        scheduler.schedule(pauseMs, () => send(3))
+        scheduler.schedule(pauseMs + 100, () => partition.begin(1))
+      }
+    },
+  })
+  send(1)
+  await scheduler.runUntil(() => answered.length === 3, { timeMsMax: 60_000 })
+  return { answered, values: partition.values }
+}
+
+it('keeps it where a batch has had its time while no leader was there', async () => {
+  await initCompression()
+  for (let seed = 1; seed <= 20; seed++)
+    for (const pauseMs of [200, 300])
+      expect(await outwaitLeader(seed, pauseMs)).toEqual({ answered: [1, 2, 3], values: ['2', '3'] })
+})
