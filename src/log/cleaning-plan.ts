@@ -70,5 +70,5 @@ export function groupSegments(core: LogCore, endOffset: Offset): Segment[][] {
 async function isTooYoung(core: LogCore, segment: Segment, wallMs: number): Promise<boolean> {
   const { minCompactionLagMs } = core.config
   if (minCompactionLagMs === 0) return false
-  return (await segment.newestTimestamp(() => core.rebuildIndexes(segment))) > wallMs - minCompactionLagMs
+  return (await core.newestTimestampOf(segment)).timestamp > wallMs - minCompactionLagMs
 }

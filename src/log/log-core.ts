@@ -13,7 +13,7 @@ import { LogTail, type TailBudget } from './log-tail.ts'
 import { OffsetGaps } from './offset-gaps.ts'
 import { ProducerTracker } from './producer-tracker.ts'
 import { type QuarantineMark, writeQuarantine } from './quarantine-file.ts'
-import { Segment, type SegmentContext } from './segment.ts'
+import { type NewestTimestamp, Segment, type SegmentContext } from './segment.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { type Defect, type ScanOptions, type ScanResult, scanSegment } from './segment-scan.ts'
 import { Segments } from './segments.ts'
@@ -268,6 +268,10 @@ export class LogCore {
     return segment.indexes(() => this.rebuildIndexes(segment))
   }
 
+  newestTimestampOf(segment: Segment): Promise<NewestTimestamp> {
+    return segment.newestTimestamp(() => this.rebuildIndexes(segment))
+  }
+
   /** Indexes anew from the log itself, where the present ones may be wrong. Quarantines if the log is. */
   async replaceIndexes(segment: Segment): Promise<void> {
     await this.lock.run(async () => {
@@ -279,8 +283,15 @@ export class LogCore {
   }
 
   async rebuildIndexes(segment: Segment): Promise<SegmentIndexes> {
-    const indexes = SegmentIndexes.empty(segment.baseOffset, this.config.indexIntervalBytes)
     const scannedBytes = segment.sizeBytes
+    const indexes = await this.scanIndexes(segment)
+    this.emit({ kind: 'indexRebuilt', log: this.name, file: segment.path, scannedBytes })
+    return indexes
+  }
+
+  /** What the indexes must say, by the log itself. Quarantines if the log is damaged. */
+  async scanIndexes(segment: Segment): Promise<SegmentIndexes> {
+    const indexes = SegmentIndexes.empty(segment.baseOffset, this.config.indexIntervalBytes)
     const result = await this.scan(segment, {
       onBatch: batch => {
         indexes.note(batch)
@@ -289,7 +300,6 @@ export class LogCore {
     })
     if (result.defect) throw this.quarantine(result.defect)
     indexes.finish()
-    this.emit({ kind: 'indexRebuilt', log: this.name, file: segment.path, scannedBytes })
     return indexes
   }
 

@@ -120,12 +120,16 @@ export class LogCutter {
     })
   }
 
-  /** A new segment although nothing is appended, so that retention can remove the last one. False: not now. */
-  async rollIdle(): Promise<boolean> {
+  /**
+   * A new segment although nothing is appended, so that retention can remove the last one. False: not now, or not any more
+   * once it is this one's turn (`isWanted`).
+   */
+  async rollIdle(isWanted: () => boolean): Promise<boolean> {
     const core = this.#core
     return core.lock.run(async () => {
       if (core.failure || core.closed || this.isCutting || this.#pending.sizeBytes > 0) return false
       if (core.segments.last.sizeBytes === 0 || core.logEndOffset > core.highWatermark) return false
+      if (!isWanted()) return false
       const snapshot = core.producers.encodeSnapshot()
       await orLater(core, () => rollSegment(core, { snapshot }, core.logEndOffset))
       this.#pending.restart(core)

@@ -343,7 +343,7 @@ export class PartitionLog {
     const core = this.#core
     if (core.failure || core.closed) return 0
     const before = core.segments.all.length
-    const start = await startAfterRetention(core, wallMs, () => this.#cutter.rollIdle())
+    const start = await startAfterRetention(core, wallMs, isAsJudged => this.#cutter.rollIdle(isAsJudged))
     if (start > core.logStartOffset) await this.#cutter.moveStart(start)
     return Math.max(0, before - core.segments.all.length)
   }

@@ -18,14 +18,22 @@ export interface IndexedBatch {
 export class SegmentIndexes {
   readonly offsets: OffsetIndex
   readonly times: TimeIndex
+  /** They, or what they began with, were read from files, which have no checksum: what they say is a hint. */
+  readonly isRead: boolean
   readonly #indexIntervalBytes: number
   #bytesSinceEntry = 0
   /** The largest timestamp up to here and the last offset of the batch that brought it. */
   #newest: TimeIndexEntry | undefined
 
-  constructor(options: { offsets: OffsetIndex; times: TimeIndex; indexIntervalBytes: number }) {
+  constructor(options: {
+    offsets: OffsetIndex
+    times: TimeIndex
+    isRead: boolean
+    indexIntervalBytes: number
+  }) {
     this.offsets = options.offsets
     this.times = options.times
+    this.isRead = options.isRead
     this.#indexIntervalBytes = options.indexIntervalBytes
     this.#newest = options.times.last
   }
@@ -34,6 +42,7 @@ export class SegmentIndexes {
     return new SegmentIndexes({
       offsets: new OffsetIndex(baseOffset),
       times: new TimeIndex(baseOffset),
+      isRead: false,
       indexIntervalBytes,
     })
   }

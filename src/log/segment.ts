@@ -23,6 +23,13 @@ export class SegmentReplaced extends Error {
   override readonly name = 'SegmentReplaced'
 }
 
+export interface NewestTimestamp {
+  /** -1: no batch has one. */
+  readonly timestamp: number
+  /** By the batches, in this life; else by index files, which nobody has checked. */
+  readonly isProven: boolean
+}
+
 /** What all segments of a log share. */
 export interface SegmentContext {
   readonly disk: Disk
@@ -49,7 +56,7 @@ export class Segment {
   #content: Buffer | undefined
   #indexes: SegmentIndexes | undefined
   #loading: Promise<SegmentIndexes> | undefined
-  #newestTimestamp: number | undefined
+  #newest: NewestTimestamp | undefined
   /** The index files are as the last start found them, and right. */
   #isIndexStored = false
   #isReplaced = false
@@ -89,11 +96,11 @@ export class Segment {
   useIndexes(indexes: SegmentIndexes): void {
     this.#isIndexStored = false
     this.#indexes = indexes
-    this.#newestTimestamp = undefined
+    this.#newest = undefined
   }
 
   dropIndexes(): void {
-    this.#newestTimestamp = this.#indexes?.newest?.timestamp ?? this.#newestTimestamp
+    if (this.#indexes && !this.#newest?.isProven) this.#newest = newestOf(this.#indexes)
     this.#indexes = undefined
   }
 
@@ -143,7 +150,8 @@ export class Segment {
     const offsets = offsetBytes && OffsetIndex.parse(offsetBytes, this.baseOffset, this.#sizeBytes)
     const times = timeBytes && TimeIndex.parse(timeBytes, this.baseOffset)
     if (!offsets || !times) return undefined
-    return new SegmentIndexes({ offsets, times, indexIntervalBytes: this.#context.indexIntervalBytes })
+    const { indexIntervalBytes } = this.#context
+    return new SegmentIndexes({ offsets, times, isRead: true, indexIntervalBytes })
   }
 
   /** Files appear whole and synced, or not at all. */
@@ -167,21 +175,22 @@ export class Segment {
     }
   }
 
-  /** Largest timestamp of a closed segment by its time index file's last entry alone; -1 where there is none. */
-  async newestTimestamp(rebuild: () => Promise<SegmentIndexes>): Promise<number> {
-    if (this.#indexes) return this.#indexes.newest?.timestamp ?? -1
-    if (this.#newestTimestamp !== undefined) return this.#newestTimestamp
+  /** Largest timestamp; of a closed segment by its time index file's last entry alone. */
+  async newestTimestamp(rebuild: () => Promise<SegmentIndexes>): Promise<NewestTimestamp> {
+    if (this.#indexes) return newestOf(this.#indexes)
+    if (this.#newest) return this.#newest
     const path = this.#pathOf(TIME_INDEX_SUFFIX)
     const sizeBytes = (await this.#context.disk.stat(path))?.sizeBytes ?? 0
     if (sizeBytes < TIME_INDEX_ENTRY_BYTES || sizeBytes % TIME_INDEX_ENTRY_BYTES !== 0) {
-      this.#newestTimestamp = (await this.indexes(rebuild)).newest?.timestamp ?? -1
-      return this.#newestTimestamp
+      this.#newest = newestOf(await this.indexes(rebuild))
+      return this.#newest
     }
     const file = await this.#context.disk.open(path, 'read')
     try {
       const bytes = await file.read(sizeBytes - TIME_INDEX_ENTRY_BYTES, TIME_INDEX_ENTRY_BYTES)
-      this.#newestTimestamp = TimeIndex.parse(bytes, this.baseOffset)?.last?.timestamp ?? -1
-      return this.#newestTimestamp
+      const timestamp = TimeIndex.parse(bytes, this.baseOffset)?.last?.timestamp ?? -1
+      this.#newest = { timestamp, isProven: false }
+      return this.#newest
     } finally {
       await file.close()
     }
@@ -261,7 +270,7 @@ export class Segment {
     })
     this.#isIndexStored = false
     this.#sizeBytes = sizeBytes
-    this.#newestTimestamp = undefined
+    this.#newest = undefined
   }
 
   /** Removes the files; readers that have the `.log` open finish on it. The `.log` goes last: without it the rest is rubbish. */
@@ -291,4 +300,8 @@ export class Segment {
   #pathOf(suffix: Parameters<typeof offsetFileName>[1]): string {
     return `${this.#context.directory}/${offsetFileName(this.baseOffset, suffix)}`
   }
+}
+
+function newestOf(indexes: SegmentIndexes): NewestTimestamp {
+  return { timestamp: indexes.newest?.timestamp ?? -1, isProven: !indexes.isRead }
 }

@@ -9,7 +9,7 @@ import { withRoom } from './offset-index.ts'
  *   8  uint32  last offset of the batch that brought it, relative to the segment's base offset
  *
  * Invariant: timestamps and offsets rise strictly, so records with a timestamp above an entry's come after its offset.
- * The last entry of a closed segment is the segment's largest timestamp: retention by time reads only that.
+ * The last entry of a closed segment is the segment's largest timestamp: retention by time reads no more to keep one.
  */
 export const TIME_INDEX_ENTRY_BYTES = 12
 

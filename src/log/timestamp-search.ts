@@ -40,8 +40,8 @@ async function search(
     if (segment.baseOffset >= target.upTo) return undefined
     const limit = core.segments.limitOf(segment)
     if (limit !== undefined && limit <= core.logStartOffset) continue
-    const newest = await segment.newestTimestamp(() => core.rebuildIndexes(segment))
-    if (newest < target.timestamp) continue
+    const newest = await core.newestTimestampOf(segment)
+    if (newest.timestamp < target.timestamp) continue
     const indexes = await core.indexesOf(segment)
     const from = Math.max(indexes.times.lookup(target.timestamp)?.offset ?? 0, core.logStartOffset)
     let found: TimestampedOffset | undefined
