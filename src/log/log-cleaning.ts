@@ -14,6 +14,7 @@ import { shortage } from './log-failures.ts'
 import { replayProducers } from './log-producers.ts'
 import { ProducerTracker } from './producer-tracker.ts'
 import { type Segment, SegmentReplaced } from './segment.ts'
+import type { ScannedBatch, ScanResult } from './segment-scan.ts'
 
 export interface CleaningOptions {
   /** Memory for the newest offset of each key; a log with more keys is cleaned in several passes. */
@@ -124,8 +125,7 @@ class Cleaning {
       const limit = core.segments.limitOf(segment)
       if (limit === undefined || segment.baseOffset >= endOffset) break
       if (limit <= from) continue
-      const indexes = from > segment.baseOffset ? await core.indexesOf(segment) : undefined
-      for await (const batch of this.#batchesOf(segment, indexes?.offsets.lookup(from) ?? 0)) {
+      for await (const batch of this.#batchesOf(segment, from)) {
         const fullAt = await this.#mapBatch(batch, from, keys)
         if (fullAt !== undefined) return { keys, from, endOffset: fullAt }
         if (this.isOver) return { keys, from, endOffset: from }
@@ -182,7 +182,7 @@ class Cleaning {
     const outcome = { isChanged: false, removedTombstonesEnd: 0 }
     const { kept, endOffset } = target
     for (const segment of group) {
-      for await (const batch of this.#batchesOf(segment, 0)) {
+      for await (const batch of this.#batchesOf(segment, segment.baseOffset)) {
         const epoch = leaderEpochAt(batch, 0)
         // By the batches: where the log start lies in an epoch, its entry does not say where it began.
         const isFirst = epoch !== this.#epoch
@@ -248,29 +248,25 @@ class Cleaning {
     return kept
   }
 
-  /** The batches of a segment, each in a buffer of its own bytes. */
-  async *#batchesOf(segment: Segment, fromPosition: number): AsyncGenerator<Buffer, void, undefined> {
+  /** The batches of a segment from `from` or a little before on, each in a buffer of its own bytes. */
+  async *#batchesOf(segment: Segment, from: Offset): AsyncGenerator<Buffer, void, undefined> {
     const core = this.#core
-    let position = fromPosition
-    let nextOffset = fromPosition === 0 ? segment.baseOffset : undefined
-    while (position < segment.sizeBytes) {
+    let reached: ScanResult | undefined
+    for (let position = 0; position < segment.sizeBytes; position = reached.endPosition) {
       const batches: Buffer[] = []
       let sizeBytes = 0
+      const onBatch = ({ buffer, at, sizeBytes: batchBytes }: ScannedBatch) => {
+        batches.push(Buffer.from(buffer.subarray(at, at + batchBytes)))
+        sizeBytes += batchBytes
+        return sizeBytes < PIECE_BYTES
+      }
       await this.#options.pace(Math.min(PIECE_BYTES, segment.sizeBytes - position))
-      const result = await core.scan(segment, {
-        fromPosition: position,
-        fromOffset: nextOffset,
-        onBatch: batch => {
-          batches.push(Buffer.from(batch.buffer.subarray(batch.at, batch.at + batch.sizeBytes)))
-          sizeBytes += batch.sizeBytes
-          return sizeBytes < PIECE_BYTES
-        },
-      })
+      reached = reached
+        ? await core.scan(segment, { fromPosition: position, fromOffset: reached.nextOffset, onBatch })
+        : await core.scanFrom(segment, from, { isLocked: false, onBatch })
       if (this.isOver) return
-      if (result.defect) throw new DamagedLog(result.defect)
+      if (reached.defect) throw new DamagedLog(reached.defect)
       yield* batches
-      position = result.endPosition
-      nextOffset = result.nextOffset
     }
   }
 

@@ -70,6 +70,13 @@ export interface LogCoreOptions {
   readonly onEvent: (event: LogEvent) => void
 }
 
+type ScanLimits = Partial<Pick<ScanOptions, 'offsetLimit' | 'agrees'>>
+
+export interface ScanFromOptions extends ScanLimits, Pick<ScanOptions, 'onBatch'> {
+  /** The caller holds the log's lock. */
+  readonly isLocked: boolean
+}
+
 /**
  * What the parts of one log share: its offsets, its derived state, the lock of its files and its health.
  * Invariants: logStartOffset <= highWatermark <= logEndOffset; syncedEndOffset <= writtenEndOffset <= logEndOffset;
@@ -257,6 +264,25 @@ export class LogCore {
     })
   }
 
+  /**
+   * Scans from the batch that ends at `offset` or, with others in between, before it: the index knows where. One that
+   * leads astray is made anew first, so `onBatch` sees nothing twice.
+   */
+  async scanFrom(segment: Segment, offset: Offset, options: ScanFromOptions): Promise<ScanResult> {
+    const { isLocked, ...scanOptions } = options
+    for (let isIndexTrusted = true; ; isIndexTrusted = false) {
+      const { cuts } = this
+      const isInside = offset > segment.baseOffset
+      const fromPosition = isInside ? (await this.indexesOf(segment)).offsets.lookup(offset) : 0
+      const lookedUp = fromPosition > 0 ? offset : undefined
+      const result = await this.scan(segment, { ...scanOptions, fromPosition, lookedUp })
+      const isLedAstray = result.defect && lookedUp !== undefined && result.endPosition === fromPosition
+      if (!isLedAstray || !isIndexTrusted || cuts !== this.cuts) return result
+      const replace = () => this.#replaceIndexes(segment, scanOptions)
+      await (isLocked ? replace() : this.lock.run(replace))
+    }
+  }
+
   /** Names of the files in its directory now. */
   async fileNames(): Promise<ReadonlySet<string>> {
     const entries = await this.disk.list(this.directory)
@@ -274,25 +300,23 @@ export class LogCore {
 
   /** Indexes anew from the log itself, where the present ones may be wrong. Quarantines if the log is. */
   async replaceIndexes(segment: Segment): Promise<void> {
-    await this.lock.run(async () => {
-      this.ensureServing()
-      if (!this.segments.all.includes(segment)) return
-      const indexes = await this.rebuildIndexes(segment)
-      await segment.replaceIndexes(indexes, { keep: segment === this.segments.last })
-    })
+    await this.lock.run(() => this.#replaceIndexes(segment))
   }
 
-  async rebuildIndexes(segment: Segment): Promise<SegmentIndexes> {
+  async rebuildIndexes(segment: Segment, limits: ScanLimits = {}): Promise<SegmentIndexes> {
     const scannedBytes = segment.sizeBytes
-    const indexes = await this.scanIndexes(segment)
+    const indexes = await this.scanIndexes(segment, limits)
     this.emit({ kind: 'indexRebuilt', log: this.name, file: segment.path, scannedBytes })
     return indexes
   }
 
   /** What the indexes must say, by the log itself. Quarantines if the log is damaged. */
-  async scanIndexes(segment: Segment): Promise<SegmentIndexes> {
+  async scanIndexes(segment: Segment, limits: ScanLimits = {}): Promise<SegmentIndexes> {
     const indexes = SegmentIndexes.empty(segment.baseOffset, this.config.indexIntervalBytes)
+    const { offsetLimit = this.offsetLimitOf(segment), agrees = this.epochAgrees.bind(this) } = limits
     const result = await this.scan(segment, {
+      offsetLimit,
+      agrees,
       onBatch: batch => {
         indexes.note(batch)
         return true
@@ -301,6 +325,13 @@ export class LogCore {
     if (result.defect) throw this.quarantine(result.defect)
     indexes.finish()
     return indexes
+  }
+
+  async #replaceIndexes(segment: Segment, limits: ScanLimits = {}): Promise<void> {
+    this.ensureServing()
+    if (!this.segments.all.includes(segment)) return
+    const indexes = await this.rebuildIndexes(segment, limits)
+    await segment.replaceIndexes(indexes, { keep: segment === this.segments.last })
   }
 
   async #markQuarantined(defect: Defect): Promise<void> {

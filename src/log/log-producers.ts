@@ -13,25 +13,24 @@ export async function replayProducers(
   {
     producers = core.producers,
     snapshots,
-  }: { producers?: ProducerTracker; snapshots?: readonly Offset[] } = {},
+    isLocked = false,
+  }: { producers?: ProducerTracker; snapshots?: readonly Offset[]; isLocked?: boolean } = {},
 ): Promise<number> {
   const from = Math.max(await producers.loadNewestSnapshot(endOffset, snapshots), core.logStartOffset)
   let scannedBytes = 0
   for (const segment of [...core.segments.all]) {
     const limit = core.segments.limitOf(segment) ?? endOffset
     if (limit <= from || segment.baseOffset >= endOffset || from >= endOffset) continue
-    const indexes = from > segment.baseOffset ? await core.indexesOf(segment) : undefined
-    const fromPosition = indexes?.offsets.lookup(from) ?? 0
-    const result = await core.scan(segment, {
-      fromPosition,
+    const result = await core.scanFrom(segment, from, {
+      isLocked,
       onBatch: batch => {
+        scannedBytes += batch.sizeBytes
         if (batch.baseOffset >= endOffset) return false
         if (batch.lastOffset >= from) producers.note(batch.buffer, batch.at)
         return true
       },
     })
     if (result.defect) throw new DamagedLog(result.defect)
-    scannedBytes += result.endPosition - fromPosition
   }
   producers.dropBelow(core.logStartOffset)
   return scannedBytes

@@ -6,7 +6,7 @@ import { batchDefectAt, batchSizeAt } from './batch-check.ts'
 import type { LogCore } from './log-core.ts'
 import { emptySlice, type LogSlice, type ReadRange } from './log-tail.ts'
 import { type Segment, SegmentReplaced } from './segment.ts'
-import type { Defect } from './segment-scan.ts'
+import { type Defect, ledAstray } from './segment-scan.ts'
 
 /** Readers whose place is remembered; beyond that the index is asked, which costs a few microseconds. */
 const CURSORS_MAX = 64
@@ -142,20 +142,14 @@ export class LogReader {
       const defect = batchDefectAt(buffer, at, sizeBytes, expected)
       if (defect) return this.#defect(segment, cursor.position + at, expected.nextOffset, defect)
       const lastOffset = lastOffsetAt(buffer, at)
+      if (at === 0 && cursor.nextOffset === undefined && lastOffset > range.from)
+        return this.#defect(segment, cursor.position, range.from, ledAstray(lastOffset))
       due = lastOffset + 1
       if (lastOffset >= range.upTo) break
       if (lastOffset >= range.from) {
         if (start < 0) {
           start = at
           baseOffset = baseOffsetAt(buffer, at)
-          if (!core.gaps.allowed && baseOffset > range.from) {
-            return this.#defect(
-              segment,
-              cursor.position,
-              range.from,
-              `the index leads to offset ${baseOffset}`,
-            )
-          }
         }
         nextOffset = due
       }

@@ -108,7 +108,7 @@ class Recovery {
     this.#known = entries && new LeaderEpochCache(entries)
     const lastIndexes = this.#options.cleanStop && entries ? await storedIndexes(core) : undefined
     core.epochs = new LeaderEpochCache(entries ?? [])
-    const endOffset = lastIndexes ? await this.#readEnd(lastIndexes) : await this.#scanUnknown()
+    const endOffset = (lastIndexes && (await this.#readEnd(lastIndexes))) ?? (await this.#scanUnknown())
     core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = endOffset
     if (endOffset < this.#recoveryPoint) {
       throw new DamagedLog({
@@ -131,18 +131,24 @@ class Recovery {
     if (replayedBytes > core.config.indexIntervalBytes) this.#report.rebuilt.push('producers')
   }
 
-  /** After a clean stop: from the last index entry (of a short segment: from its start) to the end of the file. */
-  async #readEnd(indexes: SegmentIndexes): Promise<Offset> {
+  /**
+   * After a clean stop: from the last index entry (of a short segment: from its start) to the end of the file. Undefined
+   * where that entry is not of the batch that it leads to: then the indexes are not what the stop left.
+   */
+  async #readEnd(indexes: SegmentIndexes): Promise<Offset | undefined> {
     const segment = this.#core.segments.last
     const fromPosition = indexes.offsets.lastPosition
+    let isRight = fromPosition === 0
     const result = await this.#core.scan(segment, {
       fromPosition,
       offsetLimit: Number.POSITIVE_INFINITY,
       onBatch: batch => {
-        indexes.note(batch)
-        return true
+        isRight ||= indexes.endAt(batch)
+        if (isRight) indexes.note(batch)
+        return isRight
       },
     })
+    if (!isRight) return undefined
     if (result.defect) throw new DamagedLog(result.defect)
     this.#report.scannedBytes += segment.sizeBytes - fromPosition
     return result.nextOffset ?? segment.baseOffset

@@ -5,7 +5,6 @@ import { writeEpochCheckpoint } from './log-epochs.ts'
 import { LOG_SUFFIX, parseOffsetFileName } from './log-file-names.ts'
 import { replayProducers } from './log-producers.ts'
 import { Segment } from './segment.ts'
-import type { SegmentIndexes } from './segment-indexes.ts'
 import { createSegment } from './segment-roll.ts'
 
 /**
@@ -20,8 +19,8 @@ import { createSegment } from './segment-roll.ts'
 export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<Offset> {
   const { disk, directory } = core
   const segment = core.segments.containing(endOffset - 1) ?? core.segments.first
+  const cut = await findCut(core, segment, endOffset)
   const indexes = await core.indexesOf(segment)
-  const cut = await findCut(core, { segment, indexes, endOffset })
   core.syncedEndOffset = Math.min(core.syncedEndOffset, cut.offset)
   await core.checkpoint()
   await core.compaction.cutTo(cut.offset)
@@ -94,20 +93,19 @@ export async function removeSegmentsBelowStart(core: LogCore): Promise<void> {
 
 /** Producer state of the log as it is now: from a snapshot and the batches behind it, then those not yet written. */
 export async function rebuildProducers(core: LogCore): Promise<void> {
-  await replayProducers(core, core.writtenEndOffset)
+  await replayProducers(core, core.writtenEndOffset, { isLocked: true })
   for (const batch of core.tail.from(core.writtenEndOffset)) core.producers.note(batch.buffer, 0)
   checkOffsets(core)
 }
 
 async function findCut(
   core: LogCore,
-  target: { segment: Segment; indexes: SegmentIndexes; endOffset: Offset },
+  segment: Segment,
+  endOffset: Offset,
 ): Promise<{ position: number; offset: Offset }> {
-  const { segment, indexes, endOffset } = target
   let cut = { position: 0, offset: segment.baseOffset }
-  const fromPosition = endOffset <= segment.baseOffset ? 0 : indexes.offsets.lookup(endOffset - 1)
-  const result = await core.scan(segment, {
-    fromPosition,
+  const result = await core.scanFrom(segment, endOffset - 1, {
+    isLocked: true,
     offsetLimit: Number.POSITIVE_INFINITY,
     // Epochs of what is cut away may be gone from the cache already.
     agrees: (epoch, from, to) => to >= endOffset || core.epochAgrees(epoch, from, to),

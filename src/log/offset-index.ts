@@ -60,6 +60,12 @@ export class OffsetIndex {
     return this.#length === 0 ? 0 : this.#bytes.readUInt32BE(this.#length - 4)
   }
 
+  /** Of that batch. */
+  get lastOffset(): Offset | undefined {
+    if (this.#length === 0) return undefined
+    return this.#baseOffset + this.#bytes.readUInt32BE(this.#length - OFFSET_INDEX_ENTRY_BYTES)
+  }
+
   append(entry: { lastOffset: Offset; position: number }): void {
     const relative = entry.lastOffset - this.#baseOffset
     assert(

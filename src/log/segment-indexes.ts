@@ -79,6 +79,14 @@ export class SegmentIndexes {
     this.#bytesSinceEntry = 0
   }
 
+  /** Whether the last entries can be of this batch, to which the last one of the offsets leads. */
+  endAt(batch: IndexedBatch): boolean {
+    if (this.offsets.lastOffset !== batch.lastOffset) return false
+    const { last } = this.times
+    if (!last) return batch.maxTimestamp < 0
+    return last.offset <= batch.lastOffset && last.timestamp >= batch.maxTimestamp
+  }
+
   /** The segment is complete: its largest timestamp becomes the last entry. */
   finish(): void {
     if (this.#newest) this.times.maybeAppend(this.#newest)

@@ -17,6 +17,8 @@ export interface ScanOptions extends Omit<BatchExpectation, 'nextOffset'> {
   readonly toPosition: number
   /** Offset due at `fromPosition`; undefined where it is taken from the batch there (an index led to it). */
   readonly fromOffset: Offset | undefined
+  /** The offset that an index was asked for, which then led to `fromPosition`: the first batch ends there or before. */
+  readonly lookedUp?: Offset | undefined
   /** Called for each good batch; `false` ends the scan behind it. */
   onBatch(batch: ScannedBatch): boolean | undefined
   /** Called before each chunk is read; a scrubber waits here. */
@@ -76,6 +78,8 @@ export async function scanSegment(options: ScanOptions): Promise<ScanResult> {
       const defect = batchDefectAt(buffer, at, sizeBytes, expected)
       if (defect) return defectAt(defect)
       const lastOffset = lastOffsetAt(buffer, at)
+      if (position === options.fromPosition && lastOffset > (options.lookedUp ?? lastOffset))
+        return defectAt(ledAstray(lastOffset))
       const maxTimestamp = newestTimestampAt(buffer, at)
       const more = options.onBatch({ buffer, at, position, sizeBytes, baseOffset, lastOffset, maxTimestamp })
       position += sizeBytes
@@ -86,6 +90,11 @@ export async function scanSegment(options: ScanOptions): Promise<ScanResult> {
     if (at === 0 && isAtEnd) return defectAt(`the file ends ${buffer.length} bytes into a batch`)
   }
   return { endPosition: position, nextOffset, defect: undefined }
+}
+
+/** Gaps or not: a lookup promises a batch that ends at the offset or before (`OffsetIndex.lookup`). */
+export function ledAstray(lastOffset: Offset): string {
+  return `the index leads beyond it, to a batch that ends at offset ${lastOffset}`
 }
 
 /** A bad sector is damage like any other; all other errors are not the segment's. */

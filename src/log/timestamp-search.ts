@@ -45,8 +45,8 @@ async function search(
     const indexes = await core.indexesOf(segment)
     const from = Math.max(indexes.times.lookup(target.timestamp)?.offset ?? 0, core.logStartOffset)
     let found: TimestampedOffset | undefined
-    const result = await core.scan(segment, {
-      fromPosition: indexes.offsets.lookup(from),
+    const result = await core.scanFrom(segment, from, {
+      isLocked: false,
       onBatch: batch => {
         if (batch.baseOffset >= target.upTo) return false
         if (batch.maxTimestamp < target.timestamp || batch.lastOffset < core.logStartOffset) return true

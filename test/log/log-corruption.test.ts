@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { LogScrubber } from '../../src/log/log-scrubber.ts'
+import { writeFileAtomically } from '../../src/ports/disk.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
 import { append, type LogFixture, openLog, readAll, synced, temporaryDirectory } from './log-harness.ts'
 
@@ -205,6 +206,118 @@ describe('damage that an unclean start meets', () => {
         expect(records.length).toBeLessThanOrEqual(bases[1] ?? 0)
       })
     }
+  })
+})
+
+/** Each way to turn one bit of the file, all from the same content; a log is opened and closed in `look`. */
+async function eachFlip(
+  machine: SimMachine,
+  path: string,
+  look: (flip: string) => Promise<void>,
+): Promise<void> {
+  const right = machine.image.readFile(path)
+  for (let position = 0; position < right.length; position++) {
+    for (let bit = 0; bit < 8; bit++) {
+      await writeFileAtomically(machine.disk, path, right)
+      machine.image.flipBit(path, position, bit)
+      await look(`bit ${bit} of byte ${position}`)
+    }
+  }
+}
+
+function openWithGaps(machine: SimMachine, recoveryPoint = 28): Promise<LogFixture> {
+  const { disk, clock } = machine
+  const config = { segmentBytes: 1500, indexIntervalBytes: 250, compacted: true }
+  return openLog({ disk, clock, directory: DIRECTORY, config, cleanStop: true, recoveryPoint })
+}
+
+/** A log in which offsets may be missing, and none is: two segments of batches of one record. */
+async function writeWithGaps(machine: SimMachine): Promise<{ indexes: string[] }> {
+  await machine.disk.makeDirectory(DIRECTORY)
+  await machine.disk.syncDirectory('.')
+  const fixture = await openWithGaps(machine, 0)
+  for (let at = 0; at < 28; at++)
+    append(fixture.log, { value: `v${at}`, valueBytes: 20, timestamp: 1000 + 10 * at })
+  await synced(fixture)
+  const bases = fixture.log.segmentBaseOffsets
+  expect(bases).toEqual([0, 17])
+  await fixture.log.close()
+  return { indexes: bases.map(base => `${DIRECTORY}/${String(base).padStart(20, '0')}.index`) }
+}
+
+describe('a flipped bit in an index', () => {
+  it('leads no reader of a log with gaps past a record that is there', () => {
+    const machine = new SimMachine(1)
+    return machine.run(async () => {
+      const { indexes } = await writeWithGaps(machine)
+      await eachFlip(machine, indexes[0] ?? '', async flip => {
+        const { log } = await openWithGaps(machine)
+        for (const from of [0, 5, 6, 9, 12, 16]) {
+          const slice = await log.read({ from, upTo: log.logEndOffset, maxBytes: 1 })
+          expect({ flip, offset: slice.baseOffset }).toEqual({ flip, offset: from })
+        }
+        await log.close()
+      })
+    })
+  })
+
+  it('nor a search for a time', () => {
+    const machine = new SimMachine(2)
+    return machine.run(async () => {
+      const { indexes } = await writeWithGaps(machine)
+      await eachFlip(machine, indexes[0] ?? '', async flip => {
+        const { log } = await openWithGaps(machine)
+        for (const offset of [1, 7, 12]) {
+          const found = await log.offsetForTimestamp(1000 + 10 * offset)
+          expect({ flip, offset: found?.offset }).toEqual({ flip, offset })
+        }
+        await log.close()
+      })
+    })
+  })
+
+  it('lets a truncation end where it is asked to', async () => {
+    const probe = new SimMachine(3)
+    const bytes = await probe.run(async () => {
+      const { indexes } = await writeWithGaps(probe)
+      return probe.image.readFile(indexes[0] ?? '')
+    })
+    // Of the low byte of each entry's offset, which only then is another one of the segment.
+    for (const end of [5, 11]) {
+      for (let position = 3; position < bytes.length; position += 8) {
+        for (let bit = 0; bit < 4; bit++) {
+          const machine = new SimMachine(3)
+          await machine.run(async () => {
+            const { indexes } = await writeWithGaps(machine)
+            machine.image.flipBit(indexes[0] ?? '', position, bit)
+            const { log } = await openWithGaps(machine)
+            expect({ position, bit, end: await log.truncateTo(end) }).toEqual({ position, bit, end })
+            expect(log.failure).toBeUndefined()
+            expect(await readAll(log)).toHaveLength(end)
+            await log.close()
+          })
+        }
+      }
+    }
+  })
+
+  it('costs a clean start a scan, whichever it is of the last segment, and nothing later', () => {
+    const machine = new SimMachine(4)
+    return machine.run(async () => {
+      const { indexes } = await writeWithGaps(machine)
+      for (const path of [indexes[1] ?? '', (indexes[1] ?? '').replace('.index', '.timeindex')]) {
+        await eachFlip(machine, path, async flip => {
+          const fixture = await openWithGaps(machine)
+          const { log } = fixture
+          expect({ flip, failure: log.failure }).toEqual({ flip, failure: undefined })
+          for (let at = 0; at < 4; at++) append(log, { valueBytes: 60, timestamp: 2000 + at })
+          await synced(fixture)
+          expect(log.syncedEndOffset).toBe(32)
+          await log.truncateTo(28)
+          await log.close()
+        })
+      }
+    })
   })
 })
 
