@@ -185,13 +185,13 @@ export class Follower implements Role {
    * says nothing any more, not even that it lives.
    */
   #onHeartbeat({ from, commitIndex, round, proof }: Heartbeat): void {
-    const { self, term, attachment, log, outbox, freshness, askedMs, incarnation } = this.#state
+    const { self, term, attachment, log, appliedIndex, outbox, freshness, askedMs, incarnation } = this.#state
     if (commitIndex > log.lastIndex) {
       outbox.tell({ type: 'log-lost', from, acknowledged: commitIndex, lastIndex: log.lastIndex })
       return
     }
     log.commitTo(commitIndex)
-    if (proof) freshness.note(proof, log.appliedIndex)
+    if (proof) freshness.note(proof, appliedIndex)
     const asked = { askedMs, incarnation }
     outbox.send({ type: 'heartbeat-answer', from: self, to: from, term, round, ...asked, attachment })
   }

@@ -302,10 +302,10 @@ export class Leader implements Role, LeaderRequests {
 
   /** What a majority has answered proves that this node led: to who reads, and to who asks how fresh it is. */
   #confirmRounds(): void {
-    const { self, term, membership, outbox, freshness, log } = this.#state
+    const { self, term, membership, outbox, freshness, appliedIndex } = this.#state
     this.#proofs.confirmed(this.#reads.confirm(self, membership.voters))
     const own = this.#proofs.of(self)
-    if (own) freshness.note(own, log.appliedIndex)
+    if (own) freshness.note(own, appliedIndex)
     const confirmed = this.#reads.takeConfirmed()
     for (const { reader, index } of confirmed) {
       if (reader.member === undefined) outbox.answerRead({ ticket: reader.ticket, index })

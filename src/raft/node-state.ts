@@ -53,6 +53,8 @@ export class NodeState {
   #persistedTerm: number
   #snapshot: SnapshotMark
   #snapshotToPersist: SnapshotMark | undefined
+  /** A snapshot from the leader is being written; until its write is reported the state machine is the one before. */
+  #installing: { readonly appliedIndex: number; readonly mark?: PersistMark } | undefined
   #nowMs: number
   #lostLeaderWaits = 0
   #readNumber = 0
@@ -106,6 +108,11 @@ export class NodeState {
 
   get snapshot(): SnapshotMark {
     return this.#snapshot
+  }
+
+  /** Of the state machine. The log takes a snapshot for applied at once, though only its write installs it. */
+  get appliedIndex(): number {
+    return this.#installing?.appliedIndex ?? this.log.appliedIndex
   }
 
   get nowMs(): number {
@@ -167,6 +174,7 @@ export class NodeState {
   }
 
   restore(snapshot: SnapshotMark): void {
+    this.#installing = { appliedIndex: this.appliedIndex }
     this.log.restore(snapshot)
     this.memberships.restore(snapshot)
     this.#snapshot = snapshot
@@ -202,7 +210,9 @@ export class NodeState {
     const hardState = hardStateChanged ? { term: this.#term, votedFor: this.#votedFor } : undefined
     if (hardState !== undefined) this.#handedHardState = hardState
     this.#snapshotToPersist = undefined
-    return { hardState, snapshot, entries, mark: { term: this.#term, last: this.log.last } }
+    const mark = { term: this.#term, last: this.log.last }
+    if (snapshot && this.#installing) this.#installing = { ...this.#installing, mark }
+    return { hardState, snapshot, entries, mark }
   }
 
   /**
@@ -213,6 +223,9 @@ export class NodeState {
   persisted(mark: PersistMark): void {
     this.#persistedTerm = Math.max(this.#persistedTerm, mark.term)
     if (mark.term === this.#term) this.log.persistedTo(mark.last)
+    if (mark !== this.#installing?.mark) return
+    this.#installing = undefined
+    this.freshness.applied(this.appliedIndex)
   }
 
   /** Never the same twice in this incarnation, whatever role or term asks. */

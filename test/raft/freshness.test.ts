@@ -52,6 +52,25 @@ test('who lacks what the leader had decided by then is not so fresh, until it ha
   expect(freshMs(node)).toBe(50)
 })
 
+test('a snapshot makes fresh only once it is installed: until then the state is the one before', () => {
+  const node = new LoneNode()
+  node.nowMs = 100
+  node.receive(append('2@a', 1, { entries: [entry(1, 1)], commitIndex: 1 }))
+  node.persistAll()
+  node.step({ type: 'applied', index: 1 })
+  node.receive(append('2@a', 1, { previous: { index: 1, term: 1 }, entries: [entry(2, 1)] }))
+  const snapshot = { index: 9, term: 1, membership: node.status.membership }
+  node.receive({ type: 'snapshot', ...LEADER, snapshot })
+  hear(node, { askedMs: 40, index: 1 })
+  expect(freshMs(node)).toBe(40)
+  hear(node, { askedMs: 50, index: 9 })
+  // The write of the entry before is no word of the snapshot.
+  node.persisted()
+  expect(freshMs(node)).toBe(40)
+  node.persisted()
+  expect(freshMs(node)).toBe(50)
+})
+
 test('a leader proves nothing, not even to itself, that a majority has not confirmed after the question', () => {
   const node = new LoneNode({ voters: ['1@a', '2@a', '3@a', '4@a', '5@a'] })
   node.lead()
