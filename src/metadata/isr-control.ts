@@ -100,7 +100,8 @@ export class IsrControl {
       const facts = electionFacts(this.#image, settingsOf(topic, this.#options.topicDefaults))
       // An unclean election would end with the damaged replica's own node, where that is the last.
       const factsThen = { ...facts, isActive: (other: NodeId) => other !== nodeId && facts.isActive(other) }
-      const after = removeFromIsr(before, { isRemoved, keepsRecords: false }, factsThen)
+      const removed = removeFromIsr(before, { isRemoved, keepsRecords: false }, factsThen)
+      const after = advanceReassignment(removed, factsThen)
       const change = changeRecord({ topicId, partition }, { before, after })
       if (change !== undefined) records.set(`${topicId} ${partition}`, change)
     }

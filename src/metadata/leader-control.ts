@@ -15,7 +15,7 @@ import type { TopicView } from './topic-image.ts'
 /** Of one request, which is one entry of the metadata log. */
 const PARTITIONS_MAX = 1000
 
-/** Handlers that move leaderships by name: back to the preferred leaders, or to whoever is left. */
+/** Handlers about leaderships by name: of the preferred leaders, or of whoever is left. */
 export class LeaderControl {
   readonly #image: MetadataImage
   readonly #options: ControllerOptions
@@ -26,14 +26,14 @@ export class LeaderControl {
   }
 
   /**
-   * The first replica of each partition leads again, where it is in sync and may lead. Without places: of all partitions,
-   * at most `countMax`; those that need nothing are left out of the response.
+   * Whether the first replica of each partition is in sync and may lead. Then it soon does: the leader hands over by itself
+   * (C11). Nobody deposes one for it that lives, since that one could not know that its lease is over (C12). Without
+   * places: of all partitions, `PARTITIONS_MAX` at most; those that need nothing are left out of the response.
    */
-  electPreferred(
+  awaitPreferred(
     places: readonly PartitionPlace[] | undefined,
-    { countMax = PARTITIONS_MAX }: { readonly countMax?: number } = {},
   ): MachineResult<MetadataRecord, ReassignmentResult[]> {
-    const wishes = places ?? this.#withOtherLeader(countMax)
+    const wishes = places ?? this.#withOtherLeader()
     return this.#change(wishes, ({ topic, partition, state, facts }) => {
       const preferred = state.replicas[0] as NodeId
       if (state.leader === preferred) return state
@@ -42,7 +42,7 @@ export class LeaderControl {
           'LEADER_NOT_AVAILABLE',
           `node ${preferred}, the preferred leader of ${topic.name}-${partition}, is not in sync or not running (in sync: ${state.isr})`,
         )
-      return { ...state, leader: preferred }
+      return state
     })
   }
 
@@ -73,10 +73,10 @@ export class LeaderControl {
     })
   }
 
-  #withOtherLeader(countMax: number): PartitionPlace[] {
+  #withOtherLeader(): PartitionPlace[] {
     const places: PartitionPlace[] = []
     for (const { topic, partition } of partitionsLedElsewhere(this.#image)) {
-      if (places.length >= countMax) break
+      if (places.length >= PARTITIONS_MAX) break
       places.push({ topic: topic.name, topicId: topic.id, partition })
     }
     return places
@@ -120,7 +120,7 @@ export class LeaderControl {
 }
 
 /** Partitions that their preferred leader could lead, and does not, by topic. Not those that are being moved. */
-export function* partitionsLedElsewhere(
+function* partitionsLedElsewhere(
   image: MetadataImage,
 ): Iterable<{ topic: TopicView; partition: PartitionId }> {
   const active = new Set(

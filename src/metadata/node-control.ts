@@ -141,7 +141,8 @@ export class NodeControl {
         if (!state.isr.some(isRemoved) && !state.elr.some(isRemoved)) return state
         const isOnly = state.replicas.length === 1
         const keepsRecords = keeps({ isCached, isOnly })
-        return removeFromIsr(state, { isRemoved, keepsRecords }, factsThen)
+        // A move may have waited for its leader to hand over.
+        return advanceReassignment(removeFromIsr(state, { isRemoved, keepsRecords }, factsThen), factsThen)
       })
     })
   }

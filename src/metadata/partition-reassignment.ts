@@ -6,11 +6,12 @@ import { type ElectionFacts, electable } from './partition-election.ts'
  * Moves of one partition to other replicas, step by step (KIP-455): a state in, the next one out. Pure.
  *
  *   start: replicas = original + added           the added ones copy, and enter the ISR as any replica does
- *   advance: replicas = target                   once all added ones are in sync
- *   cancel: replicas = original
+ *   advance: replicas = target                   once all added ones are in sync, and one of the target leads
+ *   cancel: replicas = original                  a move back to them, where one that was added leads
  *
  * No step takes members out of the ISR such that it falls below min.insync.replicas, and none leaves a partition without
- * anybody who has what is committed.
+ * anybody who has what is committed. None deposes a leader: one that is to go hands over by itself (C11), because it could
+ * not know otherwise that its lease is over (C12). Where it dies, the election that follows lets the move go on.
  */
 
 /** What is asked for; undefined where members that it removes are still needed. */
@@ -19,7 +20,7 @@ export function startReassignment(
   to: Omit<PartitionReassignment, 'original'>,
   facts: ElectionFacts,
 ): PartitionState | undefined {
-  const original = originalOf(state)
+  const original = stayingOf(state, to.target)
   const replicas = [...original, ...to.target.filter(nodeId => !original.includes(nodeId))]
   const restricted = restrict(state, replicas, facts)
   return restricted && { ...restricted, reassignment: { original, ...to } }
@@ -36,7 +37,16 @@ export function advanceReassignment(state: PartitionState, facts: ElectionFacts)
 
 /** Undefined where those that were added are needed by now. */
 export function cancelReassignment(state: PartitionState, facts: ElectionFacts): PartitionState | undefined {
-  return restrict(state, originalOf(state), facts)
+  const target = originalOf(state)
+  return restrict(state, target, facts) ?? startReassignment(state, { target }, facts)
+}
+
+/** Who is there until the move to this target is over: a leader that an earlier move has added must hand over first. */
+function stayingOf(state: PartitionState, target: readonly NodeId[]): readonly NodeId[] {
+  const original = originalOf(state)
+  const { leader } = state
+  const isStaying = leader === null || original.includes(leader) || target.includes(leader)
+  return isStaying ? original : [...original, leader]
 }
 
 function originalOf(state: PartitionState): readonly NodeId[] {
@@ -60,7 +70,7 @@ export function settledFactor(state: PartitionState): number {
   return Math.min(originalOf(state).length, targetOf(state).length)
 }
 
-/** The state with these replicas and no reassignment; undefined: who would go is needed. */
+/** The state with these replicas and no reassignment; undefined: who would go is needed, or leads. */
 function restrict(
   state: PartitionState,
   replicas: readonly NodeId[],
@@ -69,12 +79,10 @@ function restrict(
   const { reassignment: _over, ...rest } = state
   const isr = state.isr.filter(nodeId => replicas.includes(nodeId))
   const elr = state.elr.filter(nodeId => replicas.includes(nodeId))
-  const { minInsyncReplicas, isActive } = facts
+  const { minInsyncReplicas } = facts
+  if (state.leader !== null && !replicas.includes(state.leader)) return undefined
   const isShrunk = isr.length < state.isr.length
   if (isShrunk && (isr.length === 0 || isr.length < minInsyncReplicas)) return undefined
   if (isr.length === 0 && elr.length < state.elr.length) return undefined
-  const isLed = state.leader === null || isr.includes(state.leader)
-  const leader = isLed ? state.leader : replicas.find(nodeId => isr.includes(nodeId) && isActive(nodeId))
-  if (leader === undefined) return undefined
-  return { ...rest, replicas, isr, elr: electable(elr, { isr, minInsyncReplicas }), leader }
+  return { ...rest, replicas, isr, elr: electable(elr, { isr, minInsyncReplicas }) }
 }

@@ -1,11 +1,13 @@
 import type { NodeId, PartitionId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
+import type { PartitionState } from '../metadata/metadata-record.ts'
 import { addingReplicas, removingReplicas } from '../metadata/partition-reassignment.ts'
 import {
   type PartitionPlace,
   type ReassignmentResult,
   reassignmentsUnderWay,
 } from '../metadata/reassignment-control.ts'
+import { delay } from '../ports/clock.ts'
 import { errorToFailure } from '../wire/failure.ts'
 import type {
   CancelReassignmentsRequest,
@@ -28,6 +30,10 @@ import type { ServiceNode } from './service-node.ts'
 import { findTopic } from './topic-lookup.ts'
 
 const REASSIGNMENTS_MAX = 1000
+/** For leaders to hand over: longer than it takes one that has been asked in vain for a moment. */
+const HANDOVERS_MS_MAX = 10_000
+/** Between two looks at who leads. */
+const LOOK_AGAIN_MS = 100
 const MOVES_AT_A_TIME = { name: 'concurrent_moves_max', min: 1, max: 1000, default: 10 }
 
 /** The calls of naru.v1.Admin that move partitions between nodes, and leaderships between replicas. On the controller. */
@@ -101,7 +107,8 @@ export class AdminMoves {
     }
   }
 
-  async elect(request: ElectLeadersRequest): Promise<ElectLeadersResponse> {
+  /** For preferred leaders: answers when they lead, or before `leftMs` with those that do not. */
+  async elect(request: ElectLeadersRequest, leftMs: number): Promise<ElectLeadersResponse> {
     if (request.kind === 'UNCLEAN') return this.#recover(request)
     if (request.nodeId !== undefined || request.dryRun)
       throw invalidRequest(
@@ -109,8 +116,27 @@ export class AdminMoves {
       )
     const isNamed = request.partitions.length > 0
     const places = isNamed ? this.#places(request.partitions, state => !state.isPreferred) : undefined
-    const results = await changeMetadata(this.#node, controller => controller.leaders.electPreferred(places))
+    const deadlineMs = this.#node.clock.monotonicMs() + Math.min(HANDOVERS_MS_MAX, leftMs)
+    const asked = await changeMetadata(this.#node, controller => controller.leaders.awaitPreferred(places))
+    const results = await this.#whenHandedOver(asked, deadlineMs)
     return { results: results.map(partitionResult), recoveries: [] }
+  }
+
+  async #whenHandedOver(
+    asked: readonly ReassignmentResult[],
+    deadlineMs: number,
+  ): Promise<readonly ReassignmentResult[]> {
+    const { clock, controller } = this.#node
+    for (;;) {
+      const results = asked.map((result): ReassignmentResult => {
+        const state = controller.image.topics.byName(result.topic)?.partition(result.partition)
+        if (!result.ok || state === undefined || state.leader === state.replicas[0]) return result
+        return { ...result, ok: false, error: notHandedOver(result, state) }
+      })
+      const isDone = results.every(({ ok }, at) => ok === asked[at]?.ok)
+      if (isDone || clock.monotonicMs() + LOOK_AGAIN_MS > deadlineMs) return results
+      await delay(clock, LOOK_AGAIN_MS)
+    }
   }
 
   /** The replicas are asked first: whoever is elected is the one that has most, unless the request names one. */
@@ -165,6 +191,13 @@ function checkThrottle(throttle: number | undefined): void {
 function partitionResult(result: ReassignmentResult): PartitionResult {
   const { topic, partition } = result
   return result.ok ? { topic, partition } : { topic, partition, failure: errorToFailure(result.error) }
+}
+
+function notHandedOver(of: PartitionPlace, { replicas }: PartitionState): NaruError {
+  return new NaruError(
+    'LEADER_NOT_AVAILABLE',
+    `node ${replicas[0]} does not lead ${of.topic}-${of.partition} yet: its leader hands over when all replicas that are in sync have all records (look again later)`,
+  )
 }
 
 function noneAlive({ topic, partition, replicas }: Recovery): ReassignmentResult {

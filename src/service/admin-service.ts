@@ -70,7 +70,7 @@ function moveCalls(node: ServiceNode): HandlerEntry[] {
     calls.entry(Admin.cancelReassignments, request => moves.cancel(request)),
     calls.entry(Admin.changeReplicationFactor, request => moves.changeReplicationFactor(request)),
     calls.entry(Admin.rebalance, request => moves.rebalance(request)),
-    calls.entry(Admin.electLeaders, request => moves.elect(request)),
+    calls.entry(Admin.electLeaders, (request, leftMs) => moves.elect(request, leftMs)),
     unary(Admin.listReassignments, request => moves.list(request)),
   ]
 }

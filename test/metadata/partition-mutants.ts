@@ -89,7 +89,7 @@ export const PARTITION_MUTANTS: readonly PartitionMutant[] = [
   },
   {
     name: 'a move lets go of members that are needed',
-    found: /^P[239]: |in the ISR|replicas/,
+    found: /^P(2|3|9|10): |in the ISR|replicas/,
     edits: [
       [
         'partition-reassignment.ts',
@@ -98,8 +98,24 @@ export const PARTITION_MUTANTS: readonly PartitionMutant[] = [
       ],
       [
         'partition-reassignment.ts',
-        'if (leader === undefined) return undefined',
-        'if (leader === undefined) return { ...rest, replicas, isr: [replicas[0]!], elr: [], leader: replicas[0]! }',
+        'if (state.leader !== null && !replicas.includes(state.leader)) return undefined',
+        'if (!isr.includes(state.leader!)) return { ...rest, replicas, isr: [replicas[0]!], elr: [], leader: replicas[0]! }',
+      ],
+    ],
+  },
+  {
+    name: 'a move takes the leadership from a node that lives',
+    found: /^P10: /,
+    edits: [
+      [
+        'partition-reassignment.ts',
+        'if (state.leader !== null && !replicas.includes(state.leader)) return undefined',
+        '',
+      ],
+      [
+        'partition-reassignment.ts',
+        'return { ...rest, replicas, isr,',
+        'const leader = isr.includes(state.leader!) ? state.leader : isr[0]!\n  return { ...rest, leader, replicas, isr,',
       ],
     ],
   },

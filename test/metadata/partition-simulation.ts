@@ -32,6 +32,7 @@ interface SimulatedNode {
  *   P8  who comes back without what it acknowledged is in no ISR and ELR until it has caught up
  *   P9  a fenced node leads nothing and is in no ISR; a draining one enters no ISR and gets no leadership, unless nobody
  *       else holds all that is committed, or an operator names it; and who holds it and is up is not left without the lead
+ *   P10 a leader that lives stays one until it has itself asked for what may end that (C12)
  */
 export class PartitionSimulation {
   readonly #code: MetadataCode
@@ -46,6 +47,8 @@ export class PartitionSimulation {
   readonly #log: string[] = []
   readonly #old: IsrChange[] = []
   #made = 0
+  /** Of this step: the leader, or a node with a damaged replica, has asked for it. */
+  #isAskedByReplica = false
   #isRecovery = false
 
   constructor(options: { seed: number; code?: MetadataCode }) {
@@ -63,6 +66,7 @@ export class PartitionSimulation {
       for (const nodeId of NODES) this.#unfence(nodeId)
       for (let step = 0; step < STEPS; step++) {
         this.#isRecovery = false
+        this.#isAskedByReplica = false
         const before = this.#snapshot()
         this.#act()
         this.#check(before)
@@ -88,7 +92,7 @@ export class PartitionSimulation {
       [6, () => this.#setSetting()],
       [10, () => this.#reassign()],
       [3, () => this.#run('cancel', () => this.#controller.reassignments.cancel(undefined))],
-      [4, () => this.#run('elect', () => this.#controller.leaders.electPreferred(undefined))],
+      [4, () => this.#run('elect', () => this.#controller.leaders.awaitPreferred(undefined))],
       [3, () => this.#recover()],
       [4, () => this.#reportDamage(nodeId)],
       [2, () => this.#changeFactor()],
@@ -199,6 +203,7 @@ export class PartitionSimulation {
     const change = isOld ? this.#pick(this.#old.slice(-20)) : fresh
     const contact = { isInContact: () => this.#prng.chance(0.3), mayElect: () => true }
     const problem = this.#problemOf(sender, change)
+    this.#isAskedByReplica = true
     const answer = this.#run(`alter by ${sender} ${JSON.stringify(change)}`, () =>
       this.#controller.isr.alter(this.#ref(sender), [change], contact),
     )
@@ -281,6 +286,7 @@ export class PartitionSimulation {
   }
 
   #report(nodeId: number, topic: TopicView, partition: number): void {
+    this.#isAskedByReplica = true
     this.#run(`damage of ${topic.name}-${partition} on ${nodeId}`, () =>
       this.#controller.isr.reportDamage(this.#ref(nodeId), [{ topicId: topic.id, partition }]),
     )
@@ -328,6 +334,7 @@ export class PartitionSimulation {
       const name = `${topic.name}-${partition}`
       const was = before.get(keyOf(topic, partition))
       this.#checkPlaces(keyOf(topic, partition), name, state, was)
+      if (was && !this.#isAskedByReplica) this.#checkSurprises(name, { was, state })
       const isUnclean = state.lastUncleanEpoch !== (was?.lastUncleanEpoch ?? null)
       if (isUnclean) {
         const isAllowed = this.#isRecovery || resolve(topic)['unclean.leader.election.enable']
@@ -371,6 +378,14 @@ export class PartitionSimulation {
       const node = this.#image.nodes.get(nodeId)
       return node && !node.isFenced && !node.isDraining && holding?.has(this.#holder(nodeId))
     })
+  }
+
+  /** A replica whose node lives hears of what nobody there has asked for late, or never. */
+  #checkSurprises(name: string, of: { was: PartitionState; state: PartitionState }): void {
+    const { was, state } = of
+    const lives = (nodeId: number) => this.#image.nodes.get(nodeId)?.isFenced === false
+    if (was.leader !== null && was.leader !== state.leader && lives(was.leader))
+      throw new Error(`P10: ${name} was taken from node ${was.leader}, which lives`)
   }
 
   /** The log alone makes the same image, and a snapshot of it, too. */

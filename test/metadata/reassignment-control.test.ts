@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { partitionSettings } from '../../src/drivers/replicas/partition-settings.ts'
 import { MetadataDelta } from '../../src/metadata/metadata-delta.ts'
+import type { PartitionState } from '../../src/metadata/metadata-record.ts'
 import { errorOf, imageOf, MetadataContext } from './metadata-context.ts'
 
 /** Six nodes in three racks; topic "t" with one partition on nodes 1, 2 and 3. */
@@ -31,6 +32,18 @@ function enter(context: MetadataContext, isr: number[], partition = 0): void {
   expect(answers).toEqual([{ kind: 'accepted' }])
 }
 
+/** The leader asks for it, as it does by itself. */
+function handOver(context: MetadataContext, successorId: number, partition = 0): void {
+  const topic = context.image.topics.byName('t')
+  const state = topic?.partition(partition)
+  if (!topic || !state || state.leader === null) throw new Error('no leader')
+  const { leaderEpoch, partitionEpoch, leader } = state
+  const isr = state.isr.map(nodeId => context.epochOf(nodeId))
+  const change = { topicId: topic.id, partition, leaderEpoch, partitionEpoch, isr, successorId }
+  const { answers } = context.run(context.controller.isr.alter(context.epochOf(leader), [change]))
+  expect(answers).toEqual([{ kind: 'accepted' }])
+}
+
 const replicasOf = (context: MetadataContext, partition = 0) =>
   context.image.topics.byName('t')?.partition(partition)?.replicas.join()
 const minIsrOf = (context: MetadataContext) => {
@@ -47,8 +60,11 @@ describe('a reassignment', () => {
     enter(context, [1, 2, 3, 4])
     expect(replicasOf(context)).toBe('1,2,3,4,5')
     enter(context, [1, 2, 3, 4, 5])
+    // The leader knows of nothing yet, and its lease may run for long.
+    expect(context.show('t')).toBe('leader=1 isr=1,2,3,4,5 elr= epoch=0/3')
+    handOver(context, 4)
     expect(replicasOf(context)).toBe('4,5,3')
-    expect(context.show('t')).toBe('leader=4 isr=3,4,5 elr= epoch=1/3')
+    expect(context.show('t')).toBe('leader=4 isr=3,4,5 elr= epoch=1/4')
     expect(context.controller.reassignments.underWay()).toEqual([])
   })
 
@@ -56,8 +72,64 @@ describe('a reassignment', () => {
     const context = cluster()
     reassign(context, [3, 2, 1])
     expect(context.show('t')).toBe('leader=1 isr=1,2,3 elr= epoch=0/1')
-    context.run(context.controller.leaders.electPreferred(undefined))
-    expect(context.show('t')).toBe('leader=3 isr=1,2,3 elr= epoch=1/2')
+    const asked = context.run(context.controller.leaders.awaitPreferred(undefined))
+    expect(asked).toEqual([{ ok: true, topic: 't', partition: 0 }])
+    expect(context.show('t')).toBe('leader=1 isr=1,2,3 elr= epoch=0/1')
+    handOver(context, 3)
+    expect(context.run(context.controller.leaders.awaitPreferred(undefined))).toEqual([])
+  })
+
+  it('takes no leader away that lives: one that is to go hands over, and then the move is over', () => {
+    const fewer = cluster()
+    expect(reassign(fewer, [2, 3])).toBe('started')
+    expect(fewer.show('t')).toBe('leader=1 isr=1,2,3 elr= epoch=0/1')
+    handOver(fewer, 2)
+    expect(fewer.show('t')).toBe('leader=2 isr=2,3 elr= epoch=1/2')
+    expect(replicasOf(fewer)).toBe('2,3')
+    const draining = cluster()
+    draining.run(draining.controller.nodes.drain(draining.epochOf(1)))
+    reassign(draining, [2, 3])
+    expect(draining.show('t')).toMatch('leader=1 isr=1,2,3')
+  })
+
+  it('goes on when the leader that was to hand over has died', () => {
+    for (const end of ['fenced', 'damaged'] as const) {
+      const context = cluster()
+      reassign(context, [4, 2, 3])
+      enter(context, [1, 2, 3, 4])
+      expect(replicasOf(context)).toBe('1,2,3,4')
+      const node = context.epochOf(1)
+      const { nodes, isr } = context.controller
+      if (end === 'fenced') context.run(nodes.fence(node))
+      else context.run(isr.reportDamage(node, [{ topicId: 'topic-id-1', partition: 0 }]))
+      expect(replicasOf(context), end).toBe('4,2,3')
+      expect(context.show('t')).toMatch('leader=2 isr=2,3,4 elr=')
+    }
+  })
+
+  it('that added the leader of now is taken back when that one has handed over', () => {
+    const added = () => {
+      const context = cluster()
+      reassign(context, [4, 5, 6])
+      enter(context, [1, 2, 3, 4])
+      handOver(context, 4)
+      expect(replicasOf(context)).toBe('1,2,3,4,5,6')
+      return context
+    }
+    const cancelled = added()
+    const [result] = cancelled.run(cancelled.controller.reassignments.cancel(undefined))
+    expect(result).toMatchObject({ ok: true })
+    expect(replicasOf(cancelled)).toBe('1,2,3,4')
+    expect(cancelled.show('t')).toMatch('leader=4 isr=1,2,3,4 elr= epoch=1/')
+    handOver(cancelled, 1)
+    expect(replicasOf(cancelled)).toBe('1,2,3')
+    expect(cancelled.controller.reassignments.underWay()).toEqual([])
+    const elsewhere = added()
+    expect(reassign(elsewhere, [1, 2, 6])).toBe('started')
+    expect(replicasOf(elsewhere)).toBe('1,2,3,4,6')
+    enter(elsewhere, [1, 2, 3, 4, 6])
+    handOver(elsewhere, 1)
+    expect(replicasOf(elsewhere)).toBe('1,2,6')
   })
 
   it('goes elsewhere when it is asked for anew, and back when it is cancelled', () => {
@@ -90,6 +162,7 @@ describe('a reassignment', () => {
     context.run(context.controller.nodes.fence(context.epochOf(3)))
     reassign(context, [4, 3])
     enter(context, [1, 2, 4])
+    handOver(context, 4)
     // Node 3 alone with 4 would be 1 of 2 in sync; the topic's default of two replicas needs one.
     expect(replicasOf(context)).toBe('4,3')
     const strict = cluster()
@@ -99,6 +172,7 @@ describe('a reassignment', () => {
     strict.run(strict.controller.nodes.fence(strict.epochOf(3)))
     reassign(strict, [4, 3])
     enter(strict, [1, 2, 4])
+    handOver(strict, 4)
     expect(replicasOf(strict)).toBe('1,2,3,4')
     strict.run(strict.controller.nodes.unfence(strict.epochOf(3)))
     enter(strict, [1, 2, 3, 4])
@@ -164,6 +238,13 @@ describe('another replication factor', () => {
   })
 })
 
+/** All that it adds comes into sync, and the leader hands over if it is to go. */
+function complete(context: MetadataContext, { replicas, leader, reassignment }: PartitionState, at: number) {
+  enter(context, [...replicas], at)
+  const { target = [] } = reassignment ?? {}
+  if (leader !== null && !target.includes(leader)) handOver(context, target[0] as number, at)
+}
+
 describe('a rebalance', () => {
   const plan = (context: MetadataContext, evacuate: number[] = []) =>
     context.run(
@@ -180,7 +261,7 @@ describe('a rebalance', () => {
     while (run().length > 0) {
       expect(context.controller.reassignments.underWay().length).toBeLessThanOrEqual(3)
       for (const { partition, state } of context.controller.reassignments.underWay())
-        enter(context, [...state.replicas], partition)
+        complete(context, state, partition)
       expect(rounds++).toBeLessThan(50)
     }
     const lists = [...(context.image.topics.byName('t')?.partitions() ?? [])].map(([, one]) => one.replicas)

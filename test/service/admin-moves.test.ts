@@ -95,16 +95,22 @@ describe('elections', () => {
     unfence(cluster, 3)
     const early = await cluster.call(2, Admin.electLeaders, { partitions: [{ topic: 't', partition: 0 }] })
     expect(early.results[0]?.failure?.message).toMatch('not in sync or not running (in sync: 1,2)')
-    const change1 = (image: MetadataImage) => ({
-      topicId: 'id-of-t',
-      partition: 0,
-      leaderEpoch: 1,
-      partitionEpoch: image.topics.byName('t')?.partition(0)?.partitionEpoch ?? 0,
-      isr: [1, 2, 3].map(nodeId => ({ nodeId, nodeEpoch: 1 })),
-    })
-    change(cluster, ({ isr }, image) => isr.alter({ nodeId: 1, nodeEpoch: 1 }, [change1(image)]))
-    const { results } = await cluster.call(2, Admin.electLeaders, {})
-    expect(results).toEqual([{ topic: 't', partition: 0 }])
+    const alter = (successorId?: number) =>
+      change(cluster, ({ isr }, image) => {
+        const topic = image.topics.byName('t')
+        const of = { topicId: 'id-of-t', partition: 0, leaderEpoch: 1, successorId }
+        const { partitionEpoch = 0 } = topic?.partition(0) ?? {}
+        const members = [1, 2, 3].map(nodeId => ({ nodeId, nodeEpoch: 1 }))
+        return isr.alter({ nodeId: 1, nodeEpoch: 1 }, [{ ...of, partitionEpoch, isr: members }])
+      })
+    alter()
+    // Nobody is deposed for it: it is the leader of now that gives it up.
+    const late = await cluster.call(2, Admin.electLeaders, {})
+    expect(late.results[0]?.failure).toMatchObject({ reason: 'LEADER_NOT_AVAILABLE' })
+    expect((await partitionOf(cluster))?.leaderId).toBe(1)
+    cluster.scheduler.schedule(500, () => alter(3))
+    const elected = await cluster.call(2, Admin.electLeaders, {})
+    expect(elected.results).toEqual([{ topic: 't', partition: 0 }])
     expect((await partitionOf(cluster))?.leaderId).toBe(3)
   })
 

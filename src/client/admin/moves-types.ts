@@ -65,7 +65,10 @@ export interface MovesAdmin {
   changeReplicationFactor(name: string, replicationFactor: number): Promise<number>
   /** Plans what evens out the cluster, and starts the first moves of it; call it again until no move is left. */
   rebalance(options?: RebalanceOptions): Promise<PlannedMove[]>
-  /** The first replicas lead again where they are in sync. Without places: everywhere. Resolves with those that do now. */
+  /**
+   * Waits until the leaders have handed over to the first replicas where these are in sync, for 10 s at most. Without
+   * places: everywhere. Resolves with those that lead now.
+   */
   electPreferredLeaders(places?: readonly PartitionPlace[]): Promise<PartitionPlace[]>
   /**
    * For partitions without a leader: takes the replica that has most, or the one named. Committed records may be LOST;

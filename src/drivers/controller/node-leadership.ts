@@ -14,12 +14,10 @@ import {
   SESSION_TIMING,
   type SessionTiming,
 } from '../../metadata/node-sessions.ts'
-import type { PartitionPlace } from '../../metadata/reassignment-control.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { MetadataQuorum } from './metadata-quorum.ts'
 import { NodeContacts } from './node-contacts.ts'
 import { NodeFencing } from './node-fencing.ts'
-import { PreferredLeaders } from './preferred-leaders.ts'
 import type { SessionHost, SessionStream } from './session-stream.ts'
 
 export interface NodeLeadershipOptions {
@@ -48,7 +46,6 @@ export class NodeLeadership implements SessionHost {
   readonly #sessions: NodeSessions
   readonly #fencing: NodeFencing
   readonly #contacts: NodeContacts
-  readonly #preferred: PreferredLeaders
   readonly #streams = new Map<NodeId, SessionStream>()
   readonly #all = new Set<SessionStream>()
   #unheard: { readonly stream: SessionStream; readonly settle: (error?: NaruError) => void }[] = []
@@ -58,12 +55,6 @@ export class NodeLeadership implements SessionHost {
     this.#options = options
     const { quorum, clock, logger, incarnation } = options
     this.#contacts = new NodeContacts(options)
-    this.#preferred = new PreferredLeaders({
-      quorum,
-      clock,
-      logger,
-      elect: places => this.#electPreferred(places),
-    })
     const timing: SessionTiming = { ...SESSION_TIMING, ...options.timing }
     const nodes = quorum.image.nodes.all().filter(node => !node.isFenced)
     this.#sessions = new NodeSessions({ nowMs: clock.monotonicMs(), nodes, deposed, timing })
@@ -94,7 +85,6 @@ export class NodeLeadership implements SessionHost {
   end(error: NaruError): void {
     this.#isOver = true
     this.#fencing.stop()
-    this.#preferred.stop()
     this.#settleUnheard()
     for (const stream of this.#all) stream.fail(error)
     this.#all.clear()
@@ -203,11 +193,6 @@ export class NodeLeadership implements SessionHost {
     if (node === undefined || this.#streams.get(node.nodeId) !== stream) return
     this.#streams.delete(node.nodeId)
     this.#sessions.close(node, this.#options.clock.monotonicMs())
-  }
-
-  async #electPreferred(places: readonly PartitionPlace[]): Promise<number> {
-    const results = await this.#change(controller => controller.leaders.electPreferred(places))
-    return results.filter(result => result.ok).length
   }
 
   /**

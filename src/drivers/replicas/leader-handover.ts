@@ -22,8 +22,8 @@ interface UnderWay {
 }
 
 /**
- * How a leader gives its partition to another replica without a failed write (C11): because its node drains, or because
- * the preferred leader is back.
+ * How a leader gives its partition to another replica without a failed write (C11): because its node drains, because the
+ * partition moves to other nodes, or because the preferred leader is back.
  *
  *   idle -> holding (new produces wait) -> asking (all is committed; the controller is asked for this very successor)
  *   asking -> ended with the leadership: what waited finds the new leader, and nothing of it was written
@@ -56,8 +56,8 @@ export class LeaderHandover {
 
   /** Nothing is under way, and nothing will be before the metadata or what is known of the followers change. */
   get isQuiet(): boolean {
-    const isWanted = this.#options.context.isDraining || this.#readyPreferred !== undefined
-    return this.#under === undefined && !isWanted
+    const successor = this.#heir ?? this.#readyPreferred
+    return this.#under === undefined && !this.#options.context.isDraining && successor === undefined
   }
 
   tick(): void {
@@ -115,6 +115,8 @@ export class LeaderHandover {
 
   #wished(nowMs: number): NodeId | undefined {
     const { state, context } = this.#options
+    const heir = this.#heir
+    if (heir !== undefined) return heir
     if (context.isDraining) return state.successors[0]
     const preferred = this.#readyPreferred
     if (preferred === undefined) {
@@ -123,6 +125,16 @@ export class LeaderHandover {
     }
     this.#preferredSinceMs ??= nowMs
     return nowMs - this.#preferredSinceMs >= context.timing.preferredReadyMs ? preferred : undefined
+  }
+
+  /** The first of a move's target that could take over, where the move only waits for this leader to go. */
+  get #heir(): NodeId | undefined {
+    const { state, context } = this.#options
+    const { isr, reassignment } = this.#metadata
+    const { original = [], target = [] } = reassignment ?? {}
+    if (target.includes(context.self.nodeId)) return undefined
+    const isCopied = target.every(nodeId => original.includes(nodeId) || isr.includes(nodeId))
+    return isCopied ? target.find(nodeId => state.successors.includes(nodeId)) : undefined
   }
 
   /** The preferred leader, where that is another node, which could take over. */

@@ -165,25 +165,3 @@ async function oldStreamOf(cluster: NodeCluster, node: NodeProcess, by: NodeProc
   await cluster.until(() => isRegistered)
   return stream
 }
-
-describe('a preferred leader that is back in sync', () => {
-  it('leads again by itself, after a while, and hands over in good order when asked by the leader', async () => {
-    const { cluster, leader, follower, topic, ids } = await clusterWithTopic(66)
-    const all = [...ids]
-    const wish = { ...change(cluster, topic, all), successorId: follower.nodeId }
-    expect(await cluster.quorum.run(leader.agent.alterPartitions([wish]))).toEqual([{ kind: 'accepted' }])
-    expect(cluster.partition(topic)).toBe(`leader=${follower.nodeId} isr=${ids}`)
-    await cluster.runFor(3000)
-    expect(cluster.partition(topic)).toBe(`leader=${follower.nodeId} isr=${ids}`)
-    await cluster.until(() => cluster.partition(topic) === `leader=${leader.nodeId} isr=${ids}`)
-  })
-
-  it('does not before it is in sync', async () => {
-    const { cluster, leader, follower, topic } = await clusterWithTopic(67)
-    cluster.kill(leader.nodeId)
-    await cluster.until(() => cluster.partition(topic).startsWith(`leader=${follower.nodeId}`))
-    await cluster.boot(leader.nodeId)
-    await cluster.runFor(25_000)
-    expect(cluster.partition(topic)).toMatch(`leader=${follower.nodeId} `)
-  })
-})

@@ -160,6 +160,40 @@ describe('a node that drains', () => {
   })
 })
 
+describe('a partition that moves away from its leader', () => {
+  const move = (cluster: ReplicaCluster, target: number[]) =>
+    cluster.controller.change(0, {
+      ...cluster.controller.partition(),
+      reassignment: { original: [1, 2, 3], target },
+    })
+
+  test('is handed over under load by that leader: no produce fails, or is left in doubt', async () => {
+    const cluster = await startTopic()
+    const answers: Promise<number>[] = []
+    for (let at = 0; at < 200; at++) {
+      if (at === 100) move(cluster, [3, 2])
+      answers.push(produceAnywhere(cluster, `v${at}`))
+      await cluster.scheduler.runFor(1)
+    }
+    const offsets = await cluster.run(Promise.all(answers))
+    expect(new Set(offsets).size).toBe(200)
+    expect(cluster.controller.partition()).toMatchObject({ leader: 3, replicas: [3, 2], leaderEpoch: 1 })
+  })
+
+  test('has no leader with a lease but the one of the target, also where the one before is cut off', async () => {
+    const cluster = await startTopic()
+    const leader = cluster.leader(1)
+    cluster.proposals = 'done, and the answer lost'
+    move(cluster, [2, 3])
+    await cluster.until(() => !leader.hasRoom)
+    cluster.node(1).isDeaf = true
+    await cluster.until(() => isLedBy(cluster, 2))
+    await cluster.run(cluster.produce(cluster.leader(2), 'elsewhere'))
+    await expect(cluster.run(leader.committedEnd())).rejects.toMatchObject(MOVING)
+    expect(leader.ended).toBeUndefined()
+  })
+})
+
 describe('the preferred leader', () => {
   test('gets its partition back once it has been able to lead for a while', async () => {
     const cluster = await startTopic({ timing: { preferredReadyMs: 2_000 } })

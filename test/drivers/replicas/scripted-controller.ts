@@ -3,6 +3,7 @@ import { MetadataImage } from '../../../src/metadata/metadata-image.ts'
 import type { MetadataRecord, PartitionState } from '../../../src/metadata/metadata-record.ts'
 import { isActive } from '../../../src/metadata/node-image.ts'
 import { changeRecord, elect, electable, removeFromIsr } from '../../../src/metadata/partition-election.ts'
+import { advanceReassignment } from '../../../src/metadata/partition-reassignment.ts'
 import { settingsOf } from '../../../src/metadata/topic-elections.ts'
 import type { ProposalAnswer } from '../../../src/replication/in-sync-replicas.ts'
 
@@ -144,7 +145,8 @@ export class ScriptedController {
       const elr = [...before.elr, ...left].filter(nodeId => !isr.includes(nodeId))
       const { minInsyncReplicas } = this.#facts()
       const leader = successorId ?? before.leader
-      this.change(partition, { ...before, leader, isr, elr: [...electable(elr, { isr, minInsyncReplicas })] })
+      const after = { ...before, leader, isr, elr: electable(elr, { isr, minInsyncReplicas }) }
+      this.change(partition, advanceReassignment(after, this.#facts()))
       return { kind: 'accepted' }
     })
   }
