@@ -209,9 +209,9 @@ export class PartitionGroups implements PartitionCoordinator {
     const leading = this.#leading
     if (leading === undefined) return
     // C12: another leader may answer differently by now.
-    const { doubt } = this.leader
-    if (doubt !== undefined) {
-      onDone({ ok: false, error: doubt })
+    const { noLease } = this.leader
+    if (noLease !== undefined) {
+      onDone({ ok: false, error: noLease })
       return
     }
     const { groups, runtime } = leading
@@ -251,8 +251,9 @@ export class PartitionGroups implements PartitionCoordinator {
 
   #judge(): void {
     if (this.#ended) return
-    // Nobody is expelled by one who may be deposed (C12): the tick of all coordinators ends this one.
-    if (this.leader.doubt === undefined) this.#leading?.runtime.onTime(this.#options.time.nowMs)
+    // Nobody is expelled by one who may be deposed (C12): the tick of all coordinators ends this one, or has it look again.
+    if (this.leader.noLease !== undefined) return
+    this.#leading?.runtime.onTime(this.#options.time.nowMs)
     this.#watches.flush()
     this.#arm()
   }

@@ -150,8 +150,8 @@ export class PartitionLeader {
     return this.#context.isUnheard() ? leaderUnheard(this) : undefined
   }
 
-  /** As `doubt`, or this leader has itself asked for what may end it at any moment. */
-  get #noLease(): NaruError | undefined {
+  /** As `doubt`, or this leader has itself asked for what may end it at any moment, and waits to hear of that. */
+  get noLease(): NaruError | undefined {
     return this.doubt ?? (this.#state.mayBeDeposed ? leadershipMoving(this) : undefined)
   }
 
@@ -193,7 +193,7 @@ export class PartitionLeader {
       clock: this.#clock,
       isSo: () =>
         this.#ended !== undefined || (this.#state.isHighWatermarkCurrent && !this.#state.mayBeDeposed),
-      otherwise: () => this.#noLease ?? committedEndUnknown(this, isr),
+      otherwise: () => this.noLease ?? committedEndUnknown(this, isr),
     })
     this.#refuseIfEnded()
     // The lease may have run out meanwhile.
@@ -216,7 +216,7 @@ export class PartitionLeader {
     this.#check(batch)
     const result = provenBy(
       this,
-      () => this.#noLease,
+      () => this.noLease,
       () => this.#append(batch),
     )
     const { baseOffset, lastOffset, maxTimestamp } = result
@@ -452,7 +452,7 @@ export class PartitionLeader {
   #refuseIfNotSafe(acks: Acks): void {
     const refusal = this.#state.refusalOf(acks, { isUnheard: this.#context.isUnheard() })
     if (refusal === undefined) return
-    if (refusal === 'UNHEARD') throw this.#noLease ?? leaderUnheard(this)
+    if (refusal === 'UNHEARD') throw this.noLease ?? leaderUnheard(this)
     throw notEnoughReplicas(this, {
       isr: this.#state.isr,
       minInsyncReplicas: this.#settings.minInsyncReplicas,

@@ -20,13 +20,14 @@ export class FakeLeader {
   readonly topic = '__groups'
   readonly partition = 0
   readonly logStartOffset = 0
-  readonly doubt = undefined
   leaderEpoch = 0
   highWatermark = 0
   /** Appends are committed at once. */
   isInStep = true
   hasRoom = true
   refusal: NaruError | undefined
+  /** It may be deposed. */
+  noLease: NaruError | undefined
   ended: NaruError | undefined
   readonly #batches: Buffer[] = []
   #epochStart = 0

@@ -50,6 +50,22 @@ test('a takeover takes as long as the slowest that it waits for, not as all of t
   expect(answers).toEqual([1])
 })
 
+test('one whose leader has asked for a successor, and not heard of it, answers nothing and expels nobody (C12)', async () => {
+  const fixture = await CoordinatorFixture.withMember('m')
+  const { scheduler, leader, groups } = fixture
+  leader.noLease = new NaruError('LEADER_NOT_AVAILABLE', 'another may lead')
+  await scheduler.runFor(SESSION_MS + 1_000)
+  const read = groups.run(({ admin }) => admin.list({ limit: 1 })).catch(thrown => NaruError.from(thrown))
+  expect(await scheduler.finish(read)).toMatchObject({ reason: 'LEADER_NOT_AVAILABLE', retriable: true })
+  expect(leader.logEndOffset).toBe(leader.highWatermark)
+  // It was not deposed: the same coordinator goes on.
+  leader.noLease = undefined
+  expect(groups.ended).toBeUndefined()
+  expect(await fixture.members()).toEqual(['m'])
+  await scheduler.runFor(500)
+  expect(await fixture.members()).toEqual([])
+})
+
 test('one that has ended takes no notice of topics that change', async () => {
   const { groups } = await CoordinatorFixture.withMember('m')
   groups.end(new NaruError('NOT_LEADER', 'another node leads'))
