@@ -19,6 +19,7 @@ export const SESSION_TIMING: SessionTiming = { sessionTimeoutMs: 2000, disconnec
 /** The node whose leadership ended by the election of this one. */
 export interface DeposedLeader {
   readonly nodeId: NodeId
+  /** By any of those who elected this one: what it has proven to its own node since then (C12) is nothing. */
   readonly heardMs: number
   /** The own connection to it closed then, and dialling it again failed. */
   readonly closedMs?: number | undefined
@@ -33,7 +34,7 @@ export interface DeposedLeader {
  * A8: deadlines are judged by `judge`, which the owner calls after a turn that has read the sockets, following a `tick`.
  * What a tick comes late, this process stood still, and the others may have spoken meanwhile: it is added to all deadlines.
  * A new leadership begins with a full session for every node that is not fenced. Only the deposed leader's node counts
- * from when that leader was last heard, yet has the grace to show itself; from the close, if this process itself saw its
+ * from when that leader was last heard by a voter of this one, yet has the grace to show itself; from the close, if this process itself saw its
  * connection to that leader close and could not dial it again: then the grace ran while the election did.
  *
  * Pure. All times are of this process's monotonic clock.

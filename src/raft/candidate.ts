@@ -17,6 +17,8 @@ export class Candidate implements Role {
   readonly #state: NodeState
   readonly #transitions: Transitions
   readonly #answers = new Map<MemberId, boolean>()
+  /** The least of those who vote for it: who does not know may have heard the leader just now. */
+  #quietMs = Number.POSITIVE_INFINITY
   #deadlineMs: number
 
   constructor(phase: 'pre-candidate' | 'candidate', state: NodeState, transitions: Transitions) {
@@ -44,6 +46,7 @@ export class Candidate implements Role {
 
   onMessage(message: RaftMessage): void {
     if (message.type === 'vote-answer' && this.name === 'candidate') {
+      if (message.granted && !this.#answers.has(message.from)) this.#noteQuiet(message.quietMs)
       this.#count(message.from, message.granted)
     } else if (message.type === 'pre-vote-answer' && this.name === 'pre-candidate') {
       if (message.requestTerm === this.#state.term) this.#count(message.from, message.granted)
@@ -52,6 +55,7 @@ export class Candidate implements Role {
 
   onPersisted(): void {
     if (this.name === 'candidate' && this.#state.persistedTerm >= this.#state.term) {
+      this.#noteQuiet(this.#state.quietMs)
       this.#count(this.#state.self, true)
     }
   }
@@ -76,6 +80,10 @@ export class Candidate implements Role {
 
   onEnd(): void {}
 
+  #noteQuiet(quietMs = 0): void {
+    this.#quietMs = Math.min(this.#quietMs, quietMs)
+  }
+
   /** The first answer of a voter stands: a copy of it changes nothing, and a second opinion is never sent. */
   #count(voter: MemberId, granted: boolean): void {
     if (this.#answers.has(voter)) return
@@ -84,8 +92,10 @@ export class Candidate implements Role {
     if (verdict === 'lost') {
       this.#transitions.becomeFollower({ leader: undefined, reason: 'a majority refused' })
     } else if (verdict === 'won') {
-      if (this.name === 'candidate') this.#transitions.becomeLeader()
-      else this.#transitions.becomeCandidate({ transfer: false, reason: 'a majority would vote' })
+      if (this.name === 'candidate') {
+        this.#state.electorsHeardMs = this.#state.nowMs - this.#quietMs
+        this.#transitions.becomeLeader()
+      } else this.#transitions.becomeCandidate({ transfer: false, reason: 'a majority would vote' })
     }
   }
 }

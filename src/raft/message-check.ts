@@ -16,6 +16,8 @@ export function findMessageFlaw(message: RaftMessage, self: MemberId): string | 
       return checkPosition(message.last, message.term)
     case 'pre-vote-answer':
       return isIndex(message.requestTerm) ? undefined : `has request term ${message.requestTerm}`
+    case 'vote-answer':
+      return isIndex(message.quietMs ?? 0) ? undefined : `has heard no leader for ${message.quietMs} ms`
     case 'append':
       if (!isIndex(message.commitIndex)) return `has commit index ${message.commitIndex}`
       return checkPosition(message.previous, message.term) ?? checkEntries(message)

@@ -59,6 +59,11 @@ export interface VoteRequest extends Envelope {
 export interface VoteAnswer extends Envelope {
   readonly type: 'vote-answer'
   readonly granted: boolean
+  /**
+   * For so long the voter had heard no leader. Absent: it does not know, because its process was started since, or is of an
+   * earlier release.
+   */
+  readonly quietMs?: number
 }
 
 /** Invariant: entries follow `previous` without a gap, their terms never fall and are at most `term`. */

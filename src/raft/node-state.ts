@@ -61,6 +61,8 @@ export class NodeState {
   attachment: Uint8Array | undefined
   /** When a leader was last heard, or a majority by this node as the leader; undefined: never in this process. */
   leaderHeardMs: number | undefined
+  /** Since then none of those who elected this node as the leader had heard another one; undefined: it never led. */
+  electorsHeardMs: number | undefined
   #lostLeader: LostLeader | undefined
 
   constructor(options: RaftOptions, saved: SavedRaft, nowMs: number) {
@@ -251,6 +253,11 @@ export class NodeState {
 
   connectionRestored(member: MemberId): void {
     if (this.#lostLeader?.member === member) this.#lostLeader = undefined
+  }
+
+  /** For so long no leader was heard, in whole milliseconds; undefined: none was in this process. */
+  get quietMs(): number | undefined {
+    return this.leaderHeardMs === undefined ? undefined : Math.floor(this.#nowMs - this.leaderHeardMs)
   }
 
   /** When to campaign if nothing is heard until then. */

@@ -27,6 +27,11 @@ export interface RaftStatus {
   readonly transferTarget: MemberId | undefined
   /** When a leader was last heard; on one that led, when it last heard a majority. Undefined: never in this process. */
   readonly leaderHeardMs: number | undefined
+  /**
+   * On one that has led: since then none of those who elected it had heard the leader before, who could prove nothing to
+   * anybody after that.
+   */
+  readonly electorsHeardMs: number | undefined
   /** The leader before, if this node saw its connection to it close, and has not got it back. */
   readonly lostLeader: LostLeader | undefined
   /** On a leader: every other member. */
@@ -66,6 +71,7 @@ export function makeStatus(state: NodeState, role: Role): RaftStatus {
     isReady: leader?.isReady ?? false,
     transferTarget: leader?.transferTarget,
     leaderHeardMs: state.leaderHeardMs,
+    electorsHeardMs: state.electorsHeardMs,
     lostLeader: state.lostLeader,
     members:
       leader === undefined ? [] : [...leader.replicator.members].map(member => memberStatus(leader, member)),

@@ -37,5 +37,7 @@ export function onVoteRequest(state: NodeState, role: Role, request: VoteRequest
     state.voteFor(request.from)
     role.onVoteGranted()
   }
-  state.outbox.send({ type: 'vote-answer', from: state.self, to: request.from, term: state.term, granted })
+  const { quietMs, self, term } = state
+  const known = granted && quietMs !== undefined ? { quietMs } : {}
+  state.outbox.send({ type: 'vote-answer', from: self, to: request.from, term, granted, ...known })
 }

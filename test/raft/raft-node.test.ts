@@ -166,6 +166,42 @@ describe('elections', () => {
     expect(waits).toEqual([200, 200, 200, 1000, 1000])
   })
 
+  test('whoever is elected knows when one of its voters may have heard the leader before for the last time', () => {
+    const elected = (quietMs: { quietMs?: number }) => {
+      const node = new LoneNode()
+      node.receive(append('2@a', 1))
+      const heardMs = node.nowMs
+      node.advance(1000)
+      node.receive({ type: 'pre-vote-answer', from: '3@a', term: 1, requestTerm: 1, granted: true })
+      node.persistAll()
+      node.advance(50)
+      node.receive({ type: 'vote-answer', from: '3@a', term: 2, granted: true, ...quietMs })
+      expect(node.status.role).toBe('leader')
+      return (node.status.electorsHeardMs ?? 0) - heardMs
+    }
+    // Itself it asked for votes after 1000 ms.
+    expect(elected({ quietMs: 1200 })).toBe(50)
+    expect(elected({ quietMs: 300 })).toBe(750)
+    expect(elected({})).toBe(1050)
+  })
+
+  test('who votes says how long it has heard no leader, and nothing where its process knows of none', () => {
+    const node = new LoneNode()
+    node.receive(append('2@a', 1))
+    node.advance(700)
+    const request = {
+      type: 'vote-request',
+      from: '3@a',
+      term: 2,
+      last: { index: 9, term: 1 },
+      transfer: true,
+    } as const
+    expect(node.receive(request).sendAfterPersist).toMatchObject([{ granted: true, quietMs: 700 }])
+    const [answer] = new LoneNode().receive(request).sendAfterPersist
+    expect(answer).toMatchObject({ granted: true })
+    expect(answer).not.toHaveProperty('quietMs')
+  })
+
   test('a lost connection to somebody else shortens nothing', () => {
     const node = new LoneNode()
     node.receive(append('2@a', 1))

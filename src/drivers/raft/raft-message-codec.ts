@@ -33,7 +33,7 @@ export function toWire(message: StreamedMessage): MessageInit<wire.RaftMessage> 
     case 'vote-request':
       return { term, voteRequest: { last: message.last, transfer: message.transfer } }
     case 'vote-answer':
-      return { term, voteAnswer: { granted: message.granted } }
+      return { term, voteAnswer: { granted: message.granted, quietMs: message.quietMs } }
     case 'append':
       return { term, append: appendToWire(message) }
     case 'append-answer':
@@ -83,7 +83,10 @@ function electionFromWire(message: wire.RaftMessage, envelope: Ends & { term: nu
     const { last, transfer } = message.voteRequest
     return { type: 'vote-request', ...envelope, last: required(last), transfer }
   }
-  if (message.voteAnswer) return { type: 'vote-answer', ...envelope, ...message.voteAnswer }
+  if (message.voteAnswer) {
+    const { granted, quietMs } = message.voteAnswer
+    return { type: 'vote-answer', ...envelope, granted, ...(quietMs !== undefined && { quietMs }) }
+  }
   if (message.timeoutNow) return { type: 'timeout-now', ...envelope }
   if (message.newerTerm) return { type: 'newer-term', ...envelope }
   throw incomplete('no message that this release of Naru knows')

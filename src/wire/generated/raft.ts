@@ -76,6 +76,7 @@ export interface RaftVoteRequest {
 
 export interface RaftVoteAnswer {
   readonly granted: boolean
+  readonly quietMs?: number
 }
 
 export interface RaftAppend {

@@ -129,7 +129,7 @@ message naru.internal.v1.RaftReadIndexAnswer 1:id:string 2:index:int64?
 message naru.internal.v1.RaftReadIndexRequest 1:id:string
 message naru.internal.v1.RaftRefused 1:previousIndex:int64 2:hint:naru.internal.v1.RaftPosition?
 message naru.internal.v1.RaftTimeoutNow
-message naru.internal.v1.RaftVoteAnswer 1:granted:bool
+message naru.internal.v1.RaftVoteAnswer 1:granted:bool 2:quietMs:int64?
 message naru.internal.v1.RaftVoteRequest 1:last:naru.internal.v1.RaftPosition? 2:transfer:bool
 message naru.internal.v1.RegisterNode 1:clusterId:string 2:nodeId:int32 3:directoryId:string 4:incarnation:string 5:rack:string 6:clientAddress:string 7:peerAddress:string 8:release:string 9:nodeEpoch:int64? 10:cleanStopEpoch:int64? 11:directoryEpoch:int64?
 message naru.internal.v1.ReplicaPlace 1:topicId:string 2:partition:int32

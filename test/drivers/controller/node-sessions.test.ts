@@ -190,6 +190,23 @@ describe('a new controller', () => {
     expect(fencesOf(cluster)).toBe(0)
   })
 
+  it('fences the node of the one before it only when its lease is over, whoever of its voters heard that one last', async () => {
+    for (let seed = 15; seed < 23; seed++) {
+      const cluster = await NodeCluster.start({ seed, members: 3 })
+      const { controller: former, others, quorum } = cluster
+      const { network } = quorum
+      for (const { member } of others) {
+        network.cut(former.member.machine.name, member.machine.name)
+        network.cut(member.machine.name, former.member.machine.name)
+        await cluster.runFor(500)
+      }
+      await cluster.until(() => cluster.image()?.nodes.get(former.nodeId)?.isFenced === true)
+      const { clock } = former.member.machine
+      const leaseMs = (former.agent.lastHeardControllerMs ?? 0) + 2000 - clock.monotonicMs()
+      expect(leaseMs, `seed ${seed}`).toBeLessThanOrEqual(0)
+    }
+  })
+
   it('that stood still expels nobody on waking', async () => {
     const cluster = await NodeCluster.start({ seed: 13, members: 3 })
     const { incarnation, nodeId } = cluster.controller

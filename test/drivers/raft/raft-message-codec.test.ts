@@ -10,6 +10,7 @@ const MESSAGES: StreamedMessage[] = [
   { type: 'pre-vote-answer', ...ends, term: 3, requestTerm: 4, granted: true },
   { type: 'vote-request', ...ends, term: 4, last, transfer: true },
   { type: 'vote-answer', ...ends, term: 4, granted: false },
+  { type: 'vote-answer', ...ends, term: 4, granted: true, quietMs: 0 },
   {
     type: 'append',
     ...ends,
