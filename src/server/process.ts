@@ -16,7 +16,7 @@ const LOG_PENDING_BYTES_MAX = 1024 * 1024
 const LEFT_ALONE_STOP_MS = 10_000
 
 /**
- * Runs a node in this process until SIGTERM or SIGINT, then stops it in order. A second signal ends it at once.
+ * Runs a node in this process until SIGTERM or SIGINT, then stops it in order. A second signal, of either kind, ends it at once.
  * A broken invariant or a failed disk ends the process: state that may be wrong serves nobody. A process that was
  * started with a channel to its parent (`naru dev`) also stops when that channel closes: nobody is left to stop it.
  */
@@ -87,10 +87,12 @@ function exitCodeOf({ reason }: NaruError): number {
 
 function stopSignal(logger: Logger): Promise<NodeJS.Signals> {
   return new Promise(resolve => {
+    let isStopping = false
     const stopOn = (signal: NodeJS.Signals, code: number) =>
-      process.once(signal, () => {
+      process.on(signal, () => {
+        if (isStopping) process.exit(code)
+        isStopping = true
         resolve(signal)
-        process.once(signal, () => process.exit(code))
       })
     stopOn('SIGTERM', 143)
     stopOn('SIGINT', 130)

@@ -68,6 +68,17 @@ it('serves on while its log cannot be written', async () => {
   expect((await exited)[0]).toBe(0)
 })
 
+it('ends at once at a second signal, also where that is another one', async () => {
+  await using node = await NodeProcess.start()
+  // Both are there before it can have stopped for the first.
+  node.pause()
+  process.kill(node.pid, 'SIGTERM')
+  process.kill(node.pid, 'SIGINT')
+  node.resume()
+  await expect.poll(() => node.endings.length, { timeout: 20_000 }).toBe(1)
+  expect(node.endings[0]?.code).toSatisfy(code => code === 130 || code === 143)
+})
+
 it('outlives the terminal that it was started from in the background', async () => {
   await using node = await NodeProcess.start()
   process.kill(node.pid, 'SIGHUP')
