@@ -43,10 +43,13 @@ export class GroupLifecycle {
 
   /**
    * Ends a draft that has changed members, subscriptions or topics, or has freed partitions (which are in nobody's
-   * hands in it): computes the target if it is time, and gives out what is free.
+   * hands in it): computes the target if it is time, and gives out what is free. What is of deleted topics goes first: one
+   * of the same name may be there already, and members are told of partitions by name, so nobody has both.
    */
-  settle(draft: GroupDraft, freed: Parameters<typeof giveFreed>[1] = []): void {
+  settle(draft: GroupDraft, nobodys: Parameters<typeof giveFreed>[1] = []): void {
     if (draft.members.size === 0) return
+    if (this.#dropTopics(draft)) draft.markTargetStale()
+    const freed = nobodys.filter(({ topicId }) => draft.topics.has(topicId))
     if (draft.isTargetStale && this.#targetDelayMs(draft.header, draft.nowMs) === 0) {
       computeTarget(draft)
       reconcile(draft, freed)

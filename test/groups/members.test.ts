@@ -239,6 +239,37 @@ describe('the topics of a group', () => {
     expect(has(context, 'a')).toEqual(['logs/0'])
   })
 
+  it.each(['a member joins', 'a member is gone', 'a partition is released'])(
+    'are told as lost before those of the same name that are made anew, also if %s before the group looks at them',
+    event => {
+      const context = withTopic(3)
+      context.attend('g', 'a', { ...logs, isSlow: true })
+      const joins = () => context.attend('g', 'b', logs)
+      if (event !== 'a member joins') joins()
+      // What is released goes out at once: the next target is not due yet.
+      context.advance(
+        event === 'a partition is released' ? context.coordinator.settings.assignmentIntervalMs : 200,
+      )
+      const before = context.told.length
+      context.catalog.delete('logs')
+      context.catalog.put('logs', 3)
+      if (event === 'a member joins') joins()
+      else if (event === 'a partition is released') context.stream('g', 'a').release()
+      else context.stream('g', 'b').leave()
+      context.commit()
+      context.advance(200)
+      context.refresh(['logs'])
+      const { id } = context.catalog.everSeen('logs')
+      const members = event === 'a member is gone' ? ['a'] : ['a', 'b']
+      const owned = members.flatMap(name => [...context.stream('g', name).believes.values()])
+      expect(owned.map(({ topicId, partition }) => `${topicId}/${partition}`).sort()).toEqual(
+        [0, 1, 2].map(partition => `${id}/${partition}`),
+      )
+      // Nobody is asked for what is gone, nor for what has just been told.
+      expect(context.told.slice(before).filter(line => line.includes('revoking'))).toEqual([])
+    },
+  )
+
   it('may be changed by a member', () => {
     const context = withTopic(2)
     context.catalog.put('other', 1)
