@@ -37,7 +37,6 @@ export interface LostLeader {
 export class NodeState {
   readonly self: MemberId
   readonly incarnation: string
-  readonly mayVote: boolean
   readonly timing: RaftTiming
   readonly limits: RaftLimits
   readonly log: RaftLog
@@ -69,7 +68,6 @@ export class NodeState {
     this.self = options.self
     this.incarnation = options.incarnation
     this.freshness = new Freshness(options)
-    this.mayVote = options.mayVote
     this.timing = { ...DEFAULT_TIMING, ...options.timing }
     checkTiming(this.timing)
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
@@ -140,7 +138,7 @@ export class NodeState {
    * holds the entry of its own removal, nobody else could win (thesis, section 4.2.2).
    */
   get mayCampaign(): boolean {
-    return this.mayVote && this.memberships.votesSince(this.log.commitIndex, this.self)
+    return this.memberships.votesSince(this.log.commitIndex, this.self)
   }
 
   get isSoleVoter(): boolean {
@@ -154,7 +152,6 @@ export class NodeState {
   }
 
   voteFor(candidate: MemberId): void {
-    assert(this.mayVote, 'a node that must not vote votes')
     assert(this.#votedFor === undefined || this.#votedFor === candidate, `second vote in term ${this.#term}`)
     this.#votedFor = candidate
   }

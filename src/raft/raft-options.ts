@@ -33,8 +33,6 @@ export interface RaftOptions {
   readonly self: MemberId
   /** Drawn at each process start: makes read ids unique across restarts. */
   readonly incarnation: Uuid
-  /** False for a node that may have lost part of its log: it must not vote nor campaign (rule A4). */
-  readonly mayVote: boolean
   /** The author of a new cluster does not wait for a leader that cannot exist. A sole voter never does. */
   readonly campaignAtOnce?: boolean
   /** A number of [0, 1). */

@@ -5,8 +5,7 @@ import type { Role } from './role.ts'
 
 /** Changes neither term nor vote, whatever the answer (R15). */
 export function onPreVoteRequest(state: NodeState, role: Role, request: PreVoteRequest): void {
-  const granted =
-    state.mayVote && request.term >= state.term && state.log.isUpToDate(request.last) && !role.hearsLeader
+  const granted = request.term >= state.term && state.log.isUpToDate(request.last) && !role.hearsLeader
   state.outbox.send({
     type: 'pre-vote-answer',
     from: state.self,
@@ -31,8 +30,7 @@ export function isDisturbance(role: Role, request: VoteRequest): boolean {
  */
 export function onVoteRequest(state: NodeState, role: Role, request: VoteRequest): void {
   const free = state.votedFor === undefined && role.leader === undefined
-  const granted =
-    state.mayVote && (free || state.votedFor === request.from) && state.log.isUpToDate(request.last)
+  const granted = (free || state.votedFor === request.from) && state.log.isUpToDate(request.last)
   if (granted) {
     state.voteFor(request.from)
     role.onVoteGranted()

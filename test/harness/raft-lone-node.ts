@@ -28,7 +28,7 @@ export class LoneNode {
     } = options
     const membership: Membership = { voters, learners: [] }
     const saved: SavedRaft = { hardState, snapshot: { index: 0, term: 0, membership }, entries }
-    const defaults = { self: '1@a', incarnation: 'i', mayVote: true, random: () => 0 }
+    const defaults = { self: '1@a', incarnation: 'i', random: () => 0 }
     this.node = new RaftNode({ ...defaults, ...options }, saved, 0)
   }
 

@@ -137,7 +137,7 @@ export class RaftScenario {
         this.#crash(on(0), Number(command.options.get('reached') ?? 0))
         break
       case 'restart':
-        this.#start(on(0), command.options.get('may-vote') !== 'false')
+        this.#start(on(0))
         this.#tell(`${shortId(on(0).id)} starts ${describeDisk(on(0).disk)}`)
         break
       case 'status':
@@ -169,10 +169,10 @@ export class RaftScenario {
   #addHost(id: MemberId, disk: RaftDisk): void {
     const host: Host = { id, disk, member: undefined, nowMs: 0, incarnation: 0 }
     this.#hosts.set(id, host)
-    this.#start(host, true)
+    this.#start(host)
   }
 
-  #start(host: Host, mayVote: boolean): void {
+  #start(host: Host): void {
     host.incarnation++
     // Node 1 draws the shortest waits, node 2 longer ones, and so on.
     const random = () => ((Number.parseInt(host.id, 10) - 1) % 10) / 10
@@ -181,7 +181,6 @@ export class RaftScenario {
       disk: host.disk,
       nowMs: host.nowMs,
       incarnation: `${shortId(host.id)}.${host.incarnation}`,
-      mayVote,
       random,
       limits: this.#limits,
       send: packet => this.#network.push(packet),

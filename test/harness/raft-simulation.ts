@@ -124,7 +124,6 @@ export class RaftSimulation {
       disk: host.disk,
       nowMs: this.#nowMs,
       incarnation: `${host.id}-${host.incarnation}`,
-      mayVote: true,
       random: this.#random,
       timing: TIMING,
       limits: {

@@ -223,21 +223,6 @@ describe('elections', () => {
     }
   })
 
-  test('a node that must not vote neither votes nor campaigns, nor obeys a transfer', () => {
-    const node = new LoneNode({ mayVote: false })
-    const request = {
-      type: 'vote-request',
-      from: '2@a',
-      term: 1,
-      last: { index: 9, term: 0 },
-      transfer: true,
-    } as const
-    expect(node.receive(request).sendAfterPersist).toMatchObject([{ granted: false }])
-    node.receive({ type: 'timeout-now', from: '2@a', term: 1 })
-    node.advance(10_000)
-    expect(node.status).toMatchObject({ role: 'follower', term: 1, votedFor: undefined })
-  })
-
   test('a copied timeout-now does not depose the leader it made', () => {
     const node = new LoneNode()
     node.receive({ type: 'timeout-now', from: '2@a', term: 1 })

@@ -125,7 +125,6 @@ export class RaftDriver implements RaftStreamsListener {
       {
         self: storage.self,
         incarnation: randomUuid(prng),
-        mayVote: true,
         random: () => prng.fraction(),
         ...(options.campaignAtOnce !== undefined && { campaignAtOnce: options.campaignAtOnce }),
         ...(options.timing && { timing: options.timing }),
