@@ -21,7 +21,7 @@ import type { AppendAnswer, EntryKind, LogEntry, RaftMessage } from './messages.
 import type { NodeState } from './node-state.ts'
 import { quorumValue } from './quorum.ts'
 import { type Reader, ReadIndex } from './read-index.ts'
-import { type MemberContact, Replicator } from './replicator.ts'
+import { Replicator } from './replicator.ts'
 import type { LeaderRequests, Role, Transitions } from './role.ts'
 
 const NO_DATA = new Uint8Array(0)
@@ -78,10 +78,6 @@ export class Leader implements Role, LeaderRequests {
 
   get transferTarget(): MemberId | undefined {
     return this.#transfer?.to
-  }
-
-  contactOf(member: MemberId): MemberContact | undefined {
-    return this.replicator.contactOf(member)
   }
 
   propose(commands: readonly Uint8Array[]): NaruError | undefined {

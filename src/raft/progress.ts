@@ -113,8 +113,8 @@ export class Progress {
     return this.#state === 'snapshot' && nowMs >= this.#snapshotDeadlineMs
   }
 
-  /** `logBase`: where the leader's log starts. True if this told anything new. */
-  accepted(index: number, logBase: number): boolean {
+  /** `logBase`: where the leader's log starts. */
+  accepted(index: number, logBase: number): void {
     const advanced = index > this.#matchIndex
     if (advanced) {
       this.#matchIndex = index
@@ -122,36 +122,29 @@ export class Progress {
       this.#paused = false
     }
     if (this.#state === 'snapshot') {
-      if (!advanced) return false
+      if (!advanced) return
       // Whatever snapshot it was that the member installed: what counts is whether the log reaches back to it.
       // If it was compacted beyond that meanwhile, the next thing to send is a newer snapshot.
       this.#enter(index >= logBase ? 'replicate' : 'probe')
       this.#nextIndex = index + 1
-      return true
+      return
     }
     if (this.#state === 'probe') {
       // An old answer below match proves nothing about what the member will take next.
-      if (index < this.#matchIndex) return false
+      if (index < this.#matchIndex) return
       this.#enter('replicate')
       this.#nextIndex = this.#matchIndex + 1
-      return true
+      return
     }
     this.#window.release(index)
     this.#paused = this.#paused && this.#window.isFull
-    return advanced
   }
 
-  /** `hintIndex`: the highest index at which the logs can agree. False for the echo of an old append. */
-  refused(previousIndex: number, hintIndex: number): boolean {
-    if (this.#state === 'snapshot') return false
-    if (this.#state === 'replicate') {
-      if (previousIndex <= this.#matchIndex) return false
-      this.#probeFrom(this.#matchIndex + 1)
-      return true
-    }
-    if (previousIndex !== this.#nextIndex - 1) return false
-    this.#probeFrom(Math.max(Math.min(previousIndex, hintIndex + 1), this.#matchIndex + 1))
-    return true
+  /** `hintIndex`: the highest index at which the logs can agree. The echo of an old append tells nothing. */
+  refused(previousIndex: number, hintIndex: number): void {
+    if (this.#state === 'replicate' && previousIndex > this.#matchIndex) this.#probeFrom(this.#matchIndex + 1)
+    else if (this.#state === 'probe' && previousIndex === this.#nextIndex - 1)
+      this.#probeFrom(Math.max(Math.min(previousIndex, hintIndex + 1), this.#matchIndex + 1))
   }
 
   /** Any answer shows that the member reads again: one more append may go out to learn where it stands. */
