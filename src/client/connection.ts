@@ -77,8 +77,7 @@ export class Connection {
         return response
       } catch (thrown) {
         const error = NaruError.from(thrown)
-        const mayRepeat = error.retriable && (options.repeatable === true || error.outcome === 'none')
-        if (!mayRepeat || this.#isClosed) throw error
+        if (!mayTryAgain(error, options.repeatable === true) || this.#isClosed) throw error
         if (isOfThisNode(error)) nodes.avoidEntry(channel.address)
         const pauseMs = Math.max(backoff.nextMs(), error.retryAfterMs ?? 0)
         if (clock.monotonicMs() + pauseMs >= deadlineMs) throw error
@@ -116,6 +115,12 @@ export class Connection {
 }
 
 const ATTEMPT_MS_MIN = 1_000
+
+/** Another try may succeed, and does no harm. `repeatable`: doing it twice is the same as once. */
+export function mayTryAgain(error: NaruError, repeatable: boolean): boolean {
+  if (repeatable) return error.retriable || error.reason === 'UNKNOWN_OUTCOME'
+  return error.retriable && error.outcome === 'none'
+}
 
 /** Another node may well do what this one did not. */
 function isOfThisNode(error: NaruError): boolean {

@@ -3,7 +3,7 @@ import { NaruError } from '../base/errors.ts'
 import { delay } from '../ports/clock.ts'
 import { errorToFailure, failureToError } from '../wire/failure.ts'
 import type { Failure, TopicMetadata } from '../wire/messages.ts'
-import type { Connection } from './connection.ts'
+import { type Connection, mayTryAgain } from './connection.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 
 /** What a leader says of one partition. */
@@ -81,8 +81,7 @@ function attemptMs(
 function mayChange(answer: PartitionAnswer | undefined, { repeatable }: { repeatable: boolean }): boolean {
   if (answer === undefined) return true
   if (answer.failure === undefined) return false
-  const { retriable, outcome } = failureToError(answer.failure)
-  return retriable && (outcome === 'none' || repeatable)
+  return mayTryAgain(failureToError(answer.failure), repeatable)
 }
 
 /** By leader, and not too many at a time. */

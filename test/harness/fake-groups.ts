@@ -55,6 +55,8 @@ export class FakeGroups {
   isStalled = false
   /** Of all logs, as far as commits go: one beyond is refused. */
   endOffset = Number.POSITIVE_INFINITY
+  /** What the next commits end with, instead of being done. */
+  readonly commitFailures: NaruError[] = []
 
   constructor(options: FakeGroupsOptions) {
     this.#options = options
@@ -157,6 +159,8 @@ export class FakeGroups {
   }
 
   async #commitOffsets({ group, member, memberEpoch, offsets }: CommitOffsetsRequest) {
+    const failure = this.commitFailures.shift()
+    if (failure !== undefined) throw failure
     const { endOffset } = this
     const isBeyond = offsets.some(({ nextOffset }) => nextOffset > endOffset)
     if (isBeyond) return { results: offsets.map(offset => ({ ...offset, failure: beyondEnd(endOffset) })) }
