@@ -31,7 +31,8 @@ export type CommitOutcome = NaruError | undefined
 /**
  * Commits of one member, one request at a time, so that an earlier one never lands on a later one. While the member has no
  * stream, or does not know yet what it still has, they wait: at its new epoch an old one would be refused. What it has lost by
- * then is not sent.
+ * then is not sent, and a commit of which nothing is left waits no longer: so none outlasts the session of a member that nobody
+ * answers.
  */
 export class OffsetCommits {
   readonly #connection: Connection
@@ -80,9 +81,8 @@ export class OffsetCommits {
 
   async #commitSome(claims: readonly Claim[]): Promise<CommitOutcome[]> {
     for (;;) {
-      await this.#untilSettled()
+      const outcomes = await this.#whenSettled(claims)
       const { joinCount } = this.#membership
-      const outcomes = claims.map(({ refusal }) => refusal())
       const good = claims.filter((_, index) => outcomes[index] === undefined)
       const sent = good.length === 0 ? [] : await this.#send(good)
       // A stream that came meanwhile has raised the epochs of all that the member still has.
@@ -104,8 +104,13 @@ export class OffsetCommits {
     return results.map(({ failure }) => (failure ? failureToError(failure) : undefined))
   }
 
-  async #untilSettled(): Promise<void> {
-    while (this.#end === undefined && !this.#isSettled()) await this.#waiters.wait()
-    if (this.#end !== undefined) throw this.#end
+  /** Why each must not be committed any more, once the others may be sent, or there are none. */
+  async #whenSettled(claims: readonly Claim[]): Promise<CommitOutcome[]> {
+    for (;;) {
+      if (this.#end !== undefined) throw this.#end
+      const refusals = claims.map(({ refusal }) => refusal())
+      if (this.#isSettled() || refusals.every(error => error !== undefined)) return refusals
+      await this.#waiters.wait()
+    }
   }
 }
