@@ -172,28 +172,29 @@ export class TopicQueue {
     const takenMs = connection.clock.monotonicMs()
     this.#waiting.push({ record: { ...record, ...forPartitioner(copy) }, input: copy, bytes, takenMs, send })
     host.takeBytes(bytes)
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = undefined
-    })
+    this.#looking ??= this.#look()
   }
 
   async #look(): Promise<void> {
-    const { connection, metadata } = this.#options
+    const { connection } = this.#options
     const backoff = connection.backoff()
     while (this.#waiting.length > 0) {
-      try {
-        const found = (await metadata.fetch(this.name)) ?? (await this.#create())
-        if (this.#waiting.length > 0) this.#release(found)
-        return
-      } catch (thrown) {
-        const error = NaruError.from(thrown)
-        if (connection.isClosed || !error.retriable) {
-          this.#failWaiting(this.#waiting.length, connection.isClosed ? clientClosed() : error)
-          return
-        }
+      const found = await this.#find().catch(NaruError.from)
+      if (found instanceof NaruError && found.retriable && !connection.isClosed) {
         await delay(connection.clock, backoff.nextMs())
+        continue
       }
+      // Whoever is told below may send again at once: that begins a look-up of its own.
+      this.#looking = undefined
+      if (!(found instanceof NaruError)) this.#release(found)
+      else this.#failWaiting(this.#waiting.length, connection.isClosed ? clientClosed() : found)
+      return
     }
+    this.#looking = undefined
+  }
+
+  async #find(): Promise<TopicMetadata> {
+    return (await this.#options.metadata.fetch(this.name)) ?? (await this.#create())
   }
 
   /** A produce without records makes the topic, where the cluster makes topics for producers. */
