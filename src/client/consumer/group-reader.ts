@@ -3,11 +3,11 @@ import { NaruError } from '../../base/errors.ts'
 import { leaderEpochAt } from '../../records/batch-header.ts'
 import { failureToError } from '../../wire/failure.ts'
 import type { Assigned, AttendJoined, Lost, Revoking, Skipped } from '../../wire/messages.ts'
-import { Consumer } from '../../wire/methods.ts'
 import type { Connection } from '../connection.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import { BatchQueue } from '../reader/batch-queue.ts'
 import { endBefore, LeaderStreams, mayPass } from '../reader/leader-streams.ts'
+import { listedOffsets } from '../reader/listed-offsets.ts'
 import { PartitionCursor } from '../reader/partition-cursor.ts'
 import type { RecordBatch } from '../reader/types.ts'
 import type { MemberSettings } from './consumer-settings.ts'
@@ -375,14 +375,13 @@ export class GroupReader {
   /** Where a lost position goes on: at the start that the member asked for. */
   async #resolve(leaderId: NodeId, cursors: readonly PartitionCursor[]): Promise<void> {
     const { connection, settings } = this.#options
-    const { offsets } = await connection.callNode(leaderId, Consumer.listOffsets, {
-      partitions: cursors.map(({ topic, topicId, partition }) => ({
-        topic,
-        topicId,
-        partition,
-        position: settings.start,
-      })),
-    })
+    const asked = cursors.map(({ topic, topicId, partition }) => ({
+      topic,
+      topicId,
+      partition,
+      position: settings.start,
+    }))
+    const offsets = await listedOffsets(connection, leaderId, asked)
     for (const [index, cursor] of cursors.entries()) {
       const listed = offsets[index]
       if (listed?.failure) this.#streams.failed(cursor, failureToError(listed.failure))

@@ -2,12 +2,12 @@ import type { NodeId, Offset, PartitionId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import { failureToError } from '../../wire/failure.ts'
 import type { ListOffsetsPartition, MessageInit, Skipped, TopicMetadata } from '../../wire/messages.ts'
-import { Consumer } from '../../wire/methods.ts'
 import type { Connection } from '../connection.ts'
 import { unknownTopic } from '../leader-calls.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import type { ReceivedBatches } from './batch-decoder.ts'
 import { LeaderStreams, mayPass } from './leader-streams.ts'
+import { listedOffsets } from './listed-offsets.ts'
 import { PartitionCursor } from './partition-cursor.ts'
 import type { ReaderSettings } from './reader-settings.ts'
 
@@ -119,11 +119,6 @@ export class PartitionReads {
   }
 
   async #resolve(leaderId: NodeId, cursors: readonly PartitionCursor[]): Promise<void> {
-    for (let at = 0; at < cursors.length; at += LISTED_MAX)
-      await this.#resolveSome(leaderId, cursors.slice(at, at + LISTED_MAX))
-  }
-
-  async #resolveSome(leaderId: NodeId, cursors: readonly PartitionCursor[]): Promise<void> {
     const { connection, settings } = this.#options
     const asked: MessageInit<ListOffsetsPartition>[] = []
     for (const { topic, topicId, partition } of cursors) {
@@ -139,12 +134,7 @@ export class PartitionReads {
           position: stop.timestampMs === undefined ? { at: 'LATEST' } : { timestampMs: stop.timestampMs },
         })
     }
-    const { offsets } = await connection.callNode(
-      leaderId,
-      Consumer.listOffsets,
-      { partitions: asked },
-      { timeoutMs: LIST_TIMEOUT_MS },
-    )
+    const offsets = await listedOffsets(connection, leaderId, asked)
     if (this.#isClosed) return
     let place = 0
     for (const cursor of cursors) {
@@ -193,11 +183,6 @@ export class PartitionReads {
     return false
   }
 }
-
-/** Two places for each; the API takes 1,000. */
-const LISTED_MAX = 500
-/** A leader that hangs has a successor by then. */
-const LIST_TIMEOUT_MS = 4_000
 
 function requirePartition(topic: string, partition: PartitionId, count: number): void {
   if (partition < count) return
