@@ -58,15 +58,10 @@ export class OwnedPartition {
     return this.isBegun && !this.isPaused && !this.isRevoking && !this.isGone
   }
 
-  /**
-   * Where the group may go on by now, if that is not committed. Where nothing is in hand (`hasRest`: nor about to be
-   * given out), what was passed over is done as well: a cleaner leaves gaps, retention removes what was never read.
-   */
+  /** Where the group may go on by now, if that is not committed. `hasRest`: more is about to be given out. */
   pending(hasRest: boolean): (OffsetOf & Place) | undefined {
-    const isIdle = this.done === this.given && !hasRest && !this.isRevoking
-    const passed = isIdle ? (this.cursor?.nextOffset ?? 0) : 0
-    const nextOffset = Math.max(this.done.nextOffset, passed)
-    return nextOffset === this.committed ? undefined : this.at({ ...this.done, nextOffset })
+    if (this.done === this.given && !hasRest && !this.isRevoking) this.#passOver()
+    return this.done.nextOffset === this.committed ? undefined : this.at(this.done)
   }
 
   at(place: Place): OffsetOf & Place {
@@ -98,6 +93,17 @@ export class OwnedPartition {
     this.done = earlier(this.done, place)
     // What was received and not given out is read again.
     this.position = this.given.nextOffset
+  }
+
+  /**
+   * Where nothing is in hand, nor about to be, what was passed over is done as well: a cleaner leaves gaps, retention removes
+   * what was never read.
+   */
+  #passOver(): void {
+    const passed = this.cursor?.nextOffset ?? 0
+    if (passed <= this.done.nextOffset) return
+    this.given = this.done = { ...this.done, nextOffset: passed }
+    this.position = Math.max(this.position, passed)
   }
 
   describe(): ConsumerPartition {

@@ -41,4 +41,33 @@ describe('a commit', () => {
     await harness.sdk.node.forMs(5_000)
     expect(ends).toEqual(['PARTITION_NOT_OWNED', 'closed'])
   })
+
+  it('of what was passed over is not taken back with a record in hand', async () => {
+    const { a } = await inHandBehindGap()
+    await a.close()
+    expect(harness.groups.committed('g')).toEqual({ 'logs/0': 10 })
+  })
+
+  it('of what was passed over is known as its own when the coordinator moves', async () => {
+    const { a, loop } = await inHandBehindGap()
+    harness.groups.breakStreams()
+    await harness.sdk.node.forMs(1_000)
+    expect(a.told).toEqual(['assigned logs/0', 'skipped logs/0 0-10'])
+    expect((await harness.sdk.run(loop.next())).value).toMatchObject({ offset: 11 })
+    await harness.until(() => harness.groups.committed('g')['logs/0'] === 11)
+  })
 })
+
+/** A member that has committed behind records that retention has removed, and was given the first one that is there. */
+async function inHandBehindGap() {
+  await harness.fill('logs', 10, 1)
+  await harness.commit('logs', 0)
+  await harness.sdk.run(harness.sdk.client.admin().deleteRecords('logs', { 0: 10 }))
+  const a = await harness.member('a', { isIdle: true })
+  const loop = a.consumer[Symbol.asyncIterator]()
+  const first = loop.next()
+  await harness.until(() => a.consumer.partitions()[0]?.committedOffset === 10)
+  await harness.fill('logs', 2, 1, 10)
+  expect((await harness.sdk.run(first)).value).toMatchObject({ offset: 10 })
+  return { a, loop }
+}
