@@ -26,9 +26,11 @@ const FORMAT: CheckpointFormat<CompactionOffsets> = {
  * How far a log is cleaned, in the file `cleaner-checkpoint` of its directory: one line, `cleaned-end removed-end`. It is
  * not derived: what a removed tombstone deleted, nobody can tell any more from what is left (rule B8).
  * Invariants: the file says at least `removedTombstonesEnd` before a tombstone goes; it says at most `cleanedEndOffset`
- * before other records can come below that.
+ * before other records can come below that. So before records go only the second is lowered, and the first after it.
  */
 export class CompactionState {
+  readonly #disk: Disk
+  readonly #directory: string
   readonly #file: CheckpointFile<CompactionOffsets>
   readonly #path: string
   /** How often tombstones were removed in this life of the log; counted at the moment in which readers miss them. */
@@ -36,6 +38,8 @@ export class CompactionState {
   #offsets: CompactionOffsets = { cleanedEndOffset: 0, removedTombstonesEnd: 0 }
 
   constructor(options: { disk: Disk; directory: string }) {
+    this.#disk = options.disk
+    this.#directory = options.directory
     this.#path = `${options.directory}/${FILE_NAME}`
     this.#file = new CheckpointFile(options.disk, this.#path, FORMAT)
   }
@@ -71,13 +75,24 @@ export class CompactionState {
     await this.#write({ ...this.#offsets, removedTombstonesEnd: endOffset })
   }
 
-  /** The log is cut to end there: what comes above is other than what was cleaned. */
-  async cutTo(endOffset: Offset): Promise<void> {
-    const cleanedEndOffset = Math.min(this.cleanedEndOffset, endOffset)
-    const removedTombstonesEnd = Math.min(this.removedTombstonesEnd, endOffset)
-    const isLower =
-      cleanedEndOffset < this.cleanedEndOffset || removedTombstonesEnd < this.removedTombstonesEnd
-    if (isLower) await this.#write({ cleanedEndOffset, removedTombstonesEnd })
+  /** The log is about to be cut to end there: what comes above is other than what was cleaned. */
+  async lowerCleaned(endOffset: Offset): Promise<void> {
+    if (endOffset >= this.cleanedEndOffset) return
+    await this.#write({ ...this.#offsets, cleanedEndOffset: endOffset })
+  }
+
+  /** It is cut: what lacked tombstones above is gone. */
+  async lowerRemovedTombstones(endOffset: Offset): Promise<void> {
+    if (endOffset >= this.removedTombstonesEnd) return
+    await this.#write({ ...this.#offsets, removedTombstonesEnd: endOffset })
+  }
+
+  /** The log holds nothing any more. The file goes as it is: it may never have been read, or be the damage itself. */
+  async clear(): Promise<void> {
+    this.#offsets = { cleanedEndOffset: 0, removedTombstonesEnd: 0 }
+    if (!(await this.#disk.stat(this.#path))) return
+    await this.#disk.remove(this.#path)
+    await this.#disk.syncDirectory(this.#directory)
   }
 
   async #write(offsets: CompactionOffsets): Promise<void> {

@@ -23,7 +23,7 @@ export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<O
   const indexes = await core.indexesOf(segment)
   core.syncedEndOffset = Math.min(core.syncedEndOffset, cut.offset)
   await core.checkpoint()
-  await core.compaction.cutTo(cut.offset)
+  await core.compaction.lowerCleaned(cut.offset)
   while (core.segments.last !== segment) {
     await core.segments.last.remove()
     core.segments.removeLast()
@@ -32,6 +32,7 @@ export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<O
   await segment.reopenForAppends(indexes)
   await disk.syncDirectory(directory)
   await segment.cutTo(cut.position)
+  await core.compaction.lowerRemovedTombstones(cut.offset)
   indexes.truncateTo(cut)
   const noted = await core.scan(segment, {
     fromPosition: indexes.offsets.lastPosition,
@@ -51,8 +52,10 @@ export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<O
 
 /** Empties the log, whatever the directory holds, and lets it begin at `offset`. */
 export async function restartFiles(core: LogCore, offset: Offset): Promise<void> {
+  // Of a log that was in quarantine from its start nobody has looked yet.
+  if (core.config.compacted) await core.allowGaps()
   await core.checkpoint()
-  await core.compaction.cutTo(0)
+  await core.compaction.lowerCleaned(0)
   const { disk, directory } = core
   await removeCleanedFiles(core)
   const names = (await disk.list(directory)).map(entry => entry.name)
@@ -62,6 +65,7 @@ export async function restartFiles(core: LogCore, offset: Offset): Promise<void>
     await new Segment(core.context, parsed.offset, 0).remove()
     await disk.syncDirectory(directory)
   }
+  await core.compaction.clear()
   for (const segment of core.segments.all) core.context.indexCache.forget(segment)
   await core.producers.removeSnapshotsAbove(-1)
   core.epochs.clear()

@@ -1,14 +1,18 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import type { PartitionLog } from '../../src/log/partition-log.ts'
 import type { DiskErrorCode } from '../../src/ports/disk.ts'
 import { initCompression } from '../../src/records/compression.ts'
 import { SeededPrng } from '../harness/seeded-prng.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
 import {
+  appendKeyed,
   brief,
   COMPACTED_DIRECTORY,
+  type CompactedFixture,
   cleanNow,
   derivedState,
   KEYED_TIME_MS,
+  type Keyed,
   openCompacted,
   readKeyed,
   removeDerived,
@@ -168,4 +172,127 @@ describe('a cleaning', () => {
       expect(operation).toBeGreaterThan(first)
     })
   })
+})
+
+const FILLER = ['filler', 'x'.repeat(400)] as const
+
+/** Keyed records, committed, and a segment begun behind them. */
+async function appendClosed({ log, ...fixture }: CompactedFixture, records: readonly Keyed[]): Promise<void> {
+  for (const record of [...records, FILLER]) appendKeyed(log, [record])
+  await synced({ log, ...fixture })
+  log.highWatermark = log.logEndOffset
+}
+
+/** `b` stays, the tombstone of `a` at offset 2 is gone, and all is cleaned. */
+async function cleanedLog(machine: SimMachine): Promise<CompactedFixture> {
+  const fixture = await openCompacted(machine, CONFIG)
+  await appendClosed(fixture, [
+    ['a', 'a0'],
+    ['b', 'b1'],
+    ['a', null],
+  ])
+  await cleanNow(fixture.log)
+  await appendClosed(fixture, [])
+  await cleanNow(fixture.log, { wallMs: KEYED_TIME_MS + 1000 })
+  expect(fixture.log.removedTombstonesEnd).toBe(3)
+  await fixture.raise()
+  return fixture
+}
+
+describe('a reset', () => {
+  it('forgets how far a log was cleaned that was in quarantine from its start', async () => {
+    const machine = new SimMachine(1)
+    await machine.run(async () => {
+      const { log } = await cleanedLog(machine)
+      log.quarantine({ offset: 0, what: 'not what it should be' })
+      await log.close()
+      const damaged = await openCompacted(machine, CONFIG)
+      expect(damaged.log.failure?.reason).toBe('CORRUPT_DATA')
+      await damaged.log.resetTo(0)
+      // As of a leader that has not cleaned.
+      await appendClosed(damaged, [
+        ['a', 'a0'],
+        ['a', null],
+      ])
+      await damaged.raise()
+      await damaged.log.close()
+      const again = await openCompacted(machine, CONFIG)
+      for (const wallMs of [KEYED_TIME_MS, KEYED_TIME_MS + 1000]) {
+        await appendClosed(again, [])
+        await cleanNow(again.log, { wallMs })
+      }
+      expect((await readKeyed(again.log)).map(({ key }) => key)).not.toContain('a')
+      expect(again.log.removedTombstonesEnd).toBe(2)
+      await again.log.close()
+    })
+  })
+
+  it('is the end of a checkpoint that is itself the damage', async () => {
+    const machine = new SimMachine(2)
+    await machine.run(async () => {
+      const { log } = await cleanedLog(machine)
+      await log.close()
+      machine.image.flipBit(`${COMPACTED_DIRECTORY}/cleaner-checkpoint`, 4)
+      const damaged = await openCompacted(machine, CONFIG)
+      expect(damaged.log.failure?.message).toContain('cleaner-checkpoint')
+      await damaged.log.resetTo(0)
+      await damaged.log.close()
+      const again = await openCompacted(machine, CONFIG)
+      expect(again.log.failure).toBeUndefined()
+      expect(again.log.removedTombstonesEnd).toBe(0)
+      await again.log.close()
+    })
+  })
+
+  it('lets a log that was in quarantine from its start be cleaned at once', async () => {
+    const machine = new SimMachine(3)
+    await machine.run(async () => {
+      const { log } = await cleanedLog(machine)
+      log.quarantine({ offset: 0, what: 'not what it should be' })
+      await log.close()
+      const damaged = await openCompacted(machine, CONFIG)
+      await damaged.log.resetTo(0)
+      await appendClosed(damaged, [
+        ['a', 'a0'],
+        ['b', 'b1'],
+        ['a', 'a2'],
+        ['b', 'b3'],
+      ])
+      await cleanNow(damaged.log)
+      expect(brief(await readKeyed(damaged.log)).slice(0, 2)).toEqual(['2 a=a2', '3 b=b3'])
+      await damaged.log.close()
+    })
+  })
+
+  it.each([
+    ['a reset', (log: PartitionLog) => log.resetTo(50)],
+    ['a truncation', (log: PartitionLog) => log.truncateTo(1)],
+  ])(
+    'that a power cut ends anywhere leaves nothing that lacks tombstones and hides it (%s)',
+    async (_, cut) => {
+      let prefixes = 0
+      for (let change = 1, finished = false; !finished; change++) {
+        const machine = new SimMachine(change)
+        const { log } = await machine.scheduler.finish(cleanedLog(machine))
+        let over = false
+        machine.image.crashAtChange(machine.image.changes + change, () => {
+          over = true
+        })
+        cut(log).then(
+          () => {
+            finished = over = true
+          },
+          () => {},
+        )
+        await machine.scheduler.runUntil(() => over)
+        if (finished) machine.powerCut()
+        const again = await machine.scheduler.finish(openCompacted(machine, CONFIG))
+        expect(again.log.failure).toBeUndefined()
+        if (again.log.logStartOffset > 0 || again.log.logEndOffset < 3) continue
+        prefixes++
+        expect({ change, removed: again.log.removedTombstonesEnd }).toEqual({ change, removed: 3 })
+      }
+      expect(prefixes).toBeGreaterThan(2)
+    },
+  )
 })
