@@ -5,7 +5,7 @@ import { baseOffsetAt, LOG_OVERHEAD, lastOffsetAt } from '../records/batch-heade
 import { batchDefectAt, batchSizeAt } from './batch-check.ts'
 import type { LogCore } from './log-core.ts'
 import { emptySlice, type LogSlice, type ReadRange } from './log-tail.ts'
-import { type Segment, SegmentReplaced } from './segment.ts'
+import { type Segment, unlessReplaced } from './segment.ts'
 import { type Defect, ledAstray } from './segment-scan.ts'
 
 /** Readers whose place is remembered; beyond that the index is asked, which costs a few microseconds. */
@@ -38,7 +38,7 @@ export class LogReader {
       const inMemory = this.readTail(range)
       if (inMemory) return inMemory
       const { generation, logStartOffset, replacements } = core
-      const outcome = await replacedOr(() => this.#readFile(range))
+      const outcome = await unlessReplaced(() => this.#readFile(range))
       core.ensureServing()
       // Also what looks right may have been read at a place that is another one's now.
       if (outcome === undefined || replacements !== core.replacements) {
@@ -216,16 +216,6 @@ export class LogReader {
       `${segment.path} cannot be read now (${error.message}): the process is short of descriptors or rights`,
       { cause: error },
     )
-  }
-}
-
-/** Undefined: the cleaner has put another segment in the place of the one that was read. */
-async function replacedOr<Result>(read: () => Promise<Result>): Promise<Result | undefined> {
-  try {
-    return await read()
-  } catch (thrown) {
-    if (thrown instanceof SegmentReplaced) return undefined
-    throw thrown
   }
 }
 

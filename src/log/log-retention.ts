@@ -1,6 +1,6 @@
 import type { Offset } from '../base/brands.ts'
 import type { LogCore } from './log-core.ts'
-import type { Segment } from './segment.ts'
+import { type Segment, unlessReplaced } from './segment.ts'
 
 /**
  * Where the log should start now by `retention.ms` and `retention.bytes`. Whole segments go, oldest first, and only
@@ -25,7 +25,7 @@ export async function startAfterRetention(
     if ((end ?? logEndOffset) > core.highWatermark) break
     const tooLarge =
       core.config.retentionBytes !== undefined && sizeBytes - segment.sizeBytes >= core.config.retentionBytes
-    if (!tooLarge && !(await isTooOld(core, segment, wallMs))) break
+    if (!tooLarge && !(await unlessReplaced(() => isTooOld(core, segment, wallMs)))) break
     if (!isThere(segment) || core.segments.limitOf(segment) !== end) break
     if (end === undefined) {
       // By size the last segment always stays: without it the log is empty, which is below any limit.

@@ -23,6 +23,16 @@ export class SegmentReplaced extends Error {
   override readonly name = 'SegmentReplaced'
 }
 
+/** Undefined: the cleaner has put another segment in the place of the one that was read. */
+export async function unlessReplaced<Result>(read: () => Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await read()
+  } catch (thrown) {
+    if (thrown instanceof SegmentReplaced) return undefined
+    throw thrown
+  }
+}
+
 export interface NewestTimestamp {
   /** -1: no batch has one. */
   readonly timestamp: number

@@ -346,6 +346,37 @@ describe('a compacted log', () => {
       await log.close()
     }))
 
+  it('lets retention go on where a segment that it comes to is replaced meanwhile', async () => {
+    let isBeside = true
+    for (let steps = 0; isBeside; steps++) {
+      await onMachine(async machine => {
+        const config = { retentionMs: 1000, indexIntervalBytes: 50 }
+        const written = await openCompacted(machine, config)
+        for (let at = 0; at < 20; at++) {
+          const timestamp = at < 5 ? KEYED_TIME_MS - 5000 : KEYED_TIME_MS
+          appendKeyed(written.log, [[`k${at % 2}`, `v${at}`]], { timestamp })
+        }
+        await close(written)
+        await written.raise()
+        await written.log.close()
+        // By their files this life knows nothing of the segments yet.
+        const { log } = await openCompacted(machine, config)
+        log.highWatermark = log.logEndOffset
+        let isOver = false
+        const cleaning = cleanNow(log).then(() => {
+          isOver = true
+        })
+        await new Promise<void>(resolve => machine.clock.setTimer(steps / 2, resolve))
+        isBeside = !isOver
+        await log.applyRetention(KEYED_TIME_MS)
+        await cleaning
+        expect(log.failure).toBeUndefined()
+        expect(brief(await readKeyed(log)).slice(-3, -1)).toEqual(['18 k0=v18', '19 k1=v19'])
+        await log.close()
+      }, steps)
+    }
+  })
+
   it('goes on without room on the disk, and is cleaned once there is some', () =>
     onMachine(async machine => {
       const fixture = await openCompacted(machine)
