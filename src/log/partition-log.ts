@@ -426,10 +426,13 @@ export class PartitionLog {
       })
     }
     if (this.#newestConfig !== config || core.closed) return
-    const cachingEnded = core.config.writeCaching && !config.writeCaching
+    const cachingBefore = core.config.writeCaching
     core.config = config
     core.context.indexIntervalBytes = config.indexIntervalBytes
-    if (cachingEnded && !core.failure) this.beginGeneration()
+    if (core.failure || cachingBefore === config.writeCaching) return
+    // What is queued waits for the way of before; what was written and not synced, for a sync that counts.
+    if (cachingBefore) this.beginGeneration()
+    else this.#appender.request()
   }
 
   takeOffline(cause: unknown): void {

@@ -210,6 +210,22 @@ describe('a generation', () => {
 })
 
 describe('write caching', () => {
+  it('turned on, leaves nothing behind that was queued before', async () => {
+    const machine = new SimMachine(8)
+    await machine.run(async () => {
+      const fixture = await openSim(machine)
+      const { log } = fixture
+      append(log)
+      await synced(fixture)
+      append(log)
+      await log.updateConfig({ ...log.config, writeCaching: true })
+      await synced(fixture)
+      await new Promise<void>(resolve => machine.clock.setTimer(1000, resolve))
+      expect([log.writtenEndOffset, log.syncedEndOffset]).toEqual([2, 2])
+      await log.close()
+    })
+  })
+
   it('reports bytes as written without waiting for a sync, and syncs them soon after', async () => {
     const machine = new SimMachine(7)
     await machine.run(async () => {
