@@ -45,7 +45,8 @@ export class AutoCommit {
   }
 
   /**
-   * The same for partitions that are given back. What fails is tried again until it is done, or the partitions are gone.
+   * The same for partitions that are given back. What fails is tried again until it is done, or the partitions are gone, or
+   * this is closed.
    */
   async flushUntilDone(partitions: readonly OwnedPartition[], pauseMs: () => number): Promise<void> {
     for (;;) {
@@ -53,13 +54,15 @@ export class AutoCommit {
         await this.flush()
         return
       } catch (thrown) {
+        if (this.#isClosed) return
         this.#options.onTrouble(NaruError.from(thrown))
       }
-      if (this.#isClosed || partitions.every(({ isGone }) => isGone)) return
+      if (partitions.every(({ isGone }) => isGone)) return
       await new Promise<void>(resolve => this.#options.clock.setTimer(pauseMs(), resolve))
     }
   }
 
+  /** Nothing is committed by itself any more, nor tried again. */
   close(): void {
     this.#isClosed = true
     this.#timer?.cancel()

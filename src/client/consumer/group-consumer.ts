@@ -1,4 +1,5 @@
 import { NaruError } from '../../base/errors.ts'
+import { callUser } from '../call-user.ts'
 import type { Connection } from '../connection.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import { END, iterate, Waiters } from '../reader/batch-queue.ts'
@@ -59,14 +60,15 @@ export class GroupConsumer implements Consumer {
     this.#connection = connection
     this.#options = options
     this.#onClose = onClose
-    const warn = (error: NaruError) => options.onWarning?.(error.message)
+    const warn = (warning: string) => callUser(() => options.onWarning?.(warning))
+    const onTrouble = ({ message }: NaruError) => warn(message)
     this.#reader = new GroupReader({
       connection,
       metadata,
       settings,
       events: {
         onJoined: ({ warnings }) => {
-          for (const warning of warnings) options.onWarning?.(warning)
+          for (const warning of warnings) warn(warning)
         },
         onAssigned: partitions =>
           this.#tell(() =>
@@ -83,8 +85,11 @@ export class GroupConsumer implements Consumer {
           void this.#tell(() => options.onSkipped?.({ topic, partition, from, to }))
           this.#autoCommit?.due()
         },
-        onReady: () => this.#waiters.wake(),
-        onTrouble: warn,
+        onReady: () => {
+          if (this.#reader.error !== undefined) this.#autoCommit?.close()
+          this.#waiters.wake()
+        },
+        onTrouble,
       },
     })
     if (settings.autoCommit)
@@ -93,7 +98,7 @@ export class GroupConsumer implements Consumer {
         intervalMs: settings.commitIntervalMs,
         pending: () => this.#pending(),
         commit: offsets => this.#reader.commit(offsets),
-        onTrouble: warn,
+        onTrouble,
       })
   }
 

@@ -1,5 +1,6 @@
 import { NaruError } from '../../base/errors.ts'
 import type { Timer } from '../../ports/clock.ts'
+import { callUser } from '../call-user.ts'
 import type { Connection } from '../connection.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import { shown } from '../option-check.ts'
@@ -247,14 +248,5 @@ export class StreamProducer implements Producer {
   #requireOpen(): void {
     if (this.#closing)
       throw new NaruError('CLOSED', 'the producer was closed (make a new one: client.producer())')
-  }
-}
-
-/** What the program's own callback throws is an unhandled error of the program, and stops nothing here. */
-function callUser(callback: () => void): void {
-  try {
-    callback()
-  } catch (thrown) {
-    void Promise.reject(thrown)
   }
 }

@@ -2,6 +2,7 @@ import type { NodeId, Offset, PartitionId } from '../../base/brands.ts'
 import { NaruError } from '../../base/errors.ts'
 import { failureToError } from '../../wire/failure.ts'
 import type { ListOffsetsPartition, MessageInit, Skipped, TopicMetadata } from '../../wire/messages.ts'
+import { callUser } from '../call-user.ts'
 import type { Connection } from '../connection.ts'
 import { unknownTopic } from '../leader-calls.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
@@ -156,7 +157,7 @@ export class PartitionReads {
   /** Who wants only what is new does not go back to the oldest record there is: the end is looked up again. */
   #onSkipped(cursor: PartitionCursor, { topic, partition, from, to }: Skipped): boolean {
     const { settings } = this.#options
-    settings.onSkipped?.({ topic, partition, from, to })
+    callUser(() => settings.onSkipped?.({ topic, partition, from, to }))
     return settings.startOf(cursor.partition).at === 'LATEST'
   }
 
@@ -170,7 +171,8 @@ export class PartitionReads {
     const next = this.#newCursor({ topic, topicId }, partition)
     // What was received and not given out is read again.
     next.resolve({ start: Math.min(nextOffset, endOffset), stop: cursor.stopOffset })
-    if (nextOffset > endOffset) settings.onSkipped?.({ topic, partition, from: nextOffset, to: endOffset })
+    if (nextOffset > endOffset)
+      callUser(() => settings.onSkipped?.({ topic, partition, from: nextOffset, to: endOffset }))
     this.#streams.add([next])
     return true
   }

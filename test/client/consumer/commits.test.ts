@@ -56,6 +56,43 @@ describe('a commit', () => {
     expect((await harness.sdk.run(loop.next())).value).toMatchObject({ offset: 11 })
     await harness.until(() => harness.groups.committed('g')['logs/0'] === 11)
   })
+
+  it('is not tried again by a consumer that has failed', async () => {
+    await harness.fill('logs', 10, 1)
+    const warnings: string[] = []
+    const a = await harness.member('a', { onWarning: warning => warnings.push(warning) })
+    await harness.until(() => harness.deliveries.length === 10)
+    await harness.member('a', { isIdle: true })
+    await harness.until(() => a.isOver)
+    expect(a.error).toMatchObject({ reason: 'MEMBER_FENCED' })
+    await harness.sdk.node.forMs(10_000)
+    expect(warnings).toEqual([])
+  })
+})
+
+it('comes back to its group whatever its own onWarning throws', async () => {
+  const thrown: unknown[] = []
+  const note = (error: unknown) => thrown.push(error)
+  const before = process.listeners('unhandledRejection')
+  process.removeAllListeners('unhandledRejection').on('unhandledRejection', note)
+  try {
+    const mine = new Error('from the program')
+    const a = await harness.member('a', {
+      onWarning: () => {
+        throw mine
+      },
+    })
+    await harness.until(() => a.partitions.length === 1)
+    harness.groups.breakStreams()
+    await harness.fill('logs', 10, 1)
+    await harness.until(() => harness.deliveries.length === 10)
+    await harness.until(() => harness.groups.committed('g')['logs/0'] === 10)
+    expect(a.error).toBeUndefined()
+    expect(new Set(thrown)).toEqual(new Set([mine]))
+  } finally {
+    process.off('unhandledRejection', note)
+    for (const listener of before) process.on('unhandledRejection', listener)
+  }
 })
 
 /** A member that has committed behind records that retention has removed, and was given the first one that is there. */
