@@ -90,12 +90,9 @@ export class GroupImage {
     return this.#offsets.get(topicId)?.get(partition)
   }
 
-  hasOffsetsOf(topicId: Uuid): boolean {
-    return this.#offsets.has(topicId)
-  }
-
-  topicsWithOffsets(): Iterable<Uuid> {
-    return this.#offsets.keys()
+  /** By topic; what they are tells `offsetsOf`. */
+  get offsetTopics(): Pick<TimelineMap<Uuid, unknown>, 'size' | 'has' | 'keys'> {
+    return this.#offsets
   }
 
   /** In no particular order. */

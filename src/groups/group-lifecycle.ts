@@ -1,4 +1,5 @@
 import type { Epoch } from '../base/brands.ts'
+import { ChangedTopics } from './changed-topics.ts'
 import { GroupDraft } from './group-draft.ts'
 import type { GroupImage } from './group-image.ts'
 import {
@@ -19,7 +20,7 @@ import {
 import { timerKey } from './group-timers.ts'
 import type { GroupsImage } from './groups-image.ts'
 import { giveFreed, reconcile, takeFrom } from './reconciliation.ts'
-import { subscribes, type TopicCatalog } from './subscription.ts'
+import type { TopicCatalog } from './subscription.ts'
 import { computeTarget, noticeTopics } from './target-assignment.ts'
 
 /**
@@ -119,14 +120,10 @@ export class GroupLifecycle {
 
   /** Groups that a change of these topics may concern: `refresh` them. */
   concernedBy(topics: readonly { readonly id: string; readonly name: string }[]): string[] {
-    const isConcerned = (group: GroupImage) =>
-      topics.some(
-        ({ id, name }) =>
-          group.topics.has(id) ||
-          group.hasOffsetsOf(id) ||
-          [...group.subscriptions()].some(subscription => subscribes(subscription, name)),
-      )
-    return [...this.#image.all()].filter(isConcerned).map(({ name }) => name)
+    const changed = new ChangedTopics(topics)
+    const concerned: string[] = []
+    for (const group of this.#image.all()) if (changed.concern(group)) concerned.push(group.name)
+    return concerned
   }
 
   /**
@@ -149,7 +146,7 @@ export class GroupLifecycle {
   deletion(group: GroupImage): { records: GroupRecord[]; isDone: boolean } {
     const head = { version: 0, group: group.name, value: null } as const
     const records: GroupRecord[] = []
-    for (const topicId of group.topicsWithOffsets())
+    for (const topicId of group.offsetTopics.keys())
       for (const [partition] of group.offsetsOf(topicId)) {
         if (records.length >= this.limits.offsetsDeletedPerWriteMax) return { records, isDone: false }
         records.push({ type: 'offset', ...head, topicId, partition })
@@ -213,7 +210,7 @@ export class GroupLifecycle {
   /** The group of a deleted topic forgets it; returns whether its members had something to do with it. */
   #dropDeletedTopics(draft: GroupDraft): { isDropped: boolean; isMore: boolean } {
     let budget = this.limits.offsetsDeletedPerWriteMax
-    for (const topicId of draft.base.topicsWithOffsets()) {
+    for (const topicId of draft.base.offsetTopics.keys()) {
       if (this.catalog.byId(topicId) !== undefined) continue
       for (const [partition] of draft.base.offsetsOf(topicId)) {
         if (budget-- === 0) return { isDropped: this.#dropTopics(draft), isMore: true }

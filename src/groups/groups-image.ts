@@ -66,7 +66,7 @@ function* recordsOf(group: GroupImage): Iterable<GroupRecord> {
   for (const [member, value] of sorted(group.targets)) yield { type: 'target', ...head, member, value }
   for (const [member, value] of sorted(group.assignments))
     yield { type: 'assignment', ...head, member, value }
-  for (const topicId of [...group.topicsWithOffsets()].sort()) {
+  for (const topicId of [...group.offsetTopics.keys()].sort()) {
     const offsets = [...group.offsetsOf(topicId)].sort(([a], [b]) => a - b)
     for (const [partition, value] of offsets) yield { type: 'offset', ...head, topicId, partition, value }
   }

@@ -186,7 +186,7 @@ export class OffsetControl {
 
   #known(group: GroupImage): PartitionSelection[] {
     const known: PartitionSelection[] = []
-    for (const topicId of group.topicsWithOffsets())
+    for (const topicId of group.offsetTopics.keys())
       for (const [partition] of group.offsetsOf(topicId)) known.push({ topicId, partition })
     for (const { partitions } of group.assignments.values()) known.push(...partitions)
     return known

@@ -231,7 +231,7 @@ export class GroupSimulation {
     checkInvariants(context, this.#epochs)
     if (context.committedCount < context.log.length) return
     for (const group of context.image.all())
-      for (const topicId of group.topicsWithOffsets())
+      for (const topicId of group.offsetTopics.keys())
         for (const [partition, { nextOffset }] of group.offsetsOf(topicId)) {
           const key = keyOfOffset(group.name, { topicId, partition })
           const known = this.#committed.get(key)

@@ -231,7 +231,7 @@ describe('the topics of a group', () => {
     context.catalog.delete('logs')
     context.refresh(['logs'])
     expect(has(context, 'a')).toEqual([])
-    expect(context.image.get('g')?.hasOffsetsOf(id)).toBe(false)
+    expect(context.image.get('g')?.offsetTopics.has(id)).toBe(false)
     context.advance(200)
     context.catalog.put('logs', 1)
     context.refresh(['logs'])

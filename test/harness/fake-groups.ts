@@ -105,7 +105,7 @@ export class FakeGroups {
   committed(group: string): Record<string, number> {
     const image = this.#image.get(group)
     const offsets: Record<string, number> = {}
-    for (const topicId of image?.topicsWithOffsets() ?? [])
+    for (const topicId of image?.offsetTopics.keys() ?? [])
       for (const [partition, { nextOffset }] of image?.offsetsOf(topicId) ?? [])
         offsets[`${this.#options.catalog.byId(topicId)?.name}/${partition}`] = nextOffset
     return offsets
