@@ -1,4 +1,3 @@
-import { unreachable } from '../base/assert.ts'
 import type { Epoch, Offset, PartitionId, Uuid } from '../base/brands.ts'
 
 /**
@@ -160,23 +159,4 @@ export const GROUP_RECORD_VERSION_MAX: Readonly<Record<GroupRecordType, number>>
   target: 0,
   assignment: 0,
   offset: 0,
-}
-
-/** Equal exactly for records of which the newer replaces the older: what compaction and the stored view key by. */
-export function groupRecordKey(record: GroupRecord): string {
-  const { type, group } = record
-  switch (type) {
-    case 'group':
-      return JSON.stringify([type, group])
-    case 'topic':
-      return JSON.stringify([type, group, record.topicId])
-    case 'member':
-    case 'target':
-    case 'assignment':
-      return JSON.stringify([type, group, record.member])
-    case 'offset':
-      return JSON.stringify([type, group, record.topicId, record.partition])
-    default:
-      return unreachable(type, 'group record')
-  }
 }

@@ -48,32 +48,6 @@ export class GroupsImage implements StateMachine<GroupRecord> {
   clear(): void {
     this.#groups.clear()
   }
-
-  /**
-   * Records that make these groups from nothing. Equal images give equal records in equal order. Read it within
-   * one turn.
-   */
-  *records(): Iterable<GroupRecord> {
-    for (const name of this.names()) yield* recordsOf(this.#groups.get(name) as GroupImage)
-  }
-}
-
-function* recordsOf(group: GroupImage): Iterable<GroupRecord> {
-  const head = { version: 0, group: group.name } as const
-  if (group.header !== null) yield { type: 'group', ...head, value: group.header }
-  for (const [topicId, value] of sorted(group.topics)) yield { type: 'topic', ...head, topicId, value }
-  for (const [member, value] of sorted(group.members)) yield { type: 'member', ...head, member, value }
-  for (const [member, value] of sorted(group.targets)) yield { type: 'target', ...head, member, value }
-  for (const [member, value] of sorted(group.assignments))
-    yield { type: 'assignment', ...head, member, value }
-  for (const topicId of [...group.offsetTopics.keys()].sort()) {
-    const offsets = [...group.offsetsOf(topicId)].sort(([a], [b]) => a - b)
-    for (const [partition, value] of offsets) yield { type: 'offset', ...head, topicId, partition, value }
-  }
-}
-
-function sorted<V>(map: TimelineMap<string, V>): [string, V][] {
-  return [...map.entries()].sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
 function checkVersion({ type, version }: GroupRecord): void {

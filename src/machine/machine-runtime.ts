@@ -131,16 +131,12 @@ export class MachineRuntime<R> {
   }
 
   /**
-   * Runs a handler once `deadlineMs` has come, unless it is cancelled or set anew under the same key, or the
+   * Runs a handler once `deadlineMs` has come, unless it is set anew under the same key, or the
    * lead is lost (a new leader sets its own). Callers bound the number of keys by what they bound: members, groups.
    */
   schedule(key: string, timer: { deadlineMs: number; handler: TimerHandler<R> }): void {
     assert(this.#isLeading, `timer ${key} set without leading`)
     this.#timers.set(key, { deadlineMs: timer.deadlineMs, value: { handler: timer.handler } })
-  }
-
-  cancel(key: string): void {
-    this.#timers.delete(key)
   }
 
   /** When to call `onTime` next. */

@@ -28,10 +28,6 @@ export class TimerQueue<T> {
     if (this.#heap.length > 2 * this.#byKey.size + SWEEP_SLACK) this.#sweep()
   }
 
-  delete(key: string): void {
-    this.#byKey.delete(key)
-  }
-
   clear(): void {
     this.#byKey.clear()
     this.#heap = []

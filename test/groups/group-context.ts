@@ -4,15 +4,11 @@
  */
 import { NaruError } from '../../src/base/errors.ts'
 import type { GroupSettings } from '../../src/groups/group-options.ts'
-import {
-  type GroupRecord,
-  groupRecordKey,
-  type MemberInstance,
-  type MemberRecord,
-} from '../../src/groups/group-record.ts'
+import type { GroupRecord, MemberInstance, MemberRecord } from '../../src/groups/group-record.ts'
 import type { GroupResult, GroupTimer, MemberName, MemberStream } from '../../src/groups/group-result.ts'
 import type { CatalogTopic, TopicCatalog } from '../../src/groups/subscription.ts'
 import type { MachineResult } from '../../src/machine/state-machine.ts'
+import { groupRecordKey } from './group-records.ts'
 import * as realCode from './groups-code.ts'
 import { SimStream, type StreamOptions } from './sim-stream.ts'
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { OffsetToCommit } from '../../src/groups/offset-control.ts'
 import { errorOf, GroupContext } from './group-context.ts'
+import { recordsOf } from './group-records.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -171,7 +172,7 @@ describe('a group', () => {
     expect(context.image.get('g')).toBeDefined()
     context.advance(1 * DAY_MS + 1000)
     expect(context.image.get('g')).toBeUndefined()
-    expect([...context.image.records()]).toEqual([])
+    expect(recordsOf(context.image)).toEqual([])
   }, 30_000)
 
   it('with members never expires', () => {

@@ -15,7 +15,7 @@ import type * as wire from '../../wire/generated/group-record.ts'
 
 /**
  * Records of groups as records of the log of `__groups`: `naru.internal.v1.GroupRecordKey` and `GroupRecordValue`.
- * Invariant: records with equal `groupRecordKey` have equal bytes as keys, which compaction and the view go by.
+ * Invariant: keys have equal bytes exactly for records of which the newer replaces the older: compaction and the view go by them.
  */
 const keyCodec = codecOf<wire.GroupRecordKey>('naru.internal.v1.GroupRecordKey')
 const valueCodec = codecOf<wire.GroupRecordValue>('naru.internal.v1.GroupRecordValue')

@@ -16,8 +16,9 @@ import {
   viewRange,
   viewStateKey,
 } from '../../../src/drivers/groups/group-view-codec.ts'
-import { type GroupRecord, groupRecordKey } from '../../../src/groups/group-record.ts'
+import type { GroupRecord } from '../../../src/groups/group-record.ts'
 import { stampBatch } from '../../../src/records/stamp-batch.ts'
+import { groupRecordKey } from '../../groups/group-records.ts'
 
 const FIXTURES = new URL('../../fixtures/formats/v1/groups/', import.meta.url)
 const topicId = 'AAAAAAAAAAAAAAAAAAAAAQ'

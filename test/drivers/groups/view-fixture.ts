@@ -7,6 +7,7 @@ import type { GroupRecord } from '../../../src/groups/group-record.ts'
 import { GroupsImage } from '../../../src/groups/groups-image.ts'
 import type { PartitionLog } from '../../../src/log/partition-log.ts'
 import type { KeyValueStore } from '../../../src/ports/key-value-store.ts'
+import { recordsOf } from '../../groups/group-records.ts'
 import { EventScheduler } from '../../harness/event-scheduler.ts'
 import { SeededPrng } from '../../harness/seeded-prng.ts'
 import { SimMachine } from '../../harness/sim-machine.ts'
@@ -135,7 +136,7 @@ export class ViewFixture {
         for (const { key, value } of records) image.replay(decodeGroupRecord(key, value))
       from = slice.nextOffset
     }
-    return [...image.records()]
+    return recordsOf(image)
   }
 
   run<T>(work: Promise<T>): Promise<T> {
@@ -160,7 +161,7 @@ export class ViewFixture {
 export function imageOf(records: readonly GroupRecord[]): GroupRecord[] {
   const image = new GroupsImage()
   for (const record of records) image.replay(record)
-  return [...image.records()]
+  return recordsOf(image)
 }
 
 export function offset(group: string, partition: number, nextOffset: number | null): GroupRecord {
