@@ -104,6 +104,14 @@ function groupsOf(
   return groups
 }
 
+export function noLeader({ topic, partition }: { topic: string; partition: PartitionId }): NaruError {
+  return new NaruError(
+    'LEADER_NOT_AVAILABLE',
+    `"${topic}" partition ${partition} has no leader now (the logs of the nodes say why)`,
+    { details: { topic, partition: String(partition) } },
+  )
+}
+
 export function unknownTopic(topic: string): NaruError {
   return new NaruError(
     'UNKNOWN_TOPIC',

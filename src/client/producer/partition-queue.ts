@@ -189,8 +189,9 @@ export class PartitionQueue {
     else this.#retry(undefined)
   }
 
-  /** How long to wait before the leader is tried again after a failure that concerned no batch. */
-  pause(): void {
+  /** Waits before the leader is tried again after a failure that concerned no batch: what ends meanwhile ends for that. */
+  pause(error: NaruError): void {
+    for (const batch of this.unsettled()) batch.lastError = error
     this.#retry(this.#backoff.nextMs())
     this.#wakeAfterAnswer()
   }
@@ -212,10 +213,8 @@ export class PartitionQueue {
 
   failIdentity(error: NaruError): void {
     this.#isAskingIdentity = false
-    if (error.retriable) {
-      for (const batch of this.#batches) batch.lastError = error
-      this.pause()
-    } else this.failAll(error)
+    if (error.retriable) this.pause(error)
+    else this.failAll(error)
   }
 
   /** Ends what has been tried for too long; returns when the next one will have been. */

@@ -2,6 +2,7 @@ import type { NodeId } from '../../base/brands.ts'
 import type { NaruError } from '../../base/errors.ts'
 import type { Timer } from '../../ports/clock.ts'
 import type { Connection } from '../connection.ts'
+import { noLeader, unknownTopic } from '../leader-calls.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import { LeaderStream } from './leader-stream.ts'
 import type { PartitionQueue } from './partition-queue.ts'
@@ -101,7 +102,8 @@ export class Sender {
       const leader = this.#leaderOf(queue)
       if (leader === undefined) {
         this.#refresh(queue.topic)
-        queue.pause()
+        const isGone = this.#metadata.topic(queue.topic) === undefined
+        queue.pause(isGone ? unknownTopic(queue.topic) : noLeader(queue))
         continue
       }
       // Batches of one partition are never on their way through two streams.
@@ -160,20 +162,20 @@ export class Sender {
         if (this.#streams.get(nodeId) === closed) this.#streams.delete(nodeId)
         if (!wasAnswered && error.reason === 'CONNECTION_FAILED')
           this.#connection.nodes.markUnreachable(route)
-        this.#onStreamClosed(nodeId)
+        this.#onStreamClosed(nodeId, error)
       },
     })
     this.#streams.set(nodeId, stream)
     return stream
   }
 
-  #onStreamClosed(nodeId: NodeId): void {
+  #onStreamClosed(nodeId: NodeId, error: NaruError): void {
     if (this.#isClosed) return
     const topics = new Set<string>()
     for (const [queue, leader] of this.#leaders) {
       if (leader !== nodeId || queue.isIdle) continue
       topics.add(queue.topic)
-      queue.pause()
+      queue.pause(error)
     }
     for (const topic of topics) this.#refresh(topic)
   }

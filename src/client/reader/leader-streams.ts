@@ -4,6 +4,7 @@ import type { Timer } from '../../ports/clock.ts'
 import type { Skipped, TopicMetadata } from '../../wire/messages.ts'
 import type { Backoff } from '../backoff.ts'
 import type { Connection } from '../connection.ts'
+import { noLeader } from '../leader-calls.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import { passedOver, type ReceivedBatches } from './batch-decoder.ts'
 import type { PartitionCursor } from './partition-cursor.ts'
@@ -228,14 +229,6 @@ export class LeaderStreams {
     for (const stream of this.#streams.values()) if (stream.has(cursor)) return stream
     return undefined
   }
-}
-
-function noLeader({ topic, partition }: PartitionCursor): NaruError {
-  return new NaruError(
-    'LEADER_NOT_AVAILABLE',
-    `"${topic}" partition ${partition} has no leader now (the logs of the nodes say why)`,
-    { details: { topic, partition: String(partition) } },
-  )
 }
 
 /** Where the log ends, if the error says that this is before `offset`. */

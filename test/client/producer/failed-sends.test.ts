@@ -46,3 +46,18 @@ describe('a record whose place is not there', () => {
     await sdk.run(producer.close().catch(() => {}))
   })
 })
+
+it('a record that waits for its leader in vain is told why', async () => {
+  const producer = sdk.client.producer({ deliveryTimeoutMs: 2_000 })
+  await sdk.run(producer.send({ topic: 'logs', value: 'a' }))
+  await sdk.run(sdk.client.admin().deleteTopics(['logs']))
+  // The client hears of it.
+  await sdk.node.forMs(1_000)
+  const sent = producer.send({ topic: 'logs', value: 'b' })
+  await expect(sdk.run(sent)).rejects.toMatchObject({
+    reason: 'UNKNOWN_TOPIC',
+    outcome: 'none',
+    message: expect.stringContaining('topic "logs" does not exist'),
+  })
+  await sdk.run(producer.close())
+})
