@@ -5,6 +5,8 @@ import type { Clock, Timer } from '../../ports/clock.ts'
 export interface DamagedReplica {
   readonly topicId: Uuid
   readonly partition: PartitionId
+  /** It is counted on, and cannot be. A report that comes later would take out what has been filled again. */
+  readonly isCountedOn: () => boolean
 }
 
 /** Resolves once the metadata have the replicas in neither ISR nor ELR. */
@@ -43,9 +45,10 @@ export class DamageReports {
 
   async #send(): Promise<void> {
     this.#isReporting = true
+    for (const [key, replica] of this.#waiting) if (!replica.isCountedOn()) this.#waiting.delete(key)
     const sent = [...this.#waiting].slice(0, REPLICAS_MAX)
     try {
-      await this.#report(sent.map(([, replica]) => replica))
+      if (sent.length > 0) await this.#report(sent.map(([, replica]) => replica))
       for (const [key, replica] of sent) if (this.#waiting.get(key) === replica) this.#waiting.delete(key)
     } catch (thrown) {
       if (!(thrown instanceof NaruError)) throw thrown

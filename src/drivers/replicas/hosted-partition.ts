@@ -9,6 +9,7 @@ import type { PartitionLog } from '../../log/partition-log.ts'
 import type { PartitionState } from '../../metadata/metadata-record.ts'
 import { isInternalTopic } from '../../metadata/topic-name.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
+import { DiskError } from '../../ports/disk.ts'
 import type { Follow } from '../../replication/follow.ts'
 import type { KnownHighWatermark } from '../../replication/follower-state.ts'
 import { ParkedFollows } from '../../replication/parked-follows.ts'
@@ -69,6 +70,8 @@ export class HostedPartition implements ReplicatedPartition {
   #state: PartitionState
   #settings: PartitionSettings
   #log: PartitionLog | undefined
+  /** Its directory could not be opened, and no waiting betters that. */
+  #isUnreadable = false
   #leader: PartitionLeader | undefined
   #follower: PartitionFollower | undefined
   #known: KnownHighWatermark = { offset: 0, leaderEpoch: 0 }
@@ -119,6 +122,8 @@ export class HostedPartition implements ReplicatedPartition {
     this.#state = state
     this.#settings = settings
     if (!this.#isCountedOn) this.#onLossKnown?.()
+    // Also anew: a change that was on its way when it was told may have put this replica in sync again.
+    this.#reportDamage()
     this.#attend()
     if (!this.#log || this.#closing) return
     this.#takeRole(this.#log)
@@ -193,7 +198,7 @@ export class HostedPartition implements ReplicatedPartition {
       if (this.#closing) return
       this.#known = { offset: log.highWatermark, leaderEpoch: log.latestEpoch ?? 0 }
       if (log.failure) this.#endBy(log.failure)
-      if (log.failure?.reason === 'CORRUPT_DATA') this.#reportDamage()
+      this.#reportDamage()
       this.#takeRole(log)
       // The settings may have changed while the log was opened.
       await this.#configure(log)
@@ -207,7 +212,7 @@ export class HostedPartition implements ReplicatedPartition {
    * truncate to it. The node is not unfenced before its partitions are open, so nothing is elected here meanwhile.
    */
   async #whenLossIsKnown(): Promise<void> {
-    const { topic, topicId, partition, replicator, onError } = this.#options
+    const { topic, partition, onError } = this.#options
     const lost = new NaruError(
       'CORRUPT_DATA',
       `the directory of ${this.#name} is gone, though the checkpoints name it: what it held is lost here, and is fetched ` +
@@ -217,9 +222,9 @@ export class HostedPartition implements ReplicatedPartition {
     this.#endBy(lost)
     onError(lost)
     if (!this.#isCountedOn) return
-    replicator.reportDamage({ topicId, partition })
     await new Promise<void>(resolve => {
       this.#onLossKnown = resolve
+      this.#reportDamage()
     })
     this.#onLossKnown = undefined
   }
@@ -229,6 +234,12 @@ export class HostedPartition implements ReplicatedPartition {
     const { isr, elr, leader } = this.#state
     const { nodeId } = this.#options.replicator.self
     return isr.includes(nodeId) || elr.includes(nodeId) || leader === nodeId
+  }
+
+  /** What it holds is lost, damaged or not to be read: elected, it would serve nothing. */
+  get #isWronglyCountedOn(): boolean {
+    const isDamaged = this.#isUnreadable || this.#log?.failure?.reason === 'CORRUPT_DATA'
+    return (isDamaged || this.#onLossKnown !== undefined) && this.#isCountedOn
   }
 
   /** Until it is done the log works by the settings before; want of room passes. */
@@ -248,7 +259,13 @@ export class HostedPartition implements ReplicatedPartition {
     // Told once, not at each try.
     if (error.reason !== this.#refusal?.().reason) this.#options.onError(error)
     this.#endBy(error)
-    if (this.#closing || !SHORTAGES.has(error.reason)) return
+    if (this.#closing) return
+    if (!SHORTAGES.has(error.reason)) {
+      // A disk that fails ends this process, and says nothing of what the next one finds.
+      this.#isUnreadable = !(error.cause instanceof DiskError && error.cause.code === 'EIO')
+      this.#reportDamage()
+      return
+    }
     this.#retry = this.#options.clock.setTimer(OPEN_RETRY_MS, () => {
       this.#opening = this.#open()
     })
@@ -355,7 +372,9 @@ export class HostedPartition implements ReplicatedPartition {
   /** Where this is the only replica, nobody else could lead, and the operator may still put the file back. */
   #reportDamage(): void {
     const { topicId, partition, replicator } = this.#options
-    if (this.#state.replicas.length > 1) replicator.reportDamage({ topicId, partition })
+    const isCountedOn = () => this.#isWronglyCountedOn
+    if (this.#state.replicas.length > 1 && isCountedOn())
+      replicator.reportDamage({ topicId, partition, isCountedOn })
   }
 
   /** A follower stays, to empty the log once nobody counts on it any more (rule B4). */

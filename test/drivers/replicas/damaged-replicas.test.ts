@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { DiskErrorCode } from '../../../src/ports/disk.ts'
+import type { SimDiskImage } from '../../harness/sim-disk-image.ts'
 import type { ReplicaCluster } from './replica-cluster.ts'
 import { isrIs, produceAll, startTopic, untilLedBy } from './replicated-topic.ts'
 
@@ -56,6 +57,57 @@ describe('a damaged replica that cannot be emptied', () => {
     const { node, failures } = await damagedWith('EIO')
     expect(failures()).toBe(1)
     expect(node.events.map(event => event.kind)).toEqual(['quarantined', 'offline'])
+  })
+})
+
+test('a damaged replica that is counted on all the same says so again: it must not be the one that leads', async () => {
+  const cluster = await startTopic()
+  await produceAll(cluster, 1, ['a'])
+  cluster.node(2).machine.image.onOperation = ({ kind, path }) =>
+    kind === 'open' && path.endsWith('.log') ? 'EMFILE' : undefined
+  cluster.log(2).quarantine({ offset: 0, what: 'a test says so' })
+  await cluster.until(isrIs(cluster, [1, 3]))
+  await cluster.scheduler.runFor(1_000)
+  // A change of the ISR that was on its way when the damage was told, and then its leader is gone.
+  cluster.kill(cluster.node(1))
+  cluster.controller.lead(2, { isr: [2, 3] })
+  await untilLedBy(cluster, 3)
+  expect(cluster.controller.partition().isr).toEqual([3])
+})
+
+describe('a replica whose log cannot be opened', () => {
+  const directory = 'data/topics/logs-0'
+  const metadata = `${directory}/partition.metadata`
+
+  test.each([
+    ['a turned bit', (image: SimDiskImage) => image.flipBit(metadata, 20)],
+    ['no file that says whose it is', (image: SimDiskImage) => image.loseDirectory(metadata)],
+    [
+      'a file that may not be read',
+      (image: SimDiskImage) => {
+        image.onOperation = ({ kind, path }) => (kind === 'open' && path === metadata ? 'EACCES' : undefined)
+      },
+    ],
+  ])('is not elected, and keeps its bytes (%s)', async (_, damage) => {
+    const cluster = await startTopic()
+    await produceAll(cluster, 1, ['a', 'b'])
+    const node = cluster.node(2)
+    for (const nodeId of [3, 2]) {
+      cluster.kill(cluster.node(nodeId))
+      cluster.controller.fence(nodeId)
+    }
+    expect(cluster.controller.partition()).toMatchObject({ isr: [1], elr: [2] })
+    const { image } = node.machine
+    const bytes = image.readFile(`${directory}/00000000000000000000.log`)
+    damage(image)
+    await cluster.boot(node)
+    await cluster.until(() => cluster.controller.partition().elr.length === 0)
+    cluster.kill(cluster.node(1))
+    cluster.controller.fence(1)
+    await cluster.scheduler.runFor(1_000)
+    expect(cluster.controller.partition()).toMatchObject({ leader: null, elr: [1] })
+    expect(image.readFile(`${directory}/00000000000000000000.log`)).toEqual(bytes)
+    expect(node.errors).toHaveLength(1)
   })
 })
 
