@@ -371,7 +371,7 @@ export class AppendLane {
 /** As long as a `Follow` of a later epoch waits (C2). */
 const METADATA_WAIT_MS_MAX = 1_000
 
-/** The leader lacks what comes before this batch in its sequence: proof that the batch itself is not stored. */
+/** The leader lacks what comes before this batch in its sequence. */
 function isMissingPredecessor({ reason, outcome }: NaruError): boolean {
   return outcome === 'none' && (reason === 'OUT_OF_ORDER_SEQUENCE' || reason === 'UNKNOWN_PRODUCER_ID')
 }
@@ -383,7 +383,9 @@ interface Now {
 }
 
 function finalError(item: LaneItem, error: NaruError, now: Now): NaruError {
-  const isProof = error.outcome === 'none' && (!item.mayBeStored || isMissingPredecessor(error))
+  // A leader that knows the producer knows that this batch is not stored. One that has forgotten it proves nothing.
+  const isKnown = error.reason === 'OUT_OF_ORDER_SEQUENCE'
+  const isProof = error.outcome === 'none' && (!item.mayBeStored || isKnown)
   if (!isProof) return error.reason === 'UNKNOWN_OUTCOME' ? error : unknownOutcome(item, error)
   return item.isEntry && isOfTheLeader(error) ? gaveUp(item, error, now) : error
 }
