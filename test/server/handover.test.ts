@@ -1,15 +1,42 @@
 import { describe, expect, it } from 'vitest'
 import { NaruError } from '../../src/base/errors.ts'
+import type { Disk } from '../../src/ports/disk.ts'
 import { Admin } from '../../src/wire/methods.ts'
-import { brokerOf, type ClusterNode, SimBrokerCluster } from '../harness/sim-broker-cluster.ts'
+import {
+  brokerOf,
+  type ClusterNode,
+  SimBrokerCluster,
+  type SimBrokerClusterOptions,
+} from '../harness/sim-broker-cluster.ts'
 
 const TOPIC = 'logs'
 const PARTITIONS = 3
 
-async function startCluster(seed: number, nodes = 3): Promise<SimBrokerCluster> {
-  const cluster = await SimBrokerCluster.start({ seed, nodes })
+async function startCluster(
+  seed: number,
+  nodes = 3,
+  options: Partial<SimBrokerClusterOptions> = {},
+): Promise<SimBrokerCluster> {
+  const cluster = await SimBrokerCluster.start({ seed, nodes, ...options })
   await cluster.run(cluster.any.createTopic(TOPIC, {}, PARTITIONS))
   return cluster
+}
+
+/** A disk whose syncs of records do not end while it hangs; the node hears of the metadata all the same. */
+function hangingPartitions(disk: Disk, hangs: () => boolean): Disk {
+  const open: Disk['open'] = async (path, mode) => {
+    const file = await disk.open(path, mode)
+    const { sync } = file
+    const isHanging = () => path.includes('/topics/') && hangs()
+    file.sync = () => (isHanging() ? new Promise(() => {}) : sync.call(file))
+    return file
+  }
+  return new Proxy(disk, {
+    get(target, key) {
+      const value = key === 'open' ? open : Reflect.get(target, key)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }
 
 function stateOf(cluster: SimBrokerCluster, partition: number) {
@@ -204,6 +231,23 @@ describe('a leader whose disk hangs', () => {
     expect(stateOf(cluster, partition).leader).not.toBe(hanging.nodeId)
     const { values } = await cluster.run(entry.node.readAll(TOPIC, partition))
     expect(values).toContain('next')
+  })
+
+  it('passes on to the next one what has waited for room there', async () => {
+    let hangingId: number | undefined
+    const cluster = await startCluster(77, 3, {
+      settings: { 'append.pending.bytes.max': 16 * 1024 * 1024 },
+      brokerOptions: ({ nodeId }) => ({
+        wrapDisk: disk => hangingPartitions(disk, () => nodeId === hangingId),
+      }),
+    })
+    const hanging = leaderThat(cluster, false)
+    hangingId = hanging.nodeId
+    const partition = [0, 1, 2].find(at => stateOf(cluster, at).leader === hanging.nodeId) as number
+    const produce = (value: string) => brokerOf(hanging).produce({ topic: TOPIC, partition }, [value])
+    for (let count = 0; count < 20; count++) void produce('.'.repeat(1_000_000)).catch(() => {})
+    expect((await cluster.run(produce('waited'))).offset).toBeGreaterThanOrEqual(0)
+    expect(stateOf(cluster, partition).leader).not.toBe(hanging.nodeId)
   })
 
   it('keeps what nobody else could lead, and answers when its disk does', async () => {

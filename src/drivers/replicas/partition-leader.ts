@@ -172,7 +172,14 @@ export class PartitionLeader {
 
   async room(): Promise<void> {
     await this.#handover.over
-    if (!this.hasRoom) await this.#log.room()
+    if (this.hasRoom) return
+    let stop = () => {}
+    // A disk that hangs gives no room, and others lead by then.
+    const ended = new Promise<void>(resolve => {
+      stop = this.follow(() => this.#ended !== undefined && resolve())
+    })
+    await Promise.race([this.#log.room(), ended])
+    stop()
   }
 
   /** In-sync replicas as in the newest metadata. */

@@ -197,6 +197,17 @@ test('with LogAppendTime the leader gives the time and tells it', async () => {
   })
 })
 
+test('who waits for room on a disk that hangs need not when the leadership ends', async () => {
+  const leader = await machine.run(() => lead({ maxMessageBytes: 9e6 }))
+  machine.image.stall()
+  while (leader.hasRoom) leader.produce(makeBatch({ valueBytes: 8e6 }), { acks: 'ALL', done() {} })
+  const room = leader.room()
+  await machine.scheduler.runFor(5_000)
+  leader.end(new NaruError('NOT_LEADER', 'another leads'))
+  await machine.run(() => room)
+  expect(leader.ended).toMatchObject({ reason: 'NOT_LEADER' })
+})
+
 test('readers are woken when the high watermark moves and when the leadership ends', async () => {
   const leader = await machine.run(() => lead())
   let wakes = 0
