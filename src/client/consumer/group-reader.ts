@@ -65,6 +65,8 @@ export class GroupReader {
   readonly #streams: LeaderStreams
   readonly #commits: OffsetCommits
   readonly #owned = new Map<string, OwnedPartition>()
+  /** Not named by the newest stream of the member yet. */
+  readonly #unconfirmed = new Set<OwnedPartition>()
   readonly #byCursor = new Map<PartitionCursor, OwnedPartition>()
   #error: NaruError | undefined
   #isClosed = false
@@ -112,7 +114,7 @@ export class GroupReader {
       connection,
       group: settings.group,
       membership: this.membership,
-      isSettled: () => this.membership.isJoined && this.#isConfirmed,
+      isSettled: () => this.membership.isJoined && this.#unconfirmed.size === 0,
     })
   }
 
@@ -131,7 +133,7 @@ export class GroupReader {
 
   /** What was drawn may be given out now. Where not, it may be again in a moment, or never: see `isCurrent`. */
   get mayDeliver(): boolean {
-    return this.membership.mayDeliver && this.#isConfirmed && !this.#isClosed
+    return this.membership.mayDeliver && this.#unconfirmed.size === 0 && !this.#isClosed
   }
 
   isCurrent({ owned, generation }: { owned: OwnedPartition; generation: number }): boolean {
@@ -238,11 +240,6 @@ export class GroupReader {
     this.#commits.close(new NaruError('CLOSED', 'the consumer was closed'))
   }
 
-  get #isConfirmed(): boolean {
-    for (const { isConfirmed } of this.#owned.values()) if (!isConfirmed) return false
-    return true
-  }
-
   #drawAny(): ReturnType<BatchQueue['draw']> {
     try {
       return this.#queue.draw()
@@ -254,7 +251,7 @@ export class GroupReader {
 
   /** A stream of the member is new: what it still has is told again, and what of that it is asked for. */
   #onJoined(joined: AttendJoined): void {
-    for (const owned of this.#owned.values()) owned.isConfirmed = false
+    for (const owned of this.#owned.values()) this.#unconfirmed.add(owned)
     this.#commits.wake()
     this.#options.events.onJoined(joined)
   }
@@ -271,7 +268,7 @@ export class GroupReader {
         known.committed <= nextOffset &&
         nextOffset <= known.done.nextOffset
       if (isKept) {
-        known.isConfirmed = true
+        this.#unconfirmed.delete(known)
         known.committed = nextOffset
         continue
       }
@@ -305,8 +302,7 @@ export class GroupReader {
   }
 
   #onSettled(): void {
-    const missing = this.partitions.filter(({ isConfirmed }) => !isConfirmed)
-    this.#lose(missing, notTold(this.membership.member))
+    this.#lose([...this.#unconfirmed], notTold(this.membership.member))
   }
 
   #lose(partitions: readonly OwnedPartition[], cause: NaruError): void {
@@ -318,6 +314,7 @@ export class GroupReader {
 
   #forget(owned: OwnedPartition): void {
     owned.isGone = true
+    this.#unconfirmed.delete(owned)
     this.#stopReading(owned)
     if (this.#owned.get(owned.key) === owned) this.#owned.delete(owned.key)
   }

@@ -32,8 +32,6 @@ export class OwnedPartition {
   committed: Offset
   isPaused = false
   isRevoking = false
-  /** The newest stream of the member has named it. */
-  isConfirmed = true
   /** It may be read: whoever had to be told of it was. */
   isBegun = false
   /** It is another member's, or may be. */
