@@ -98,6 +98,21 @@ export async function readAll(reader: Reader): Promise<ConsumedRecord[]> {
   return records
 }
 
+/** What is left unhandled meanwhile, as errors of a program's own callbacks are. */
+export async function unhandledIn(work: () => Promise<void>): Promise<unknown[]> {
+  const unhandled: unknown[] = []
+  const note = (thrown: unknown) => unhandled.push(thrown)
+  const others = process.listeners('unhandledRejection')
+  process.removeAllListeners('unhandledRejection').on('unhandledRejection', note)
+  try {
+    await work()
+  } finally {
+    process.off('unhandledRejection', note)
+    for (const other of others) process.on('unhandledRejection', other)
+  }
+  return unhandled
+}
+
 /** Streams break, and behind that the log of a topic ends before: as if its end had been given up. */
 export function cutOffLog(faults: NetworkFaults, endOffset: number): void {
   let isBroken = false

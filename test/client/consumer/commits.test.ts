@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { NaruError } from '../../../src/base/errors.ts'
+import { unhandledIn } from '../sdk-harness.ts'
 import { ConsumerHarness } from './consumer-harness.ts'
 
 const PLACE = { topic: 'logs', partition: 0 }
@@ -71,28 +72,20 @@ describe('a commit', () => {
 })
 
 it('comes back to its group whatever its own onWarning throws', async () => {
-  const thrown: unknown[] = []
-  const note = (error: unknown) => thrown.push(error)
-  const before = process.listeners('unhandledRejection')
-  process.removeAllListeners('unhandledRejection').on('unhandledRejection', note)
-  try {
-    const mine = new Error('from the program')
-    const a = await harness.member('a', {
-      onWarning: () => {
-        throw mine
-      },
-    })
+  const mine = new Error('from the program')
+  const onWarning = () => {
+    throw mine
+  }
+  const unhandled = await unhandledIn(async () => {
+    const a = await harness.member('a', { onWarning })
     await harness.until(() => a.partitions.length === 1)
     harness.groups.breakStreams()
     await harness.fill('logs', 10, 1)
     await harness.until(() => harness.deliveries.length === 10)
     await harness.until(() => harness.groups.committed('g')['logs/0'] === 10)
     expect(a.error).toBeUndefined()
-    expect(new Set(thrown)).toEqual(new Set([mine]))
-  } finally {
-    process.off('unhandledRejection', note)
-    for (const listener of before) process.on('unhandledRejection', listener)
-  }
+  })
+  expect(new Set(unhandled)).toEqual(new Set([mine]))
 })
 
 /** A member that has committed behind records that retention has removed, and was given the first one that is there. */

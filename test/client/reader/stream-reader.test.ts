@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ConsumedRecord, ReaderOptions, SkippedOffsets } from '../../../src/client/index.ts'
 import { Consumer } from '../../../src/wire/methods.ts'
-import { cutOffLog, readAll, SdkHarness } from '../sdk-harness.ts'
+import { cutOffLog, readAll, SdkHarness, unhandledIn } from '../sdk-harness.ts'
 
 const PATH = Consumer.read.path
 
@@ -134,6 +134,22 @@ describe('what changes while a reader reads', () => {
     const records = await sdk.run(readAll(sdk.client.reader(options)))
     expect(records.map(record => record.offset)).toEqual([6, 7, 8, 9])
     expect(skipped).toEqual([{ topic: 'logs', partition: 0, from: 2, to: 6 }])
+  })
+
+  it('goes on whatever its own onSkipped throws', async () => {
+    await fill('logs', { partitions: 1, records: 10, batchBytesMax: 100 })
+    await sdk.run(sdk.client.admin().deleteRecords('logs', { 0: 6 }))
+    const mine = new Error('from the program')
+    const onSkipped = () => {
+      throw mine
+    }
+    const unhandled = await unhandledIn(async () => {
+      const start = { offset: 2 }
+      const reader = sdk.client.reader({ topic: 'logs', start, stop: 'currentEnd', onSkipped })
+      const records = await sdk.run(readAll(reader))
+      expect(records.map(record => record.offset)).toEqual([6, 7, 8, 9])
+    })
+    expect(unhandled).toEqual([mine])
   })
 
   it('goes on where the log ends if its end was given up, and says so', async () => {
