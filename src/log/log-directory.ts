@@ -27,7 +27,7 @@ import { OpenFiles } from './open-files.ts'
 import { PartitionCheckpoints } from './partition-checkpoints.ts'
 import { PartitionDirectories, type PartitionPlace } from './partition-directories.ts'
 import { type LogResources, PartitionLog } from './partition-log.ts'
-import { SerialQueue } from './serial-queue.ts'
+import { SerialQueues } from './serial-queue.ts'
 import { SyncScheduler } from './sync-scheduler.ts'
 
 /**
@@ -49,7 +49,8 @@ export class LogDirectory {
   readonly #logs = new Map<string, PartitionLog>()
   /** Of the logs that are open. */
   readonly #topicIds = new Map<string, Uuid>()
-  readonly #queues = new Map<string, SerialQueue>()
+  /** By the partition's name. */
+  readonly #queues = new SerialQueues()
   /** Directories found at the start and not opened since: as the last life left them. */
   readonly #unopened = new Set<string>()
   /** Closed in this life: whether that succeeded. */
@@ -176,7 +177,7 @@ export class LogDirectory {
    */
   openPartition(options: PartitionOpenOptions): Promise<PartitionLog> {
     const name = partitionDirectoryName(options.topic, options.partition)
-    return this.#serially(name, async () => {
+    return this.#queues.run(name, async () => {
       this.#ensureOpen()
       await this.#closeOther(name, options.topicId)
       await this.#takeOpenSlot()
@@ -192,7 +193,7 @@ export class LogDirectory {
   }
 
   closePartition(log: PartitionLog): Promise<void> {
-    return this.#serially(log.name, async () => {
+    return this.#queues.run(log.name, async () => {
       if (this.#logs.get(log.name) === log) await this.#close(log)
     })
   }
@@ -222,7 +223,7 @@ export class LogDirectory {
   deletePartition(options: UnopenedPartition): Promise<void> {
     const { topic, topicId, partition } = options
     const name = partitionDirectoryName(topic, partition)
-    return this.#serially(name, async () => {
+    return this.#queues.run(name, async () => {
       this.#ensureOpen()
       if ((await this.#topicIdOf(name)) !== topicId && (await this.#isInUse(name))) return
       const log = this.#logs.get(name)
@@ -274,7 +275,7 @@ export class LogDirectory {
     for (const timer of this.#timers) timer.cancel()
     const cleaned = this.#cleaner.stop()
     // What is being opened closes itself when it sees that it came too late.
-    await Promise.all([...this.#queues.values()].map(queue => queue.run(async () => {})))
+    await this.#queues.idle()
     await cleaned
     await Promise.all([...this.#logs.values()].map(log => this.closePartition(log)))
     await this.#resources.files.close()
@@ -452,12 +453,6 @@ export class LogDirectory {
       if (thrown instanceof NaruError && thrown.reason === 'CLOSED') return
       this.#options.onError(thrown)
     }
-  }
-
-  #serially<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
-    const queue = this.#queues.get(name) ?? new SerialQueue()
-    this.#queues.set(name, queue)
-    return queue.run(work)
   }
 
   async #takeOpenSlot(): Promise<void> {

@@ -1,6 +1,6 @@
 import type { ProducerId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import { type Disk, writeFileAtomically } from '../ports/disk.ts'
+import type { Disk } from '../ports/disk.ts'
 import { crc32c } from '../records/crc32c.ts'
 import {
   PRODUCER_BATCHES,
@@ -97,14 +97,6 @@ export function decodeProducerSnapshot(buffer: Buffer, path: string): ProducerEn
     found.set(producerId, { epoch, batches })
   }
   return [...found]
-}
-
-export async function writeProducerSnapshot(
-  disk: Disk,
-  path: string,
-  entries: Iterable<readonly [ProducerId, ProducerState]>,
-): Promise<void> {
-  await writeFileAtomically(disk, path, encodeProducerSnapshot(entries))
 }
 
 /** Undefined where there is none. */
