@@ -13,7 +13,7 @@ import { LogTail, type TailBudget } from './log-tail.ts'
 import { OffsetGaps } from './offset-gaps.ts'
 import { ProducerTracker } from './producer-tracker.ts'
 import { type QuarantineMark, writeQuarantine } from './quarantine-file.ts'
-import { type NewestTimestamp, Segment, type SegmentContext } from './segment.ts'
+import { type NewestTimestamp, Segment, type SegmentContext, SegmentReplaced } from './segment.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { type Defect, type ScanOptions, type ScanResult, scanSegment } from './segment-scan.ts'
 import { Segments } from './segments.ts'
@@ -258,7 +258,7 @@ export class LogCore {
       fromOffset: fromPosition === 0 ? segment.baseOffset : undefined,
       toPosition: segment.sizeBytes,
       gapsAllowed: this.gaps.allowed,
-      offsetLimit: this.offsetLimitOf(segment),
+      offsetLimit: this.#scanLimitOf(segment),
       agrees: (epoch, from, to) => this.epochAgrees(epoch, from, to),
       ...options,
     })
@@ -313,18 +313,28 @@ export class LogCore {
   /** What the indexes must say, by the log itself. Quarantines if the log is damaged. */
   async scanIndexes(segment: Segment, limits: ScanLimits = {}): Promise<SegmentIndexes> {
     const indexes = SegmentIndexes.empty(segment.baseOffset, this.config.indexIntervalBytes)
-    const { offsetLimit = this.offsetLimitOf(segment), agrees = this.epochAgrees.bind(this) } = limits
+    const { cuts } = this
     const result = await this.scan(segment, {
-      offsetLimit,
-      agrees,
+      ...limits,
       onBatch: batch => {
         indexes.note(batch)
         return true
       },
     })
-    if (result.defect) throw this.quarantine(result.defect)
+    if (result.defect) {
+      this.ensureServing()
+      // Cut or removed meanwhile: what was read then proves nothing.
+      if (cuts !== this.cuts || !this.segments.all.includes(segment)) throw new SegmentReplaced(segment.path)
+      throw this.quarantine(result.defect)
+    }
     indexes.finish()
     return indexes
+  }
+
+  /** What a cut has taken out of the log stands in the last file until its turn comes. */
+  #scanLimitOf(segment: Segment): Offset {
+    const isUncut = this.cutting > 0 && segment === this.segments.last
+    return isUncut ? Number.POSITIVE_INFINITY : this.offsetLimitOf(segment)
   }
 
   async #replaceIndexes(segment: Segment, limits: ScanLimits = {}): Promise<void> {

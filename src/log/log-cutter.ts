@@ -64,13 +64,14 @@ export class LogCutter {
 
   async resetTo(offset: Offset): Promise<void> {
     const core = this.#core
-    if (core.closed || core.failure?.reason === 'STORAGE_OFFLINE') core.ensureServing()
+    this.#ensureResettable()
     // As long as the mark of a quarantine is there, nobody takes what is left for a log: it can be begun anew.
     const changing = core.failure ? orLater : orOffline
     await this.#cut(async () => {
       core.generation++
       core.tail.clear(core.logStartOffset)
       await core.lock.run(async () => {
+        this.#ensureResettable()
         // What the checkpoint claims must be true at each moment of the removal.
         core.logEndOffset = core.writtenEndOffset = core.syncedEndOffset = core.logStartOffset
         core.highWatermark = core.logStartOffset
@@ -135,6 +136,12 @@ export class LogCutter {
       this.#pending.restart(core)
       return true
     })
+  }
+
+  /** Damage is what a reset is for; files of a log that is closed may be another's by now. */
+  #ensureResettable(): void {
+    const core = this.#core
+    if (core.closed || core.failure?.reason === 'STORAGE_OFFLINE') core.ensureServing()
   }
 
   /** Out of memory and out of the log's ends, at once. The batch that holds `offset` goes as a whole. */

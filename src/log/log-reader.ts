@@ -51,9 +51,9 @@ export class LogReader {
       const segment = core.segments.containing(range.from)
       if (!indexTrusted || !segment) throw core.quarantine(outcome)
       // An index may have led astray, and an index is only derived. This scan finds damage of the log itself.
-      indexTrusted = false
       this.#cursors.clear()
-      await core.replaceIndexes(segment)
+      const isReplaced = await unlessReplaced(() => core.replaceIndexes(segment).then(() => true))
+      indexTrusted = isReplaced === undefined
     }
   }
 

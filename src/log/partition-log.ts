@@ -24,6 +24,7 @@ import type { OpenFiles } from './open-files.ts'
 import { PendingWrites } from './pending-writes.ts'
 import type { ProducerState } from './producer-state.ts'
 import { QUARANTINE_FILE, readQuarantine } from './quarantine-file.ts'
+import { unlessReplaced } from './segment.ts'
 import { scrubSegment } from './segment-scrub.ts'
 import type { SyncScheduler } from './sync-scheduler.ts'
 import { searchTimestamp, type TimestampedOffset } from './timestamp-search.ts'
@@ -383,7 +384,8 @@ export class PartitionLog {
   async planCleaning(wallMs: number): Promise<CleaningPlan | undefined> {
     const core = this.#core
     if (core.failure || core.closed || !core.config.compacted) return undefined
-    return readable(this.name, () => planCleaning(core, this.#cleaningLimits, wallMs))
+    const plan = () => planCleaning(core, this.#cleaningLimits, wallMs)
+    return readable(this.name, () => unlessReplaced(plan))
   }
 
   /** Removes what newer records of the same key made obsolete (`cleanup.policy=compact`). One at a time for a log. */

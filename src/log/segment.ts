@@ -18,12 +18,15 @@ import { TIME_INDEX_ENTRY_BYTES, TimeIndex } from './time-index.ts'
 
 const REWRITE_BYTES = 1024 * 1024
 
-/** The cleaner has put another segment in this one's place while it was read: look again which one holds the offset. */
+/**
+ * The cleaner has put another segment in this one's place while it was read, or a cut or the removal has changed it: look
+ * again which one holds the offset.
+ */
 export class SegmentReplaced extends Error {
   override readonly name = 'SegmentReplaced'
 }
 
-/** Undefined: the cleaner has put another segment in the place of the one that was read. */
+/** Undefined: what was read is not the log's any more. */
 export async function unlessReplaced<Result>(read: () => Promise<Result>): Promise<Result | undefined> {
   try {
     return await read()

@@ -45,6 +45,7 @@ async function search(
     const indexes = await core.indexesOf(segment)
     const from = Math.max(indexes.times.lookup(target.timestamp)?.offset ?? 0, core.logStartOffset)
     let found: TimestampedOffset | undefined
+    const isBeingCut = core.cutting > 0
     const result = await core.scanFrom(segment, from, {
       isLocked: false,
       onBatch: batch => {
@@ -57,6 +58,11 @@ async function search(
     })
     core.ensureServing()
     if (generation !== core.generation) return search(core, target)
+    if (result.defect && isBeingCut) {
+      // What looks damaged may have been read while the file was cut: look again behind that.
+      await core.lock.run(async () => {})
+      return search(core, target)
+    }
     if (result.defect) throw core.quarantine(result.defect)
     if (found) return found
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Disk } from '../../src/ports/disk.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
 import { append, type FixtureOptions, type LogFixture, openLog, readAll, synced } from './log-harness.ts'
 
@@ -34,6 +35,52 @@ function reopen(machine: SimMachine, options: Partial<FixtureOptions> = {}): Pro
 function flipNewest(machine: SimMachine, baseOffset: number): void {
   const path = `${DIRECTORY}/${String(baseOffset).padStart(20, '0')}.timeindex`
   machine.image.flipBit(path, machine.image.readFile(path).length - 12 + 2, 0)
+}
+
+/** A disk on which one read of a file can be made to wait. */
+class HeldReads {
+  readonly disk: Disk
+  #onHeld: (() => void) | undefined
+  #held: Promise<void> | undefined
+  release = (): void => {}
+
+  constructor(disk: Disk, path: string) {
+    this.disk = withMethod(disk, 'open', async (...args) => {
+      const file = await disk.open(...args)
+      if (args[0] !== path) return file
+      return withMethod(file, 'read', async (...place) => {
+        const held = this.#held
+        this.#held = undefined
+        this.#onHeld?.()
+        await held
+        return file.read(...place)
+      })
+    })
+  }
+
+  /** Resolves when the next read has come, which then waits for `release`. */
+  next(): Promise<void> {
+    this.#held = new Promise(resolve => {
+      this.release = resolve
+    })
+    return new Promise(resolve => {
+      this.#onHeld = resolve
+    })
+  }
+}
+
+/** The same object with another method in one place. */
+function withMethod<Target extends object, Name extends keyof Target>(
+  target: Target,
+  name: Name,
+  method: Target[Name],
+): Target {
+  return new Proxy(target, {
+    get(_, key) {
+      const value = key === name ? method : Reflect.get(target, key)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }
 
 describe('retention by time', () => {
@@ -80,6 +127,25 @@ describe('retention by time', () => {
       await log.applyRetention(WALL_MS + 1001)
       expect([log.logStartOffset, log.logEndOffset, log.sizeBytes]).toEqual([18, 18, 0])
       expect(events.map(({ kind }) => kind)).not.toContain('indexRebuilt')
+      await log.close()
+    })
+  })
+
+  it('calls no log damaged that is cut while its batches are read', async () => {
+    const machine = new SimMachine(4)
+    await machine.run(async () => {
+      await writeLog(machine, WALL_MS - 2000)
+      const held = new HeldReads(machine.disk, `${DIRECTORY}/00000000000000000012.log`)
+      const { log } = await reopen(machine, { disk: held.disk })
+      const reading = held.next()
+      const retention = log.applyRetention(WALL_MS)
+      await reading
+      const cut = log.truncateTo(13)
+      await cut
+      held.release()
+      await retention
+      expect(log.failure).toBeUndefined()
+      expect(log.logEndOffset).toBe(13)
       await log.close()
     })
   })

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
+import { SimMachine } from '../harness/sim-machine.ts'
 import { append, makeBatch, openLog, readAll, synced, temporaryDirectory } from './log-harness.ts'
 
 const CONFIG = { segmentBytes: 900 }
@@ -117,6 +118,37 @@ describe('a reset', () => {
     expect((await readdir(log.directory)).filter(name => name.endsWith('.log'))).toEqual([
       '00000000000000000100.log',
     ])
+  })
+})
+
+describe('a log that is being closed', () => {
+  it('is not reset any more: its files may be those of another by then', async () => {
+    const { log } = await filledLog(30)
+    const closing = log.close()
+    await expect(log.resetTo(100)).rejects.toMatchObject({ reason: 'CLOSED' })
+    expect(await closing).toBe(true)
+    expect((await readdir(log.directory)).filter(name => name.endsWith('.log')).length).toBeGreaterThan(1)
+  })
+})
+
+describe('a log that is being cut', () => {
+  it('is not damaged for what still stands behind the cut in its files', async () => {
+    for (let steps = 0; steps < 40; steps++) {
+      const machine = new SimMachine(steps)
+      const { disk, clock } = machine
+      const log = await machine.run(async () => {
+        await disk.makeDirectory('orders-0')
+        const fixture = await openLog({ disk, clock, directory: 'orders-0' })
+        for (let at = 0; at < 8; at++) append(fixture.log, { timestamp: 1000 + at })
+        await synced(fixture)
+        return fixture.log
+      })
+      const cut = log.truncateTo(5)
+      for (let step = 0; step < steps; step++) await machine.scheduler.step()
+      const found = await machine.scheduler.finish(log.offsetForTimestamp(1006))
+      await machine.scheduler.finish(cut)
+      expect({ steps, found, failure: log.failure }).toEqual({ steps, found: undefined, failure: undefined })
+    }
   })
 })
 
