@@ -206,6 +206,7 @@ export class AppendLane {
     try {
       leader.produce(item.batch, {
         acks: item.acks,
+        mayComeAgain: this.#mayComeAgain(item),
         done: outcome => this.#onAttemptEnd(item, attempt, outcome),
       })
     } catch (thrown) {
@@ -285,10 +286,14 @@ export class AppendLane {
     this.#isBroken = true
   }
 
+  /** This node is the one that sees to it that a batch finds its leader; else whoever sent it here is. */
+  #mayComeAgain({ isEntry }: LaneItem): boolean {
+    return isEntry && this.#options.node.leaders !== undefined
+  }
+
   /** Rule E2: only with proof that the attempt did nothing, or where the leader recognises a repetition. */
   #isTriedAgain(item: LaneItem, error: NaruError): boolean {
-    if (!item.isEntry || this.#options.node.leaders === undefined || this.#nowMs >= item.giveUpMs)
-      return false
+    if (!this.#mayComeAgain(item) || this.#nowMs >= item.giveUpMs) return false
     const isSequenced = item.producerId >= 0
     // What is ahead of it failed as well, and comes again before it.
     if (this.#isBroken && isSequenced && isMissingPredecessor(error)) return true

@@ -18,6 +18,8 @@ function clusterWhere(...tries: Produce[]): TestServiceCluster {
   return cluster
 }
 
+const stored: Produce = (_, { done }) =>
+  done({ kind: 'stored', baseOffset: 5, lastOffset: 5, logAppendTimeMs: undefined })
 const unknown: Produce = (_, { done }) =>
   done({ kind: 'failed', error: new NaruError('UNKNOWN_OUTCOME', 'the connection broke') })
 const forgotten: Produce = () => {
@@ -44,4 +46,22 @@ it('does not take it for proof that a leader has forgotten the producer of a bat
 it('takes it for proof where the batch was not sent before, and that the one before it is missing always', async () => {
   expect((await produce(clusterWhere(forgotten)))?.failure?.reason).toBe('UNKNOWN_PRODUCER_ID')
   expect((await produce(clusterWhere(unknown, gap)))?.failure?.reason).toBe('OUT_OF_ORDER_SEQUENCE')
+})
+
+it('says that a batch may come again, unless its client has to see to that', async () => {
+  const said: unknown[] = []
+  const noting: Produce = (batch, options) => {
+    said.push(options.mayComeAgain)
+    stored(batch, options)
+  }
+  const cluster = clusterWhere(noting, noting)
+  await produce(cluster)
+  const stream = cluster
+    .node(1)
+    .channel.stream(Producer.produceStream.path, { metadata: { 'naru-direct': '1' } })
+  stream.setHandlers({ onMessage() {} })
+  const entry = { topic: 'logs', partition: 0, batch: batchOf(['a']) }
+  stream.write(Producer.produceStream.request.encode({ seq: 1, entries: [entry] }))
+  await cluster.scheduler.runUntil(() => said.length === 2, { timeMsMax: 1_000 })
+  expect(said).toEqual([true, false])
 })

@@ -1,19 +1,17 @@
 import type { Epoch, NodeId, Offset, PartitionId, Uuid } from '../../base/brands.ts'
-import { NaruError } from '../../base/errors.ts'
+import type { NaruError } from '../../base/errors.ts'
 import type { DiskReserve } from '../../log/disk-reserve.ts'
 import type { AppendResult } from '../../log/log-appender.ts'
 import type { LogSlice } from '../../log/log-tail.ts'
 import type { PartitionLog } from '../../log/partition-log.ts'
 import type { Clock } from '../../ports/clock.ts'
-import { sizeInBytesAt } from '../../records/batch-header.ts'
-import { stampLogAppendTime } from '../../records/stamp-batch.ts'
-import { validateClientBatch } from '../../records/validate-batch.ts'
 import type { Follow, FollowRefusal } from '../../replication/follow.ts'
 import type { FollowerSession } from '../../replication/follower-progress.ts'
 import type { KnownHighWatermark } from '../../replication/follower-state.ts'
 import type { IsrProposal, ProposalAnswer } from '../../replication/in-sync-replicas.ts'
 import { type LeaderEffect, LeaderState } from '../../replication/leader-state.ts'
 import { moveThrottle, type PartitionMetadata } from '../../replication/partition-metadata.ts'
+import { checkedBatch } from './client-batch.ts'
 import { LeaderHandover } from './leader-handover.ts'
 import {
   behindReadableEnd,
@@ -29,7 +27,6 @@ import { OffsetWaiters } from './offset-waiters.ts'
 import { PartitionSender } from './partition-sender.ts'
 import type { PartitionSettings } from './partition-settings.ts'
 import type { LeaderContext } from './replication-options.ts'
-import { requireKeys } from './required-keys.ts'
 import { refused, type SendingLane } from './sending-lane.ts'
 import { soon } from './soon.ts'
 
@@ -46,6 +43,13 @@ export type ProduceOutcome =
       readonly logAppendTimeMs: number | undefined
     }
   | { readonly kind: 'failed'; readonly error: NaruError }
+
+export interface ProduceOptions {
+  readonly acks: Acks
+  /** The caller keeps the buffer, for another try: it stays a batch that a leader takes. */
+  readonly mayComeAgain?: boolean
+  readonly done: (outcome: ProduceOutcome) => void
+}
 
 export interface PartitionLeaderOptions {
   readonly topic: string
@@ -216,15 +220,21 @@ export class PartitionLeader {
    * Appends one batch. The buffer is this log's from now on: offset and epoch are stamped into it.
    * Throws a NaruError if nothing was appended; otherwise `done` is called exactly once, perhaps at once.
    */
-  produce(batch: Buffer, options: { acks: Acks; done: (outcome: ProduceOutcome) => void }): void {
+  produce(batch: Buffer, options: ProduceOptions): void {
     this.#refuseIfEnded()
     this.#refuseIfHandingOver()
     this.#refuseIfNotSafe(options.acks)
-    this.#check(batch)
+    const checked = checkedBatch(batch, {
+      topic: this.topic,
+      settings: this.#settings,
+      reserve: this.#reserve,
+      wallMs: this.#clock.wallMs(),
+      mayComeAgain: options.mayComeAgain === true,
+    })
     const result = provenBy(
       this,
       () => this.noLease,
-      () => this.#append(batch),
+      () => this.#append(checked),
     )
     const { baseOffset, lastOffset, maxTimestamp } = result
     // That of a repeated batch is the time of its first append.
@@ -383,25 +393,6 @@ export class PartitionLeader {
   /** A follower that has not come to a tombstone would have to start over, were it gone. */
   get #leastSentOffset(): Offset {
     return Math.min(...Array.from(this.#senders.values(), ({ sender }) => sender.nextOffset))
-  }
-
-  /** What a leader checks before it believes a client's batch; stamps the append time where the topic wants one. */
-  #check(batch: Buffer): void {
-    const { maxMessageBytes, timestampAfterMaxMs, timestampType } = this.#settings
-    const wallMs = this.#clock.wallMs()
-    validateClientBatch(batch, 0, {
-      maxMessageBytes,
-      timestampMsMax: wallMs + timestampAfterMaxMs,
-      walkRecords: true,
-    })
-    if (sizeInBytesAt(batch, 0) !== batch.length)
-      throw new NaruError(
-        'INVALID_BATCH',
-        `${batch.length} bytes hold more than one batch of ${sizeInBytesAt(batch, 0)} bytes`,
-      )
-    if (this.#settings.log.compacted) requireKeys(batch, this.topic)
-    if (this.#reserve.isLow) throw this.#reserve.error()
-    if (timestampType === 'LogAppendTime') stampLogAppendTime(batch, 0, wallMs)
   }
 
   #append(batch: Buffer): AppendResult {

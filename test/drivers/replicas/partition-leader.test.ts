@@ -197,6 +197,17 @@ test('with LogAppendTime the leader gives the time and tells it', async () => {
   })
 })
 
+test('a batch that may come again is left as it came, also with LogAppendTime', async () => {
+  const leader = await machine.run(() => lead({ timestampType: 'LogAppendTime' }))
+  const batch = makeBatch({ producerId: 5, baseSequence: 1 })
+  const before = Buffer.from(batch)
+  isUnheard = true
+  const again = () => leader.produce(batch, { acks: 'ALL', done() {}, mayComeAgain: true })
+  expect(again).toThrow(expect.objectContaining({ reason: 'LEADER_NOT_AVAILABLE' }))
+  expect(batch).toEqual(before)
+  expect(again).toThrow(expect.objectContaining({ reason: 'LEADER_NOT_AVAILABLE' }))
+})
+
 test('who waits for room on a disk that hangs need not when the leadership ends', async () => {
   const leader = await machine.run(() => lead({ maxMessageBytes: 9e6 }))
   machine.image.stall()
