@@ -1,8 +1,7 @@
-import type { NodeId, Uuid } from '../base/brands.ts'
+import type { NodeId } from '../base/brands.ts'
 import { NaruError } from '../base/errors.ts'
-import { type NodeIdentity, readNodeFile } from '../log/node-file.ts'
+import { readNodeFile } from '../log/node-file.ts'
 import { type Disk, DiskError } from '../ports/disk.ts'
-import { type Prng, randomUuid } from '../ports/prng.ts'
 
 /** What lies where in a data directory. */
 export function dataPaths(dataDirectory: string): DataPaths {
@@ -20,32 +19,27 @@ export interface DataPaths {
 }
 
 /**
- * Whose data directory this is. One that has a part of a node's data and not the rest is refused: it must never look
- * fresh, or it would come up empty in the place of what it lost (D3).
+ * Refuses the data directory of another node, and one that has a part of a node's data and not the rest: it must never
+ * look fresh, or it would come up empty in the place of what it lost (D3).
  */
-export async function identifyDataDirectory(
-  disk: Disk,
-  dataDirectory: string,
-  options: { nodeId: NodeId; prng: Prng },
-): Promise<{ identity: NodeIdentity | undefined; directoryId: Uuid }> {
+export async function checkDataDirectory(disk: Disk, dataDirectory: string, nodeId: NodeId): Promise<void> {
   const { raft } = dataPaths(dataDirectory)
   const identity = await readNodeFile(disk, dataDirectory)
   const raftFiles = await namesIn(disk, raft)
   if (raftFiles.includes('recovery-point') && !raftFiles.includes('quorum-state'))
     throw madeBeforeRelease(dataDirectory)
   if (identity) {
-    if (identity.nodeId !== options.nodeId) throw otherNode(dataDirectory, identity.nodeId, options.nodeId)
+    if (identity.nodeId !== nodeId) throw otherNode(dataDirectory, identity.nodeId, nodeId)
     // What was put aside as damaged is dealt with by who opens raft/.
     const hasRaft = raftFiles.length > 0 || (await namesIn(disk, `${raft}.damaged`)).length > 0
     if (!hasRaft) throw incomplete(dataDirectory, 'it has node.json, but no metadata log in raft/')
-    return { identity, directoryId: identity.directoryId }
+    return
   }
   const hasTopics = (await namesIn(disk, `${dataDirectory}/topics`)).length > 0
   if (hasTopics) throw incomplete(dataDirectory, 'it has topics/, but no node.json')
   // A formatted raft/ without a log: the first start ended before node.json was written.
   if (raftFiles.some(name => name === 'log-state' || name.endsWith('.log')))
     throw incomplete(dataDirectory, 'it has a metadata log in raft/, but no node.json')
-  return { identity: undefined, directoryId: randomUuid(options.prng) }
 }
 
 async function namesIn(disk: Disk, directory: string): Promise<string[]> {

@@ -4,15 +4,13 @@ import type { Logger } from '../base/logger.ts'
 import { DiskReserve } from '../log/disk-reserve.ts'
 import { LogDirectory } from '../log/log-directory.ts'
 import type { LogDirectoryLimits } from '../log/log-directory-options.ts'
-import type { NodeIdentity } from '../log/node-file.ts'
 import { readRegistration, writeRegistration } from '../log/registration-file.ts'
 import { GROUPS_TOPIC } from '../metadata/internal-topics.ts'
 import type { Clock } from '../ports/clock.ts'
 import { type Disk, DiskError, makeDirectoryDurably, writeFileAtomically } from '../ports/disk.ts'
 import type { KeyValueStore } from '../ports/key-value-store.ts'
-import type { Prng } from '../ports/prng.ts'
 import type { OpenStore } from './broker-options.ts'
-import { type DataPaths, dataPaths, identifyDataDirectory } from './data-directory.ts'
+import { checkDataDirectory, type DataPaths, dataPaths } from './data-directory.ts'
 import type { Settings } from './settings.ts'
 
 export interface NodeStorageOptions {
@@ -20,7 +18,6 @@ export interface NodeStorageOptions {
   readonly logger: Logger
   readonly disk: Disk
   readonly clock: Clock
-  readonly prng: Prng
   readonly openStore: OpenStore
   /** Other than what the settings say. */
   readonly logLimits?: Partial<LogDirectoryLimits>
@@ -28,8 +25,6 @@ export interface NodeStorageOptions {
 
 interface NodeStorageParts {
   readonly paths: DataPaths
-  readonly directoryId: string
-  readonly identity: NodeIdentity | undefined
   readonly registeredEpoch: number
   readonly store: KeyValueStore
   readonly directory: LogDirectory
@@ -37,16 +32,12 @@ interface NodeStorageParts {
 }
 
 /**
- * The data directory of a node, opened: no other process can use it until `close`. Whose it is, is known; what lies in
+ * The data directory of a node, opened: no other process can use it until `close`. It is this node's; what lies in
  * `raft/` and `topics/` is opened by those it belongs to.
  */
 export class NodeStorage {
   readonly nodeId: NodeId
   readonly paths: DataPaths
-  /** Drawn anew for a directory that is nobody's yet. */
-  readonly directoryId: string
-  /** As node.json has it; undefined for a directory that belongs to no cluster yet. */
-  readonly identity: NodeIdentity | undefined
   readonly directory: LogDirectory
   readonly reserve: DiskReserve
   readonly #disk: Disk
@@ -61,8 +52,6 @@ export class NodeStorage {
     this.#dataDirectory = settings['data.dir']
     this.#registeredEpoch = parts.registeredEpoch
     this.paths = parts.paths
-    this.directoryId = parts.directoryId
-    this.identity = parts.identity
     this.directory = parts.directory
     this.reserve = parts.reserve
     this.store = parts.store
@@ -70,19 +59,18 @@ export class NodeStorage {
 
   /** Opens or makes the directory. Refuses one that is used, another node's or damaged. */
   static async open(options: NodeStorageOptions): Promise<NodeStorage> {
-    const { settings, disk, prng } = options
+    const { settings, disk } = options
     const dataDirectory = settings['data.dir']
-    const nodeId = settings['node.id']
     const paths = dataPaths(dataDirectory)
     await makeDirectoryDurably(disk, dataDirectory)
-    const found = await identifyDataDirectory(disk, dataDirectory, { nodeId, prng })
+    await checkDataDirectory(disk, dataDirectory, settings['node.id'])
     const isOutdated = (await disk.stat(paths.stateOutdated)) !== undefined
     const store = await openStore(options, paths.state, isOutdated)
     try {
       if (isOutdated) await removeOutdatedMark(disk, dataDirectory)
       const registeredEpoch = await readRegistration(disk, dataDirectory)
       const logs = await openLogs(options)
-      return new NodeStorage(options, { ...found, ...logs, paths, store, registeredEpoch })
+      return new NodeStorage(options, { ...logs, paths, store, registeredEpoch })
     } catch (thrown) {
       await store.close()
       throw thrown
