@@ -283,6 +283,29 @@ export class LogCore {
     }
   }
 
+  /**
+   * Notes what stands from the last index entry on. Undefined where that entry is not of the batch that it leads to: the
+   * indexes are wrong.
+   */
+  async noteRest(
+    segment: Segment,
+    indexes: SegmentIndexes,
+    offsetLimit: Offset,
+  ): Promise<ScanResult | undefined> {
+    const fromPosition = indexes.offsets.lastPosition
+    let isRight = fromPosition === 0
+    const result = await this.scan(segment, {
+      fromPosition,
+      offsetLimit,
+      onBatch: batch => {
+        isRight ||= indexes.endAt(batch)
+        if (isRight) indexes.note(batch)
+        return isRight
+      },
+    })
+    return isRight ? result : undefined
+  }
+
   /** Names of the files in its directory now. */
   async fileNames(): Promise<ReadonlySet<string>> {
     const entries = await this.disk.list(this.directory)

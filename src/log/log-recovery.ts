@@ -133,22 +133,13 @@ class Recovery {
 
   /**
    * After a clean stop: from the last index entry (of a short segment: from its start) to the end of the file. Undefined
-   * where that entry is not of the batch that it leads to: then the indexes are not what the stop left.
+   * where the indexes are not what the stop left.
    */
   async #readEnd(indexes: SegmentIndexes): Promise<Offset | undefined> {
     const segment = this.#core.segments.last
     const fromPosition = indexes.offsets.lastPosition
-    let isRight = fromPosition === 0
-    const result = await this.#core.scan(segment, {
-      fromPosition,
-      offsetLimit: Number.POSITIVE_INFINITY,
-      onBatch: batch => {
-        isRight ||= indexes.endAt(batch)
-        if (isRight) indexes.note(batch)
-        return isRight
-      },
-    })
-    if (!isRight) return undefined
+    const result = await this.#core.noteRest(segment, indexes, Number.POSITIVE_INFINITY)
+    if (!result) return undefined
     if (result.defect) throw new DamagedLog(result.defect)
     this.#report.scannedBytes += segment.sizeBytes - fromPosition
     return result.nextOffset ?? segment.baseOffset

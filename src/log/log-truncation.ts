@@ -33,16 +33,10 @@ export async function truncateFiles(core: LogCore, endOffset: Offset): Promise<O
   await disk.syncDirectory(directory)
   await segment.cutTo(cut.position)
   await core.compaction.lowerRemovedTombstones(cut.offset)
-  indexes.truncateTo(cut)
-  const noted = await core.scan(segment, {
-    fromPosition: indexes.offsets.lastPosition,
-    offsetLimit: cut.offset,
-    onBatch: batch => {
-      indexes.note(batch)
-      return true
-    },
-  })
-  if (noted.defect) throw core.quarantine(noted.defect)
+  indexes.truncateTo(cut.position)
+  const noted = await core.noteRest(segment, indexes, cut.offset)
+  if (noted?.defect) throw core.quarantine(noted.defect)
+  if (!noted) segment.useIndexes(await core.rebuildIndexes(segment))
   // What waits to be written behind the files stays, and its epoch with it; behind a batch that straddled the end nothing does.
   core.epochs.truncateFromEnd(cut.offset === core.writtenEndOffset ? endOffset : cut.offset)
   await writeEpochCheckpoint(core)

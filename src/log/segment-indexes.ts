@@ -72,9 +72,10 @@ export class SegmentIndexes {
    * Forgets the batches at or above `position`. The caller then notes again what stands from `offsets.lastPosition` on:
    * that restores the exact state, since each index entry was made together with its time entry.
    */
-  truncateTo(end: { position: number; offset: Offset }): void {
-    this.offsets.truncateTo(end.position)
-    this.times.truncateTo(end.offset)
+  truncateTo(position: number): void {
+    this.offsets.truncateTo(position)
+    // One behind the last of the offsets is of a segment that was complete, and is no more.
+    this.times.truncateTo((this.offsets.lastOffset ?? -1) + 1)
     this.#newest = this.times.last
     this.#bytesSinceEntry = 0
   }

@@ -301,6 +301,37 @@ describe('a flipped bit in an index', () => {
     }
   })
 
+  it('nor stops what is appended behind a truncation', async () => {
+    const probe = new SimMachine(5)
+    const timeIndexOf = (indexes: string[]) => (indexes[0] ?? '').replace('.index', '.timeindex')
+    const bytes = await probe.run(async () => {
+      const { indexes } = await writeWithGaps(probe)
+      return probe.image.readFile(timeIndexOf(indexes))
+    })
+    // Of each entry's timestamp and offset the bytes in which those of the segment differ.
+    const positions = [...bytes.keys()].filter(position => [6, 7, 11].includes(position % 12))
+    for (const position of positions) {
+      for (let bit = 0; bit < 8; bit++) {
+        const machine = new SimMachine(5)
+        await machine.run(async () => {
+          const { indexes } = await writeWithGaps(machine)
+          machine.image.flipBit(timeIndexOf(indexes), position, bit)
+          const fixture = await openWithGaps(machine)
+          const { log } = fixture
+          await log.truncateTo(14)
+          for (let at = 0; at < 4; at++) append(log, { valueBytes: 60, timestamp: 1100 })
+          await synced(fixture)
+          const { failure, syncedEndOffset } = log
+          expect({ position, bit, failure, syncedEndOffset }).toMatchObject({
+            failure: undefined,
+            syncedEndOffset: 18,
+          })
+          await log.close()
+        })
+      }
+    }
+  })
+
   it('costs a clean start a scan, whichever it is of the last segment, and nothing later', () => {
     const machine = new SimMachine(4)
     return machine.run(async () => {
