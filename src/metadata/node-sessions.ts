@@ -5,7 +5,7 @@ import type { NodeRef } from './node-control.ts'
 export interface SessionTiming {
   /** `node.session.timeout.ms`: a node that is not heard for so long is fenced. */
   readonly sessionTimeoutMs: number
-  /** For a node whose session stream closed, which is how a killed process shows: not heard and not back for so long. */
+  /** For a node whose session stream closed and whose port refuses, as a killed process shows: not heard and not back for so long. */
   readonly disconnectGraceMs: number
   /**
    * Between two ticks of the judge where one may have something to judge soon; twice that as long as all nodes are well. One
@@ -21,21 +21,21 @@ export interface DeposedLeader {
   readonly nodeId: NodeId
   /** By any of those who elected this one: what it has proven to its own node since then (C12) is nothing. */
   readonly heardMs: number
-  /** The own connection to it closed then, and dialling it again failed. */
+  /** The own connection to it closed then, and dialling it again failed: where that was refused, `gone` tells. */
   readonly closedMs?: number | undefined
 }
 
 /**
  * Which nodes live, as the controller judges them during one leadership. A session belongs to a node epoch, so that the
- * answers of a restarted process do not keep the one before it alive. It is kept alive by the node's Raft answers; the
- * end of its stream shortens the wait, because a process that was killed closes its connections and answers no more,
- * while one that only lost a connection goes on answering and dials again.
+ * answers of a restarted process do not keep the one before it alive. It is kept alive by the node's Raft answers. A
+ * stream that closed and a port that refuses shorten the wait, because only a process that is gone shows both: one whose
+ * connections are reset, and that is cut off then, may answer others under its lease (C12) until a whole session is over.
  *
  * A8: deadlines are judged by `judge`, which the owner calls after a turn that has read the sockets, following a `tick`.
  * What a tick comes late, this process stood still, and the others may have spoken meanwhile: it is added to all deadlines.
  * A new leadership begins with a full session for every node that is not fenced. Only the deposed leader's node counts
  * from when that leader was last heard by a voter of this one, yet has the grace to show itself; from the close, if this process itself saw its
- * connection to that leader close and could not dial it again: then the grace ran while the election did.
+ * connection to that leader close and was refused since: then the grace ran while the election did.
  *
  * Pure. All times are of this process's monotonic clock.
  */
@@ -69,8 +69,10 @@ export class NodeSessions {
   #deposedSession(nodeEpoch: Epoch, { heardMs, closedMs }: DeposedLeader, nowMs: number): NodeSession {
     const { sessionTimeoutMs, disconnectGraceMs } = this.#timing
     const earliestMs = nowMs + Math.min(0, disconnectGraceMs - sessionTimeoutMs)
-    const countedMs = closedMs === undefined ? Math.max(heardMs, earliestMs) : heardMs
-    return { ...newSession(nodeEpoch, Math.min(nowMs, countedMs)), closedMs }
+    const countedMs = Math.min(nowMs, Math.max(heardMs, earliestMs))
+    // It ran before this leadership began: what was refused since then counts.
+    const session = { ...newSession(nodeEpoch, countedMs), openedMs: heardMs }
+    return { ...session, closedMs: closedMs === undefined ? undefined : Math.max(closedMs, heardMs) }
   }
 
   /** The node has registered over a stream that is open now. */
@@ -90,6 +92,12 @@ export class NodeSessions {
     if (!session) return
     session.heardMs = Math.max(session.heardMs, atMs)
     session.isReported = true
+  }
+
+  /** A dial to the node was refused then: the process that has opened its session before is gone. Told again and again. */
+  gone(nodeId: NodeId, atMs: number): void {
+    const session = this.#sessions.get(nodeId)
+    if (session && atMs > session.openedMs) session.goneMs = Math.max(session.goneMs, atMs)
   }
 
   /** It was heard since its session was opened: the way from it to here works. */
@@ -153,20 +161,19 @@ export class NodeSessions {
     return true
   }
 
-  #deadlineMs({ heardMs, closedMs }: NodeSession): number {
+  #deadlineMs({ heardMs, closedMs, goneMs }: NodeSession): number {
     const { sessionTimeoutMs, disconnectGraceMs } = this.#timing
     if (closedMs === undefined) return heardMs + sessionTimeoutMs
     // A node that is heard and cannot get a stream for a whole session is of no use: ISR changes travel on it.
-    return Math.min(
-      heardMs + sessionTimeoutMs,
-      closedMs + sessionTimeoutMs,
-      Math.max(heardMs, closedMs) + disconnectGraceMs,
-    )
+    const silentMs = Math.min(heardMs, closedMs) + sessionTimeoutMs
+    const isGone = goneMs >= heardMs
+    return isGone ? Math.min(silentMs, Math.max(heardMs, closedMs) + disconnectGraceMs) : silentMs
   }
 
   #forgive({ stalledMs, nowMs }: { stalledMs: number; nowMs: number }): void {
     for (const session of this.#sessions.values()) {
       session.heardMs = Math.min(nowMs, session.heardMs + stalledMs)
+      session.goneMs = Math.min(nowMs, session.goneMs + stalledMs)
       if (session.closedMs !== undefined) session.closedMs = Math.min(nowMs, session.closedMs + stalledMs)
     }
   }
@@ -179,14 +186,26 @@ export class NodeSessions {
 
 interface NodeSession {
   readonly nodeEpoch: Epoch
+  readonly openedMs: number
   heardMs: number
   /** The stream was seen to close then, and is not back. */
   closedMs: number | undefined
+  /** Its process was known to be gone then. */
+  goneMs: number
   isReported: boolean
   /** Told by `judge`; nothing came of it yet. */
   isDue: boolean
 }
 
 function newSession(nodeEpoch: Epoch, heardMs: number): NodeSession {
-  return { nodeEpoch, heardMs, closedMs: undefined, isReported: false, isDue: false }
+  const goneMs = Number.NEGATIVE_INFINITY
+  return {
+    nodeEpoch,
+    openedMs: heardMs,
+    heardMs,
+    closedMs: undefined,
+    goneMs,
+    isReported: false,
+    isDue: false,
+  }
 }

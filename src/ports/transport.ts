@@ -25,6 +25,22 @@ export interface Channel {
   close(): void
 }
 
+const REFUSED = 'ECONNREFUSED'
+
+/** For the error of a call whose dial was refused, as its cause. */
+export function refusal(message: string): Error {
+  return Object.assign(new Error(message), { code: REFUSED })
+}
+
+/**
+ * The machine at the address has said that nobody listens there: the process that did is gone. (Unless it is a firewall
+ * that says so, or the address belongs to another machine by now.)
+ */
+export function isRefused(error: Error | undefined): boolean {
+  const cause = error?.cause as { readonly code?: unknown } | undefined
+  return cause?.code === REFUSED
+}
+
 /** `/naru.v1.Producer/Produce` */
 export type MethodPath = string
 

@@ -63,6 +63,7 @@ export class NodeState {
   /** Since then none of those who elected this node as the leader had heard another one; undefined: it never led. */
   electorsHeardMs: number | undefined
   #lostLeader: LostLeader | undefined
+  readonly #refusedMs = new Map<MemberId, number>()
 
   constructor(options: RaftOptions, saved: SavedRaft, nowMs: number) {
     this.self = options.self
@@ -248,7 +249,17 @@ export class NodeState {
     this.#lostLeader = undefined
   }
 
+  /** When a dial to the member was refused last; undefined: not since it was connected. */
+  refusedMsOf(member: MemberId): number | undefined {
+    return this.#refusedMs.get(member)
+  }
+
+  connectionRefused(member: MemberId): void {
+    this.#refusedMs.set(member, this.#nowMs)
+  }
+
   connectionRestored(member: MemberId): void {
+    this.#refusedMs.delete(member)
     if (this.#lostLeader?.member === member) this.#lostLeader = undefined
   }
 

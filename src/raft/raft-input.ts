@@ -29,6 +29,8 @@ export type RaftInput =
   | { readonly type: 'snapshot-report'; readonly to: MemberId; readonly status: 'progress' | 'failed' }
   /** This node's own connection to `member` closed and dialling it again failed (rule A7). */
   | { readonly type: 'connection-lost'; readonly member: MemberId }
+  /** Dialling it was refused since: its process is gone. Told with each such dial, until one is up again. */
+  | { readonly type: 'connection-refused'; readonly member: MemberId }
   | { readonly type: 'connection-restored'; readonly member: MemberId }
   /** What this node's append and heartbeat answers carry from now on; opaque to Raft. */
   | { readonly type: 'attach'; readonly attachment: Uint8Array | undefined }

@@ -130,6 +130,9 @@ export class RaftNode {
       case 'connection-lost':
         this.#role.onConnection(input.member, 'lost')
         break
+      case 'connection-refused':
+        state.connectionRefused(input.member)
+        break
       case 'connection-restored':
         state.connectionRestored(input.member)
         this.#role.onConnection(input.member, 'restored')

@@ -47,6 +47,8 @@ export interface MemberStatus {
   readonly inflightCount: number
   /** Of its last answer; of the start of this leadership if there was none. */
   readonly heardMs: number
+  /** When it refused a dial last, so that its process was gone; undefined: not since it was connected. */
+  readonly refusedMs: number | undefined
   /** What the last answer carried: the node epoch, applied index and unreachable peers of the member's driver. */
   readonly attachment: Uint8Array | undefined
 }
@@ -74,14 +76,17 @@ export function makeStatus(state: NodeState, role: Role): RaftStatus {
     electorsHeardMs: state.electorsHeardMs,
     lostLeader: state.lostLeader,
     members:
-      leader === undefined ? [] : [...leader.replicator.members].map(member => memberStatus(leader, member)),
+      leader === undefined
+        ? []
+        : [...leader.replicator.members].map(member => memberStatus(state, leader, member)),
   }
 }
 
-function memberStatus(leader: Leader, member: MemberId): MemberStatus {
+function memberStatus(of: NodeState, leader: Leader, member: MemberId): MemberStatus {
   const progress = leader.replicator.progressOf(member)
   const attachment = leader.replicator.contactOf(member)?.attachment
   if (progress === undefined) throw new Error(`no progress of ${member}`)
   const { state, matchIndex, nextIndex, isPaused, inflightCount, heardMs } = progress
-  return { member, state, matchIndex, nextIndex, isPaused, inflightCount, heardMs, attachment }
+  const refusedMs = of.refusedMsOf(member)
+  return { member, state, matchIndex, nextIndex, isPaused, inflightCount, heardMs, refusedMs, attachment }
 }

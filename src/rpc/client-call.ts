@@ -1,6 +1,6 @@
 import * as grpc from '@grpc/grpc-js'
 import { NaruError } from '../base/errors.ts'
-import type { CallOptions } from '../ports/transport.ts'
+import { type CallOptions, refusal } from '../ports/transport.ts'
 import { errorOf, isFromNaru, type PartialStatusObject } from './grpc-status.ts'
 
 /** A call of grpc-js below its Node streams: one message at a time each way, driven by callbacks. */
@@ -54,6 +54,7 @@ export function errorOfCall(status: PartialStatusObject, facts: CallFacts): Naru
       return new NaruError('CONNECTION_FAILED', `${path} at ${address} failed: ${plain(status.details)}`, {
         outcome: isProvenUnread ? 'none' : 'unknown',
         details,
+        ...(REFUSED_BY_SYSTEM.test(status.details) && { cause: refusal(status.details) }),
       })
     }
     case grpc.status.DEADLINE_EXCEEDED:
@@ -96,6 +97,7 @@ function exhausted(status: PartialStatusObject, facts: CallFacts): NaruError {
 }
 
 const NOT_CONNECTED = 'No connection established'
+const REFUSED_BY_SYSTEM = /^No connection established\. Last error: (?:Error: )?connect ECONNREFUSED\b/
 
 /** The library wraps what the system said of the last attempt in words that help nobody. */
 function plain(details: string): string {

@@ -135,6 +135,9 @@ export class SimConnection {
     client: () => {},
   }
 
+  /** Nobody listened at the address. */
+  isRefused = false
+
   constructor(
     network: SimNetwork,
     ends: { host: string; incarnation: SimIncarnation; address: string; onBreak: () => void },
@@ -227,6 +230,9 @@ export class SimConnection {
     if (this.client.isOver) return
     const listener = this.#network.listenerAt(this.#address)
     if (!listener) {
+      // The machine says so; one that is off or cut off by now says nothing, and the dial ends somehow.
+      this.isRefused =
+        this.#network.isOn(this.serverHost) && !this.#network.isCut(this.serverHost, this.client.host)
       this.#break(this.client)
       return
     }

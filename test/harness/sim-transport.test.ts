@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { MessageStream, ServiceHandlers } from '../../src/ports/transport.ts'
+import { isRefused, type MessageStream, type ServiceHandlers } from '../../src/ports/transport.ts'
 import { transportSuite } from '../suites/transport.suite.ts'
 import { EventScheduler } from './event-scheduler.ts'
 import { Recorded } from './recorded-stream.ts'
@@ -117,11 +117,13 @@ describe('the simulated network', () => {
     const refused = new Recorded(transport.connect('b:1').stream(STREAM))
     await scheduler.runFor(10)
     expect((await refused.closed)?.outcome).toBe('none')
+    expect(isRefused(await refused.closed)).toBe(true)
     network.powerOff('b')
     const silent = new Recorded(transport.connect('b:1').stream(STREAM))
     await scheduler.runFor(10)
     expect(silent.closedWith).toBe('open')
     await scheduler.runFor(network.dialTimeoutMs)
     expect((await silent.closed)?.reason).toBe('CONNECTION_FAILED')
+    expect(isRefused(await silent.closed)).toBe(false)
   })
 })

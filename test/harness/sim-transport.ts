@@ -1,12 +1,13 @@
 import { NaruError } from '../../src/base/errors.ts'
-import type {
-  CallContext,
-  CallOptions,
-  Channel,
-  ChannelOptions,
-  MessageStream,
-  ServiceHandlers,
-  Transport,
+import {
+  type CallContext,
+  type CallOptions,
+  type Channel,
+  type ChannelOptions,
+  type MessageStream,
+  refusal,
+  type ServiceHandlers,
+  type Transport,
 } from '../../src/ports/transport.ts'
 import type { SimIncarnation } from './sim-incarnation.ts'
 import { SimConnection, type SimNetwork } from './sim-network.ts'
@@ -137,7 +138,9 @@ class SimChannel implements Channel {
         if (this.#connection === connection) this.#connection = undefined
         // What was sent on a connection that was up may have been done, whether anything came back or not.
         const outcome = connection.isEstablished ? 'unknown' : 'none'
-        const error = new NaruError('CONNECTION_FAILED', `the connection to ${address} failed`, { outcome })
+        const message = `the connection to ${address} failed`
+        const refused = connection.isRefused ? { cause: refusal(message) } : {}
+        const error = new NaruError('CONNECTION_FAILED', message, { outcome, ...refused })
         for (const end of [...this.#streams.values()]) end.finish(error)
       },
     })

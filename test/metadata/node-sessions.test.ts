@@ -69,6 +69,7 @@ describe('a session', () => {
     expect(judge.ticks).toBeLessThan(105)
     judge.answering.delete(2)
     judge.sessions.close(NODE, judge.nowMs - 50)
+    judge.sessions.gone(2, judge.nowMs - 50)
     expect(judge.runFor(500).fenced).toEqual(['2@10300'])
     judge.sessions.end(NODE)
     expect(judge.runFor(10_000).ticks).toBeLessThan(220)
@@ -123,13 +124,42 @@ describe('a session', () => {
 })
 
 describe('a stream that closed', () => {
-  it('ends the session after the grace if the node is silent too', () => {
+  it('ends the session after the grace if the process is gone', () => {
     judge.runFor(1000)
     judge.answering.delete(2)
     judge.sessions.close(NODE, judge.nowMs)
+    judge.sessions.gone(2, judge.nowMs)
     judge.runFor(250)
     expect(judge.fenced).toEqual([])
     expect(judge.runFor(50).fenced).toEqual(['2@1300'])
+  })
+
+  it('does not shorten the session of a node that is silent: cut off, it may answer others all the same', () => {
+    judge.runFor(1000)
+    judge.answering.delete(2)
+    judge.sessions.close(NODE, judge.nowMs)
+    expect(judge.runFor(5000).fenced).toEqual(['2@3000'])
+  })
+
+  it('counts as long as the process that is gone is the one of the session', () => {
+    judge.answering.delete(2)
+    judge.runFor(500)
+    judge.sessions.gone(2, judge.nowMs)
+    judge.runFor(100)
+    judge.sessions.open({ nodeId: 2, nodeEpoch: 2 }, judge.nowMs)
+    // What was told of the one before is told again and again.
+    judge.sessions.gone(2, START_MS + 500)
+    judge.sessions.close({ nodeId: 2, nodeEpoch: 2 }, judge.nowMs)
+    expect(judge.runFor(5000).fenced).toEqual(['2@2600'])
+  })
+
+  it('that is open still speaks against what the port says, and so does an answer', () => {
+    judge.runFor(1000)
+    judge.sessions.gone(2, judge.nowMs)
+    expect(judge.runFor(1000).fenced).toEqual([])
+    judge.sessions.close(NODE, judge.nowMs)
+    judge.answering.delete(2)
+    expect(judge.runFor(5000).fenced).toEqual(['2@4000'])
   })
 
   it('changes nothing when it is back within the grace', () => {
@@ -185,12 +215,23 @@ describe('a new controller', () => {
 
   it("fences the deposed leader's node when the grace is over, counted from when its connection was lost", () => {
     const seen = { nodeId: 1, heardMs: START_MS - 260, closedMs: START_MS - 200 }
+    const refusedMs = START_MS - 190
     judge = new Judge({ deposed: seen })
     judge.answering.delete(1)
+    judge.sessions.gone(1, refusedMs)
     expect(judge.runFor(1000).fenced).toEqual(['1@100'])
     judge = new Judge({ deposed: seen })
+    judge.answering.delete(1)
+    judge.sessions.gone(1, refusedMs)
     judge.sessions.open({ nodeId: 1, nodeEpoch: 1 }, START_MS + 20)
+    judge.sessions.gone(1, refusedMs)
     expect(judge.runFor(1000).fenced).toEqual([])
+  })
+
+  it("waits for the session of the deposed leader's node where only the connection was lost", () => {
+    judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 60, closedMs: START_MS - 200 } })
+    judge.answering.delete(1)
+    expect(judge.runFor(5000).fenced).toEqual(['1@1950'])
   })
 
   it("gives the deposed leader's node the grace to show itself, however long ago that was", () => {
@@ -227,6 +268,7 @@ describe('a judge that stood still', () => {
     judge.answering.delete(2)
     judge.runFor(1000)
     judge.sessions.close(NODE, judge.nowMs)
+    judge.sessions.gone(2, judge.nowMs)
     judge.runFor(200)
     judge.tickAfter(700 + TICK_MS)
     expect(judge.fenced).toEqual([])

@@ -1,7 +1,7 @@
 import net from 'node:net'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { NaruError } from '../../src/base/errors.ts'
-import type { ServiceHandler } from '../../src/ports/transport.ts'
+import { isRefused, type ServiceHandler } from '../../src/ports/transport.ts'
 import { GrpcServer } from '../../src/rpc/grpc-server.ts'
 import { GrpcTransport } from '../../src/rpc/grpc-transport.ts'
 import { failureOf, until } from '../harness/recorded-stream.ts'
@@ -51,6 +51,8 @@ describe('what is known of a call that failed', () => {
     })
     expect(error?.reason).toBe('CONNECTION_FAILED')
     expect(error?.outcome).toBe('none')
+    // The process at that address is gone, which no other failure proves.
+    expect(isRefused(error)).toBe(true)
   })
 
   it('it is unknown if the connection dropped after the call was sent', async () => {

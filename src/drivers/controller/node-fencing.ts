@@ -65,7 +65,8 @@ export class NodeFencing {
     const { quorum, sessions, clock, incarnation } = this.#options
     const self = quorum.image.nodes.get(quorum.nodeId)
     if (self?.incarnation === incarnation) sessions.heard(self, clock.monotonicMs())
-    for (const { member, heardMs, attachment } of quorum.status.members) {
+    for (const { member, heardMs, refusedMs, attachment } of quorum.status.members) {
+      if (refusedMs !== undefined) sessions.gone(nodeIdOf(member), refusedMs)
       const nodeEpoch = decodeNodeReport(attachment)?.nodeEpoch
       if (nodeEpoch !== undefined) sessions.heard({ nodeId: nodeIdOf(member), nodeEpoch }, heardMs)
     }

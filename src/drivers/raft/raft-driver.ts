@@ -26,6 +26,7 @@ import { PendingReads } from './pending-reads.ts'
 import { ENTRY_BYTES_MAX } from './raft-entry-codec.ts'
 import type { KnownDirectory } from './raft-hello.ts'
 import type { RaftOwner } from './raft-owner.ts'
+import type { ConnectionState } from './raft-peer.ts'
 import type { RaftStorage } from './raft-storage.ts'
 import { RaftStreams, type RaftStreamsListener, type RaftStreamsOptions } from './raft-streams.ts'
 import type { ReceivedSnapshot } from './snapshot-receiver.ts'
@@ -256,8 +257,8 @@ export class RaftDriver implements RaftStreamsListener {
     this.#step({ type: 'message', message })
   }
 
-  onConnection(member: MemberId, state: 'lost' | 'restored'): void {
-    this.#step({ type: state === 'lost' ? 'connection-lost' : 'connection-restored', member })
+  onConnection(member: MemberId, state: ConnectionState): void {
+    this.#step({ type: `connection-${state}`, member })
   }
 
   /** It has forgotten votes, too. One that starts over is no voter, and a sole voter has nobody who could know better. */

@@ -1,7 +1,7 @@
 import { NaruError } from '../../base/errors.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
 import type { Prng } from '../../ports/prng.ts'
-import type { Channel, MessageStream, Transport } from '../../ports/transport.ts'
+import { type Channel, isRefused, type MessageStream, type Transport } from '../../ports/transport.ts'
 import type { MemberId } from '../../raft/membership.ts'
 import { Raft } from '../../wire/generated/internal-services.ts'
 import type { RaftHello } from '../../wire/generated/raft.ts'
@@ -25,6 +25,8 @@ export const RAFT_PEER_LIMITS: RaftPeerLimits = {
   redialMs: { min: 50, max: 1000 },
 }
 
+export type ConnectionState = 'lost' | 'refused' | 'restored'
+
 export interface RaftPeerOptions extends Acquaintance {
   readonly member: MemberId
   readonly transport: Transport
@@ -33,8 +35,11 @@ export interface RaftPeerOptions extends Acquaintance {
   readonly limits: RaftPeerLimits
   /** Undefined: not known now. */
   readonly addressOf: (member: MemberId) => string | undefined
-  /** Rule A7: `lost` when the connection closed and the redial failed, `restored` when one is up again. */
-  readonly onConnection: (member: MemberId, state: 'lost' | 'restored') => void
+  /**
+   * Rule A7: `lost` when the connection closed and the redial failed, `restored` when one is up again. `refused`, at each
+   * dial between the two that is: the process at the other end is gone.
+   */
+  readonly onConnection: (member: MemberId, state: ConnectionState) => void
   /** What the other knows of this node's directory. */
   readonly onTold: (known: KnownDirectory) => void
 }
@@ -144,7 +149,7 @@ export class RaftPeer {
     if (isAgain) this.#options.onConnection(member, 'restored')
   }
 
-  #onClose(stream: MessageStream, _error: NaruError | undefined): void {
+  #onClose(stream: MessageStream, error: NaruError | undefined): void {
     if (stream !== this.#stream || this.#isClosed) return
     const { clock, prng, limits, member, onConnection } = this.#options
     this.#dialTimer?.cancel()
@@ -161,7 +166,9 @@ export class RaftPeer {
     const waitMs = Math.min(max, min * 2 ** Math.min(this.#failedDials, 10))
     this.#failedDials++
     this.#nextDialMs = clock.monotonicMs() + waitMs * (0.5 + prng.fraction() / 2)
-    if (!this.#wasUp || this.#isLost) return
+    if (!this.#wasUp) return
+    if (isRefused(error)) onConnection(member, 'refused')
+    if (this.#isLost) return
     this.#isLost = true
     onConnection(member, 'lost')
   }

@@ -7,7 +7,13 @@ import type { RaftMessage, SnapshotMessage } from '../../raft/messages.ts'
 import { Raft } from '../../wire/generated/internal-services.ts'
 import { checkHello, helloTo, type KnownDirectory, toldIn } from './raft-hello.ts'
 import { fromWire } from './raft-message-codec.ts'
-import { RAFT_PEER_LIMITS, RaftPeer, type RaftPeerLimits, type RaftPeerOptions } from './raft-peer.ts'
+import {
+  type ConnectionState,
+  RAFT_PEER_LIMITS,
+  RaftPeer,
+  type RaftPeerLimits,
+  type RaftPeerOptions,
+} from './raft-peer.ts'
 import { type ReceivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts'
 import { SnapshotSender, type SnapshotSource } from './snapshot-sender.ts'
 
@@ -39,7 +45,7 @@ export interface RaftStreamsOptions
 /** What the network brings. */
 export interface RaftStreamsListener {
   onMessage(message: RaftMessage): void
-  onConnection(member: MemberId, state: 'lost' | 'restored'): void
+  onConnection(member: MemberId, state: ConnectionState): void
   /** What a member knows of this node's directory: with its hello, so before it asks for a vote. */
   onTold(known: KnownDirectory): void
   /** The snapshot to send now, opened; the receiver closes it. */

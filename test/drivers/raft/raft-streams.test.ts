@@ -92,13 +92,13 @@ describe('streams between members', () => {
     await scheduler.runFor(10)
     two.machine.kill()
     await scheduler.runFor(20)
-    expect(one.connections).toEqual(['2@b lost'])
+    expect(one.connections).toEqual(['2@b refused', '2@b lost'])
     const again = new Member(network, { id: '2@b', machine: two.machine })
     for (let round = 0; round < 20; round++) {
       one.streams.send(heartbeat('1@a', '2@b', round))
       await scheduler.runFor(100)
     }
-    expect(one.connections).toEqual(['2@b lost', '2@b restored'])
+    expect(one.connections).toEqual(['2@b refused', '2@b lost', '2@b restored'])
     expect(again.received.length).toBeGreaterThan(10)
   })
 
@@ -121,7 +121,19 @@ describe('streams between members', () => {
     one.streams.redial('2@b')
     one.streams.redial('9@never')
     await scheduler.runFor(20)
-    expect(one.connections).toEqual(['2@b lost', '2@b restored'])
+    expect(one.connections.filter(told => told !== '2@b refused')).toEqual(['2@b lost', '2@b restored'])
+  })
+
+  it('tell a member that is cut off as lost once its connection breaks, but not as gone', async () => {
+    const one = new Member(network, { id: '1@a' })
+    const two = new Member(network, { id: '2@b' })
+    one.streams.send(heartbeat('1@a', '2@b', 1))
+    await scheduler.runUntil(() => two.received.length === 1, { timeMsMax: 100 })
+    await scheduler.runFor(10)
+    network.cut('n1', 'n2')
+    network.reset('n1', 'n2')
+    await scheduler.runFor(3000)
+    expect(one.connections).toEqual(['2@b lost'])
   })
 
   it('do not call a silent machine lost', async () => {
