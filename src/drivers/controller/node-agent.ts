@@ -217,7 +217,8 @@ export class NodeAgent {
 
   /** This process stops now: it is fenced at once, so that nobody waits for its session to end. Then it is closed. */
   async leave(timeoutMs: number): Promise<void> {
-    this.#hasLeft = true
+    // What it leads is answered until its servers close, and the controller may have let others lead it by then.
+    this.#hasLeft = this.#mayBeAside = true
     try {
       if (this.#nodeEpoch !== undefined && !this.isFenced)
         await this.#withSession(timeoutMs, session => session.request({ leave: {} }))
@@ -336,7 +337,7 @@ export class NodeAgent {
     await session.request({ caughtUp: { appliedIndex: quorum.image.appliedEndIndex, directoryEpoch } })
     if (this.#session !== session) return
     // After all that was asked before on this session; what came over an older one is dropped.
-    if (!this.#isAside) this.#mayBeAside = false
+    if (!this.#isAside && !this.#hasLeft) this.#mayBeAside = false
     const nodeEpoch = this.#nodeEpoch as Epoch
     if (this.#settleStart) logger.info({ nodeEpoch, controllerId: session.nodeId }, 'this node takes part')
     this.#settleStart?.resolve(nodeEpoch)

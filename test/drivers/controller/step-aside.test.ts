@@ -21,6 +21,21 @@ it('a node that cannot write is fenced at once, and takes part again when it can
   expect(cluster.epochOf(one.nodeId)).toBe(1)
 })
 
+it('a node that leaves has no lease from when it asks for that, whether it hears what came of it or not', async () => {
+  const cluster = await NodeCluster.start({ seed: 92, members: 3 })
+  const [one] = cluster.others
+  if (!one) throw new Error('no other node')
+  await cluster.runFor(1000)
+  expect(one.agent.lastHeardControllerMs).toBeDefined()
+  const left = one.agent.leave(5000)
+  expect(one.agent.lastHeardControllerMs).toBeUndefined()
+  await cluster.quorum.run(left)
+  expect(cluster.show()).toContain(`${one.nodeId}!`)
+  // Its part in the quorum goes on, and with it the proofs that would be its lease.
+  await cluster.runFor(1000)
+  expect(one.agent.lastHeardControllerMs).toBeUndefined()
+})
+
 it('a node that stepped aside stays so with the next controller', async () => {
   const cluster = await NodeCluster.start({ seed: 91, members: 3 })
   const [one] = cluster.others
