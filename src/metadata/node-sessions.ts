@@ -21,6 +21,8 @@ export interface DeposedLeader {
   readonly nodeId: NodeId
   /** By any of those who elected this one: what it has proven to its own node since then (C12) is nothing. */
   readonly heardMs: number
+  /** By this process. */
+  readonly heardHereMs: number
   /** The own connection to it closed then, and dialling it again failed: where that was refused, `gone` tells. */
   readonly closedMs?: number | undefined
 }
@@ -66,13 +68,12 @@ export class NodeSessions {
       )
   }
 
-  #deposedSession(nodeEpoch: Epoch, { heardMs, closedMs }: DeposedLeader, nowMs: number): NodeSession {
+  #deposedSession(nodeEpoch: Epoch, deposed: DeposedLeader, nowMs: number): NodeSession {
+    const { heardMs, heardHereMs, closedMs } = deposed
     const { sessionTimeoutMs, disconnectGraceMs } = this.#timing
     const earliestMs = nowMs + Math.min(0, disconnectGraceMs - sessionTimeoutMs)
     const countedMs = Math.min(nowMs, Math.max(heardMs, earliestMs))
-    // It ran before this leadership began: what was refused since then counts.
-    const session = { ...newSession(nodeEpoch, countedMs), openedMs: heardMs }
-    return { ...session, closedMs: closedMs === undefined ? undefined : Math.max(closedMs, heardMs) }
+    return { ...newSession(nodeEpoch, countedMs), aliveMs: heardHereMs, closedMs }
   }
 
   /** The node has registered over a stream that is open now. */
@@ -92,12 +93,15 @@ export class NodeSessions {
     if (!session) return
     session.heardMs = Math.max(session.heardMs, atMs)
     session.isReported = true
+    if (atMs <= session.aliveMs) return
+    session.aliveMs = atMs
+    session.isGone = false
   }
 
-  /** A dial to the node was refused then: the process that has opened its session before is gone. Told again and again. */
+  /** A dial to the node was refused then: the process that has spoken before is gone. Told again and again, after `heard`. */
   gone(nodeId: NodeId, atMs: number): void {
     const session = this.#sessions.get(nodeId)
-    if (session && atMs > session.openedMs) session.goneMs = Math.max(session.goneMs, atMs)
+    if (session && atMs > session.aliveMs) session.isGone = true
   }
 
   /** It was heard since its session was opened: the way from it to here works. */
@@ -161,19 +165,17 @@ export class NodeSessions {
     return true
   }
 
-  #deadlineMs({ heardMs, closedMs, goneMs }: NodeSession): number {
+  #deadlineMs({ begunMs, aliveMs, heardMs, closedMs, isGone }: NodeSession): number {
     const { sessionTimeoutMs, disconnectGraceMs } = this.#timing
     if (closedMs === undefined) return heardMs + sessionTimeoutMs
     // A node that is heard and cannot get a stream for a whole session is of no use: ISR changes travel on it.
-    const silentMs = Math.min(heardMs, closedMs) + sessionTimeoutMs
-    const isGone = goneMs >= heardMs
-    return isGone ? Math.min(silentMs, Math.max(heardMs, closedMs) + disconnectGraceMs) : silentMs
+    const silentMs = Math.min(heardMs, Math.max(begunMs, closedMs)) + sessionTimeoutMs
+    return isGone ? Math.min(silentMs, Math.max(aliveMs, closedMs) + disconnectGraceMs) : silentMs
   }
 
   #forgive({ stalledMs, nowMs }: { stalledMs: number; nowMs: number }): void {
     for (const session of this.#sessions.values()) {
       session.heardMs = Math.min(nowMs, session.heardMs + stalledMs)
-      session.goneMs = Math.min(nowMs, session.goneMs + stalledMs)
       if (session.closedMs !== undefined) session.closedMs = Math.min(nowMs, session.closedMs + stalledMs)
     }
   }
@@ -186,26 +188,20 @@ export class NodeSessions {
 
 interface NodeSession {
   readonly nodeEpoch: Epoch
-  readonly openedMs: number
+  readonly begunMs: number
+  /** The process was there: it has opened the session, or spoken, then. */
+  aliveMs: number
   heardMs: number
   /** The stream was seen to close then, and is not back. */
   closedMs: number | undefined
-  /** Its process was known to be gone then. */
-  goneMs: number
+  /** The process is gone. */
+  isGone: boolean
   isReported: boolean
   /** Told by `judge`; nothing came of it yet. */
   isDue: boolean
 }
 
 function newSession(nodeEpoch: Epoch, heardMs: number): NodeSession {
-  const goneMs = Number.NEGATIVE_INFINITY
-  return {
-    nodeEpoch,
-    openedMs: heardMs,
-    heardMs,
-    closedMs: undefined,
-    goneMs,
-    isReported: false,
-    isDue: false,
-  }
+  const times = { begunMs: heardMs, aliveMs: heardMs, heardMs, closedMs: undefined }
+  return { nodeEpoch, ...times, isGone: false, isReported: false, isDue: false }
 }

@@ -69,7 +69,7 @@ describe('a session', () => {
     expect(judge.ticks).toBeLessThan(105)
     judge.answering.delete(2)
     judge.sessions.close(NODE, judge.nowMs - 50)
-    judge.sessions.gone(2, judge.nowMs - 50)
+    judge.sessions.gone(2, judge.nowMs - 49)
     expect(judge.runFor(500).fenced).toEqual(['2@10300'])
     judge.sessions.end(NODE)
     expect(judge.runFor(10_000).ticks).toBeLessThan(220)
@@ -128,7 +128,7 @@ describe('a stream that closed', () => {
     judge.runFor(1000)
     judge.answering.delete(2)
     judge.sessions.close(NODE, judge.nowMs)
-    judge.sessions.gone(2, judge.nowMs)
+    judge.sessions.gone(2, judge.nowMs + 1)
     judge.runFor(250)
     expect(judge.fenced).toEqual([])
     expect(judge.runFor(50).fenced).toEqual(['2@1300'])
@@ -144,7 +144,7 @@ describe('a stream that closed', () => {
   it('counts as long as the process that is gone is the one of the session', () => {
     judge.answering.delete(2)
     judge.runFor(500)
-    judge.sessions.gone(2, judge.nowMs)
+    judge.sessions.gone(2, judge.nowMs + 1)
     judge.runFor(100)
     judge.sessions.open({ nodeId: 2, nodeEpoch: 2 }, judge.nowMs)
     // What was told of the one before is told again and again.
@@ -155,7 +155,7 @@ describe('a stream that closed', () => {
 
   it('that is open still speaks against what the port says, and so does an answer', () => {
     judge.runFor(1000)
-    judge.sessions.gone(2, judge.nowMs)
+    judge.sessions.gone(2, judge.nowMs + 1)
     expect(judge.runFor(1000).fenced).toEqual([])
     judge.sessions.close(NODE, judge.nowMs)
     judge.answering.delete(2)
@@ -208,13 +208,15 @@ describe('a new controller', () => {
   })
 
   it("counts the deposed leader's node from when that leader was last heard", () => {
-    judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 1200 } })
+    judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 1200, heardHereMs: START_MS - 1300 } })
     judge.answering.clear()
     expect(judge.runFor(1000).fenced).toEqual(['1@800'])
   })
 
   it("fences the deposed leader's node when the grace is over, counted from when its connection was lost", () => {
-    const seen = { nodeId: 1, heardMs: START_MS - 260, closedMs: START_MS - 200 }
+    const heardHereMs = START_MS - 260
+    // What others have heard is told by their votes, and so appears to be later than it was.
+    const seen = { nodeId: 1, heardMs: START_MS - 20, heardHereMs, closedMs: START_MS - 200 }
     const refusedMs = START_MS - 190
     judge = new Judge({ deposed: seen })
     judge.answering.delete(1)
@@ -229,15 +231,17 @@ describe('a new controller', () => {
   })
 
   it("waits for the session of the deposed leader's node where only the connection was lost", () => {
-    judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 60, closedMs: START_MS - 200 } })
+    judge = new Judge({
+      deposed: { nodeId: 1, heardMs: START_MS - 60, heardHereMs: START_MS - 260, closedMs: START_MS - 200 },
+    })
     judge.answering.delete(1)
     expect(judge.runFor(5000).fenced).toEqual(['1@1950'])
   })
 
   it("gives the deposed leader's node the grace to show itself, however long ago that was", () => {
-    judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 60_000 } })
+    judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 60_000, heardHereMs: START_MS - 60_000 } })
     expect(judge.runFor(5000).fenced).toEqual([])
-    judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 60_000 } })
+    judge = new Judge({ deposed: { nodeId: 1, heardMs: START_MS - 60_000, heardHereMs: START_MS - 60_000 } })
     judge.answering.delete(1)
     expect(judge.runFor(1000).fenced).toEqual(['1@300'])
   })
@@ -268,7 +272,7 @@ describe('a judge that stood still', () => {
     judge.answering.delete(2)
     judge.runFor(1000)
     judge.sessions.close(NODE, judge.nowMs)
-    judge.sessions.gone(2, judge.nowMs)
+    judge.sessions.gone(2, judge.nowMs + 1)
     judge.runFor(200)
     judge.tickAfter(700 + TICK_MS)
     expect(judge.fenced).toEqual([])

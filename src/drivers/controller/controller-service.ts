@@ -80,11 +80,12 @@ export class ControllerService {
   /** The node whose leadership ended by the election of this one. */
   #deposed(): DeposedLeader | undefined {
     const { quorum } = this.#options
-    const { electorsHeardMs: heardMs, lostLeader } = quorum.status
+    const { electorsHeardMs: heardMs, leaderHeardMs: heardHereMs, lostLeader } = quorum.status
     const nodeId = this.#lastLeader
-    if (nodeId === undefined || nodeId === quorum.nodeId || heardMs === undefined) return undefined
+    if (nodeId === undefined || nodeId === quorum.nodeId) return undefined
+    if (heardMs === undefined || heardHereMs === undefined) return undefined
     const isLost = lostLeader !== undefined && nodeIdOf(lostLeader.member) === nodeId
-    return { nodeId, heardMs, closedMs: isLost ? lostLeader.lostMs : undefined }
+    return { nodeId, heardMs, heardHereMs, closedMs: isLost ? lostLeader.lostMs : undefined }
   }
 
   #onResigned(): void {

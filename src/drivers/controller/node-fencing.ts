@@ -66,9 +66,9 @@ export class NodeFencing {
     const self = quorum.image.nodes.get(quorum.nodeId)
     if (self?.incarnation === incarnation) sessions.heard(self, clock.monotonicMs())
     for (const { member, heardMs, refusedMs, attachment } of quorum.status.members) {
-      if (refusedMs !== undefined) sessions.gone(nodeIdOf(member), refusedMs)
       const nodeEpoch = decodeNodeReport(attachment)?.nodeEpoch
       if (nodeEpoch !== undefined) sessions.heard({ nodeId: nodeIdOf(member), nodeEpoch }, heardMs)
+      if (refusedMs !== undefined) sessions.gone(nodeIdOf(member), refusedMs)
     }
   }
 
