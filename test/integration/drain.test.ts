@@ -58,7 +58,8 @@ it('answers every frame that it took: what is not answered is not stored', async
     return error
   })
   send()
-  await expect.poll(() => producing.messages.length, { timeout: 20_000 }).toBeGreaterThan(20)
+  // Each message answers thousands of frames, and all that are under way must be answered or not stored: a few will do.
+  await expect.poll(() => producing.messages.length, { timeout: 20_000 }).toBeGreaterThan(2)
 
   await stopped(node)
   const errors: (NaruError | undefined)[] = await Promise.all([closed, ...told.map(one => one.closed)])
