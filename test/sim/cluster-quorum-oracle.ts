@@ -197,6 +197,7 @@ export class ClusterQuorumOracle {
   /** Keeps the mirror of the log, and R4. */
   #follow({ life, output }: Step): void {
     const { persist } = output
+    const claims = this.#claimsOf(life.member)
     if (persist?.snapshot) {
       // What lies before it may still be on its way to the disk, and be acknowledged when it is there.
       const { index, term, membership } = persist.snapshot
@@ -204,6 +205,8 @@ export class ClusterQuorumOracle {
       for (const kept of life.memberships.keys()) if (kept > index) life.memberships.delete(kept)
       life.terms.set(index, term)
       life.memberships.set(index, membership)
+      // What it acknowledged behind it, of a log that is not the leader's, goes with it (Raft, section 7), once it is on the disk.
+      if (claims.match.index > index) claims.match = NOTHING
       this.#journal.count('snapshots installed')
       this.#journal.tell(
         `n${nodeIdOf(life.member)}`,
@@ -212,7 +215,6 @@ export class ClusterQuorumOracle {
     }
     const from = persist?.entries[0]?.index
     if (from === undefined) return
-    const claims = this.#claimsOf(life.member)
     if (life.terms.has(from)) {
       const kept = { index: from - 1, term: life.terms.get(from - 1) ?? 0 }
       if (claims.match.index >= from) claims.match = kept.term === 0 ? NOTHING : kept

@@ -34,6 +34,10 @@ test.each([
   [8, 'a producer without an identity that sent again what a node had taken and never answered'],
   [20, 'a replica that never came back after its directory was gone'],
   [477, 'a replica in sync whose mark of an earlier quarantine came back with a power cut of all'],
+  [
+    936,
+    "the oracle itself: a snapshot takes back what was acknowledged behind it, of a log that was not the leader's",
+  ],
   [23, 'a start whose note of its registration met a failed sync, reported as an accident'],
 ])(
   'seed %i, which once failed by %s',
