@@ -21,7 +21,7 @@ import { snapshotOffsets } from './producer-tracker.ts'
 import { Segment } from './segment.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { createSegment } from './segment-roll.ts'
-import type { Defect } from './segment-scan.ts'
+import type { Defect, ScannedBatch } from './segment-scan.ts'
 import { Segments } from './segments.ts'
 
 /** What an opening did, for the operator's log. */
@@ -163,10 +163,13 @@ class Recovery {
     const core = this.#core
     const isLast = segment === core.segments.last
     const indexes = SegmentIndexes.empty(segment.baseOffset, core.config.indexIntervalBytes)
+    let endBefore = segment.baseOffset
     const result = await core.scan(segment, {
       offsetLimit: core.segments.limitOf(segment) ?? Number.POSITIVE_INFINITY,
       agrees: (epoch, from, to) => this.#epochFits(epoch, from, to),
       onBatch: batch => {
+        if (isLast) this.#ensureEndKept(segment, batch, endBefore)
+        endBefore = batch.lastOffset + 1
         core.epochs.assign(leaderEpochAt(batch.buffer, batch.at), batch.baseOffset)
         indexes.note(batch)
         return true
@@ -190,6 +193,24 @@ class Recovery {
     return endOffset
   }
 
+  /**
+   * No checksum covers a base offset. Where gaps are allowed one that rotted may lead beyond the recovery point, and all that
+   * follows would pass for torn. But what nobody cleaned has a batch that ends just there.
+   */
+  #ensureEndKept(segment: Segment, batch: ScannedBatch, endBefore: Offset): void {
+    const { gaps, compaction } = this.#core
+    const point = this.#recoveryPoint
+    if (!gaps.allowed || endBefore >= point || batch.lastOffset < point) return
+    // Cleaned, and the last one since a truncation.
+    if (point <= compaction.cleanedEndOffset) return
+    throw new DamagedLog({
+      file: segment.path,
+      position: batch.position,
+      offset: endBefore,
+      what: `a batch here ends at offset ${batch.lastOffset}, but one that ended before ${point} was synced once`,
+    })
+  }
+
   /** Epochs never fall; below the recovery point they are what the checkpoint says. */
   #epochFits(epoch: number, from: Offset, to: Offset): boolean {
     if (to < this.#recoveryPoint && this.#known) return this.#known.agrees(epoch, from, to)
@@ -204,9 +225,24 @@ class Recovery {
       segment === core.segments.last &&
       defect.offset >= this.#recoveryPoint &&
       (cutBytes <= SYNC_GROUP_BYTES_MAX || core.config.writeCaching)
-    if (!torn) throw new DamagedLog(defect)
+    if (!torn || (await this.#wasSynced(segment, defect.position))) throw new DamagedLog(defect)
     await segment.cutTo(defect.position)
     this.#report.cutBytes += cutBytes
+  }
+
+  /** A good batch of below the recovery point stands there: what is wrong is a base offset before it (`#ensureEndKept`). */
+  async #wasSynced(segment: Segment, position: number): Promise<boolean> {
+    let isBelow = false
+    await this.#core.scan(segment, {
+      fromPosition: position,
+      offsetLimit: this.#recoveryPoint,
+      agrees: () => true,
+      onBatch: () => {
+        isBelow = true
+        return false
+      },
+    })
+    return isBelow
   }
 
   /**

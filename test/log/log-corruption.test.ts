@@ -1,9 +1,18 @@
 import { readdir } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { LogScrubber } from '../../src/log/log-scrubber.ts'
+import { QUARANTINE_FILE } from '../../src/log/quarantine-file.ts'
 import { writeFileAtomically } from '../../src/ports/disk.ts'
 import { SimMachine } from '../harness/sim-machine.ts'
-import { append, type LogFixture, openLog, readAll, synced, temporaryDirectory } from './log-harness.ts'
+import {
+  append,
+  type LogFixture,
+  makeBatch,
+  openLog,
+  readAll,
+  synced,
+  temporaryDirectory,
+} from './log-harness.ts'
 
 const DIRECTORY = 'orders-0'
 const CONFIG = { segmentBytes: 700, indexIntervalBytes: 200 }
@@ -207,6 +216,41 @@ describe('damage that an unclean start meets', () => {
       })
     }
   })
+
+  it('is corruption in a log with gaps, too, where a base offset that rotted leads beyond what was synced', async () => {
+    const machine = new SimMachine(1)
+    await machine.run(async () => {
+      await writeWithGaps(machine)
+      const last = `${DIRECTORY}/00000000000000000017.log`
+      await eachFlip(machine, last, async flip => {
+        const rotten = machine.image.readFile(last)
+        const { log } = await openWithGaps(machine, 28, false)
+        expect({ flip, reason: log.failure?.reason }).toEqual({ flip, reason: 'CORRUPT_DATA' })
+        expect(machine.image.readFile(last).equals(rotten), flip).toBe(true)
+        await log.close()
+        await machine.disk.remove(`${DIRECTORY}/${QUARANTINE_FILE}`)
+      })
+    })
+  })
+
+  it('is none where offsets are missing before and behind what was synced', async () => {
+    const machine = new SimMachine(1)
+    await machine.run(async () => {
+      await machine.disk.makeDirectory(DIRECTORY)
+      await machine.disk.syncDirectory('.')
+      const fixture = await openWithGaps(machine, 0)
+      const copies = [3, 8, 20].map(baseOffset => makeBatch({ count: 2, baseOffset, leaderEpoch: 1 }))
+      fixture.log.appendAsFollower(copies, { leaderEpoch: 1, wallMs: 1_700_000_000_000 })
+      await synced(fixture)
+      await fixture.log.close()
+      for (const recoveryPoint of [0, 5, 10, 22]) {
+        const { log } = await openWithGaps(machine, recoveryPoint, false)
+        expect(log.failure, `${recoveryPoint}`).toBeUndefined()
+        expect(log.logEndOffset).toBe(22)
+        await log.close()
+      }
+    })
+  })
 })
 
 /** Each way to turn one bit of the file, all from the same content; a log is opened and closed in `look`. */
@@ -225,10 +269,10 @@ async function eachFlip(
   }
 }
 
-function openWithGaps(machine: SimMachine, recoveryPoint = 28): Promise<LogFixture> {
+function openWithGaps(machine: SimMachine, recoveryPoint = 28, cleanStop = true): Promise<LogFixture> {
   const { disk, clock } = machine
   const config = { segmentBytes: 1500, indexIntervalBytes: 250, compacted: true }
-  return openLog({ disk, clock, directory: DIRECTORY, config, cleanStop: true, recoveryPoint })
+  return openLog({ disk, clock, directory: DIRECTORY, config, cleanStop, recoveryPoint })
 }
 
 /** A log in which offsets may be missing, and none is: two segments of batches of one record. */

@@ -44,6 +44,11 @@ test.each([
     groups: 'drawn' as const,
     cause: 'a member that was told anew that it has what it had just released',
   },
+  {
+    seed: 1741,
+    groups: 'drawn' as const,
+    cause: 'a base offset in a compacted log that rotted, taken for a gap with a torn end behind it',
+  },
 ])(
   'seed $seed with groups $groups, which once failed by $cause',
   async ({ seed, groups }) => {
