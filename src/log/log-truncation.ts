@@ -96,6 +96,7 @@ export async function rebuildProducers(core: LogCore): Promise<void> {
   checkOffsets(core)
 }
 
+/** Behind the last batch that ends before: where offsets are missing a start finds no other end. */
 async function findCut(
   core: LogCore,
   segment: Segment,
@@ -108,10 +109,7 @@ async function findCut(
     // Epochs of what is cut away may be gone from the cache already.
     agrees: (epoch, from, to) => to >= endOffset || core.epochAgrees(epoch, from, to),
     onBatch: batch => {
-      if (batch.lastOffset >= endOffset) {
-        cut = { position: batch.position, offset: batch.baseOffset }
-        return false
-      }
+      if (batch.lastOffset >= endOffset) return false
       cut = { position: batch.position + batch.sizeBytes, offset: batch.lastOffset + 1 }
       return true
     },

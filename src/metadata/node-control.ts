@@ -108,8 +108,8 @@ export class NodeControl {
   }
 
   /**
-   * The node is about to stop (C11): until its next registration it takes nothing new that another could. What it leads it hands over
-   * itself, partition by partition, once all that it has is committed (`IsrChange.successorId`): elected from here, another
+   * The node is about to stop (C11): until its next registration it takes nothing new that another could. What it leads it
+   * hands over itself, partition by partition, once all that it has is committed (`IsrChange.successorId`): elected from here, another
    * leader would leave in doubt what is under way. It stays in the ISRs that it is in, so that nothing falls below its
    * minimum before it must. The response: what it still leads.
    */

@@ -5,7 +5,7 @@ import type { NodeRef } from './node-control.ts'
 export interface SessionTiming {
   /** `node.session.timeout.ms`: a node that is not heard for so long is fenced. */
   readonly sessionTimeoutMs: number
-  /** For a node whose session stream closed and whose port refuses, as a killed process shows: not heard and not back for so long. */
+  /** For a node whose session stream closed and whose port refuses, as of a killed process: not heard, not back for so long. */
   readonly disconnectGraceMs: number
   /**
    * Between two ticks of the judge where one may have something to judge soon; twice that as long as all nodes are well. One
@@ -36,8 +36,8 @@ export interface DeposedLeader {
  * A8: deadlines are judged by `judge`, which the owner calls after a turn that has read the sockets, following a `tick`.
  * What a tick comes late, this process stood still, and the others may have spoken meanwhile: it is added to all deadlines.
  * A new leadership begins with a full session for every node that is not fenced. Only the deposed leader's node counts
- * from when that leader was last heard by a voter of this one, yet has the grace to show itself; from the close, if this process itself saw its
- * connection to that leader close and was refused since: then the grace ran while the election did.
+ * from when that leader was last heard by a voter of this one, yet has the grace to show itself; from the close, if this
+ * process itself saw its connection to that leader close and was refused since: then the grace ran while the election did.
  *
  * Pure. All times are of this process's monotonic clock.
  */

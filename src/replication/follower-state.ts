@@ -57,8 +57,9 @@ export interface FollowerStateOptions {
  * holds nothing, which voids what it acknowledged, until the leader resets it and the metadata have it in neither ISR nor ELR;
  * until then its bytes stay as they are.
  *
- * Invariants: frames of any number but the present one change nothing (C1); `cutting` ends only by `onCut` or `onCutFailed`; HW comes
- * only from an accepted `Follow`, never falls, never passes the log's end (C3); leader and partition epochs never go back.
+ * Invariants: frames of any number but the present one change nothing (C1); `cutting` ends only by `onCut` or
+ * `onCutFailed`; HW comes only from an accepted `Follow`, never falls, never passes the log's end (C3); leader and
+ * partition epochs never go back.
  */
 export class FollowerState {
   readonly #options: FollowerStateOptions

@@ -48,6 +48,23 @@ describe('truncation', () => {
     await fixture.log.close()
   })
 
+  it('to where offsets are missing leaves a log that ends with its last batch, as a start finds it', async () => {
+    const config = { ...CONFIG, compacted: true }
+    const fixture = await openLog({ directory: await temporaryDirectory(), config })
+    const { log } = fixture
+    const copies = [0, 5, 20].map(baseOffset => makeBatch({ count: 5, baseOffset, leaderEpoch: 1 }))
+    log.appendAsFollower(copies, { leaderEpoch: 1, wallMs: 1_700_000_000_000 })
+    await synced(fixture)
+    expect(await log.truncateTo(15)).toBe(10)
+    expect([log.logEndOffset, log.writtenEndOffset, log.syncedEndOffset]).toEqual([10, 10, 10])
+    const { recoveryPoint, directory } = log
+    await log.close()
+    const again = await openLog({ directory, config, recoveryPoint, cleanStop: false })
+    expect(again.log.failure).toBeUndefined()
+    expect(again.log.logEndOffset).toBe(10)
+    await again.log.close()
+  })
+
   it('keeps what is not written yet and lies below', async () => {
     const fixture = await openLog({ directory: await temporaryDirectory() })
     for (let at = 0; at < 5; at++) append(fixture.log, { value: `v${at}` })
