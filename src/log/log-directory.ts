@@ -325,6 +325,7 @@ export class LogDirectory {
     this.#forget(name)
     this.#logs.set(name, log)
     this.#topicIds.set(name, options.topicId)
+    if (found) this.#scrubber.onFound()
     if (this.#offline !== undefined) log.takeOffline(this.#offline)
     if (this.#closed) {
       await this.#close(log)

@@ -15,7 +15,7 @@ export interface Scrubbed {
   ): Promise<{ nextFrom: Offset } | undefined>
 }
 
-/** Long enough for a start to be over, short beside any pass. */
+/** Behind the last log of an earlier life that was opened, so that a start is over; short beside any pass. */
 const FIRST_PASS_DELAY_MS = 1000
 
 export interface LogScrubberOptions {
@@ -39,7 +39,9 @@ export class LogScrubber {
   readonly #options: LogScrubberOptions
   readonly #pacer: Pacer
   #place: { name: string; from: Offset } = { name: '', from: 0 }
+  /** Of the next pass; undefined while one is under way. */
   #timer: Timer | undefined
+  #isAwaited = false
   #stopped = false
   #passing: Promise<void> | undefined
 
@@ -48,9 +50,14 @@ export class LogScrubber {
     this.#pacer = new Pacer(options)
   }
 
-  /** The first pass begins soon: damage may have come while no process was there to look. */
   start(): void {
     this.#passAfter(FIRST_PASS_DELAY_MS)
+  }
+
+  /** A log of an earlier life was opened: damage may have come while no process was there to look. */
+  onFound(): void {
+    if (this.#timer === undefined) this.#isAwaited = true
+    else if (!this.#stopped) this.#passAfter(FIRST_PASS_DELAY_MS)
   }
 
   stop(): void {
@@ -86,9 +93,12 @@ export class LogScrubber {
   }
 
   #passAfter(delayMs: number): void {
+    this.#timer?.cancel()
+    this.#isAwaited = false
     this.#timer = this.#options.clock.setTimer(delayMs, () => {
+      this.#timer = undefined
       void this.pass().then(() => {
-        if (!this.#stopped) this.#passAfter(this.#options.restMs)
+        if (!this.#stopped) this.#passAfter(this.#isAwaited ? FIRST_PASS_DELAY_MS : this.#options.restMs)
       })
     })
   }

@@ -25,9 +25,8 @@ async function openDirectory(machine: SimMachine, errors: unknown[]): Promise<Lo
   })
 }
 
-/** A log of two closed segments and an open one. */
-async function openFilled(directory: LogDirectory, topic: string, topicId: string): Promise<PartitionLog> {
-  const log = await directory.openPartition({
+function open(directory: LogDirectory, topic: string, topicId: string): Promise<PartitionLog> {
+  return directory.openPartition({
     topic,
     topicId,
     partition: 0,
@@ -35,6 +34,11 @@ async function openFilled(directory: LogDirectory, topic: string, topicId: strin
     onProgress: () => {},
     onEvent: () => {},
   })
+}
+
+/** A log of two closed segments and an open one. */
+async function openFilled(directory: LogDirectory, topic: string, topicId: string): Promise<PartitionLog> {
+  const log = await open(directory, topic, topicId)
   for (let at = 0; at < 5; at++) append(log, { valueBytes: 4_500 })
   await directory.resources.scheduler.idle()
   expect(log.segmentBaseOffsets).toEqual([0, 2, 4])
@@ -57,6 +61,25 @@ describe('a scrub', () => {
       await scrubbing
       expect(kept.failure?.reason).toBe('CORRUPT_DATA')
       expect(errors).toEqual([])
+      await directory.close()
+    })
+  })
+
+  it('soon looks at logs of an earlier life, however late after the start they are opened', async () => {
+    const machine = new SimMachine(4)
+    const errors: unknown[] = []
+    await machine.run(async () => {
+      const before = await openDirectory(machine, errors)
+      await openFilled(before, 'logs', TOPIC_ID)
+      await before.close()
+      machine.image.flipBit('data/topics/logs-0/00000000000000000000.log', 3_000, 1)
+      const directory = await openDirectory(machine, errors)
+      await delay(machine.clock, 5_000)
+      const log = await open(directory, 'logs', TOPIC_ID)
+      expect(log.failure).toBeUndefined()
+      // Its bytes at that rate, and some, but not until the pass after the next rest.
+      await delay(machine.clock, 30_000)
+      expect(log.failure?.reason).toBe('CORRUPT_DATA')
       await directory.close()
     })
   })
