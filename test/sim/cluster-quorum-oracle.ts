@@ -67,6 +67,8 @@ export class ClusterQuorumOracle {
   readonly #entries = new Map<string, { readonly previousTerm: number | undefined; readonly text: string }>()
   readonly #hardStates = new Map<MemberId, { readonly term: number; readonly votedFor: string | undefined }>()
   readonly #claims = new Map<MemberId, Claims>()
+  /** What an answer that stores entries stands for, as its sender's log was when the core gave it out. */
+  readonly #acknowledged = new WeakMap<RaftMessage, LogPosition>()
   /** Every membership in any log, by the `index/term` of its entry. */
   readonly #memberships = new Map<string, Membership>()
   /** Name under which each node took part last. */
@@ -104,6 +106,7 @@ export class ClusterQuorumOracle {
     this.#checkTruncation(step)
     this.#checkMembership(step)
     this.#follow(step)
+    this.#noteAnswers(step)
     this.#checkLeadership(step)
     this.#checkCommit(step)
     this.#checkPreVote(step)
@@ -142,12 +145,14 @@ export class ClusterQuorumOracle {
       )
     }
     if (match === undefined || match === 0) return
-    const position = { index: match, term: this.#newest.get(from)?.terms.get(match) ?? 0 }
+    const position = this.#acknowledged.get(message)
     this.#expect(
-      disk.holds(position),
-      () => `R14 ${from} acknowledges ${show(position)}, which is not synced`,
+      position !== undefined && disk.holds(position),
+      () => `R14 ${from} acknowledges ${match}/${position?.term}, which is not synced`,
     )
-    if (match > claims.match.index) claims.match = position
+    // A leader of a later term may have replaced it while the disk was at it: then this tells only the leader before.
+    const isKept = this.#newest.get(from)?.terms.get(match) === position?.term
+    if (position && isKept && match > claims.match.index) claims.match = position
   }
 
   /** What a read of the quorum that begins now must see. */
@@ -239,6 +244,14 @@ export class ClusterQuorumOracle {
         agrees,
         () => `R4 ${life.member} has ${name} after term ${previousTerm}, not ${known.previousTerm}`,
       )
+    }
+  }
+
+  #noteAnswers({ life, output }: Step): void {
+    for (const message of [...output.sendNow, ...output.sendAfterPersist]) {
+      if (message.type !== 'append-answer' || !message.result.accepted) continue
+      const index = message.result.matchIndex
+      this.#acknowledged.set(message, { index, term: life.terms.get(index) ?? 0 })
     }
   }
 

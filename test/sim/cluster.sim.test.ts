@@ -38,6 +38,7 @@ test.each([
     936,
     "the oracle itself: a snapshot takes back what was acknowledged behind it, of a log that was not the leader's",
   ],
+  [124, 'the oracle itself: an answer to a former leader is about the log that its sender had then'],
   [23, 'a start whose note of its registration met a failed sync, reported as an accident'],
 ])(
   'seed %i, which once failed by %s',
