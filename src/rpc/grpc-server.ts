@@ -164,5 +164,8 @@ function cannotListen(host: string, port: number, cause: Error): NaruError {
 const SWEEP_MS_MAX = 1_000
 /** Connections that the kernel holds for us while this process is busy; Linux caps it at somaxconn. */
 const LISTEN_BACKLOG_MAX = 1_024
-/** For the last statuses to reach clients that read. */
-const LAST_STATUS_TIMEOUT_MS = 500
+/**
+ * For the last statuses to reach clients that read, though their process is busy or their network slow: what is still on its
+ * way when a connection is destroyed is lost, and with it what the client knows of its last calls.
+ */
+const LAST_STATUS_TIMEOUT_MS = 5_000

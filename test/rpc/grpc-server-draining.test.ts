@@ -1,3 +1,4 @@
+import net from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { failureOf, Recorded, until } from '../harness/recorded-stream.ts'
 import {
@@ -137,4 +138,76 @@ describe('draining', () => {
     await server.drain({ timeoutMs: 50 })
     expect((await client.closed)?.reason).toBe('NODE_DRAINING')
   })
+
+  it('gives the last answers time on their way to a client that reads slowly', async () => {
+    let answer: () => void = () => {}
+    const { server, port } = await serve(
+      {},
+      {
+        stream: stream =>
+          stream.setHandlers({
+            onMessage() {},
+            onEnd: () => {
+              answer = () => {
+                for (let i = 0; i < 100; i++) stream.write(Buffer.alloc(10_000))
+                stream.end()
+              }
+            },
+          }),
+      },
+    )
+    await using slow = await SlowRoad.to(port)
+    const client = new Recorded(connect(slow.address).stream(STREAM))
+    client.stream.write(Buffer.from('a'))
+    await until(() => server.usage.calls === 1, 'the stream is open')
+    const drained = server.drain({ timeoutMs: 20_000 })
+    slow.hold()
+    answer()
+    await until(() => server.usage.calls === 0, 'all is with HTTP/2')
+    setTimeout(() => slow.letGo(), 1_500)
+    expect((await client.closed)?.reason).toBe('NODE_DRAINING')
+    expect(client.messages.length).toBe(100)
+    await drained
+  })
 })
+
+/** A way to a server on which what it answers can be held up, as by a client that is busy. */
+class SlowRoad {
+  readonly #listener: net.Server
+  readonly #upstreams: net.Socket[] = []
+
+  private constructor(listener: net.Server, port: number) {
+    this.#listener = listener
+    listener.on('connection', downstream => {
+      const upstream = net.connect({ host: '127.0.0.1', port })
+      this.#upstreams.push(upstream)
+      for (const socket of [upstream, downstream]) socket.on('error', () => {})
+      upstream.pipe(downstream)
+      downstream.pipe(upstream)
+      upstream.once('close', () => downstream.destroy())
+    })
+  }
+
+  static async to(port: number): Promise<SlowRoad> {
+    const listener = net.createServer()
+    await new Promise<void>(resolve => listener.listen({ host: '127.0.0.1', port: 0 }, resolve))
+    return new SlowRoad(listener, port)
+  }
+
+  get address(): string {
+    return `127.0.0.1:${(this.#listener.address() as net.AddressInfo).port}`
+  }
+
+  hold(): void {
+    for (const upstream of this.#upstreams) upstream.pause()
+  }
+
+  letGo(): void {
+    for (const upstream of this.#upstreams) upstream.resume()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const upstream of this.#upstreams) upstream.destroy()
+    await new Promise(resolve => this.#listener.close(resolve))
+  }
+}
