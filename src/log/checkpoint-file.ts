@@ -4,15 +4,14 @@ import { crc32c } from '../records/crc32c.ts'
 import { SharedWork } from './shared-work.ts'
 
 /**
- * Text checkpoint in Kafka's manner: the version, the number of entries, then one entry per line. With `isChecked` a
- * last line `crc32c <8 hex digits>` over all before it, which Kafka's files lack (a turned bit in a digit would pass
- * for another offset); a file that Kafka's tools are to read goes without.
+ * Text checkpoint in Kafka's manner: the version, the number of entries, then one entry per line, and a last line
+ * `crc32c <8 hex digits>` over all before it, which Kafka's files lack: a turned bit in a digit would pass for another
+ * offset.
  * Replaced atomically. A missing file is undefined; a damaged one is an error and never "empty": an empty list of
  * recovery points or high watermarks would be taken for the truth.
  */
 export interface CheckpointFormat<Entry> {
   readonly version: number
-  readonly isChecked: boolean
   encode(entry: Entry): string
   /** Undefined if the line is not an entry. */
   decode(line: string): Entry | undefined
@@ -56,7 +55,7 @@ export class CheckpointFile<Entry> {
 export function encodeCheckpoint<Entry>(entries: Iterable<Entry>, format: CheckpointFormat<Entry>): Buffer {
   const lines = Array.from(entries, entry => format.encode(entry))
   const text = [format.version, lines.length, ...lines, ''].join('\n')
-  return Buffer.from(format.isChecked ? `${text}${checkLine(text)}\n` : text)
+  return Buffer.from(`${text}${checkLine(text)}\n`)
 }
 
 export function decodeCheckpoint<Entry>(
@@ -81,11 +80,8 @@ export function decodeCheckpoint<Entry>(
       `checkpoint ${path} has version ${version}; this release of Naru reads ${format.version}`,
       { details: { file: path } },
     )
-  if (format.isChecked) {
-    const check = lines.pop()
-    const covered = `${lines.join('\n')}\n`
-    if (check !== checkLine(covered)) throw refuse('its checksum is wrong')
-  }
+  const check = lines.pop()
+  if (check !== checkLine(`${lines.join('\n')}\n`)) throw refuse('its checksum is wrong')
   const count = wholeNumber(lines[1])
   if (count === undefined || lines.length - 2 !== count)
     throw refuse(`it should hold ${lines[1] ?? 'a number of'} entries and holds ${lines.length - 2}`)

@@ -13,7 +13,6 @@ interface CompactionOffsets {
 
 const FORMAT: CheckpointFormat<CompactionOffsets> = {
   version: 1,
-  isChecked: true,
   encode: entry => `${entry.cleanedEndOffset} ${entry.removedTombstonesEnd}`,
   decode(line) {
     const [cleaned, removed, ...rest] = line.split(' ').map(wholeNumber)

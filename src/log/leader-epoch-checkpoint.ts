@@ -2,7 +2,7 @@ import type { Epoch, Offset } from '../base/brands.ts'
 import type { Disk } from '../ports/disk.ts'
 import { CheckpointFile, type CheckpointFormat, wholeNumber } from './checkpoint-file.ts'
 
-/** File name of it in a partition's directory, as in Kafka. */
+/** File name of it in a partition's directory. */
 export const LEADER_EPOCH_CHECKPOINT = 'leader-epoch-checkpoint'
 
 export interface LeaderEpochEntry {
@@ -12,12 +12,11 @@ export interface LeaderEpochEntry {
 }
 
 /**
- * Which epoch wrote from which offset on, exactly in Kafka's format (version 0, `epoch start-offset`), epochs and
- * offsets rising. It is derived (D6): where it is missing or damaged, the batches of the log say the same.
+ * Which epoch wrote from which offset on (`epoch start-offset`, both rising). It is derived (D6): where it is missing,
+ * damaged or Kafka's own (version 0, without a checksum), the batches of the log say the same.
  */
 export const LEADER_EPOCH_FORMAT: CheckpointFormat<LeaderEpochEntry> = {
-  version: 0,
-  isChecked: false,
+  version: 1,
   encode: entry => `${entry.epoch} ${entry.startOffset}`,
   decode(line) {
     const [epochText, offsetText, ...rest] = line.split(' ')

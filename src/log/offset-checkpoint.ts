@@ -20,7 +20,6 @@ export type OffsetCheckpointName = 'recovery-point' | 'high-watermark' | 'log-st
 
 export const OFFSET_FORMAT: CheckpointFormat<OffsetEntry> = {
   version: 1,
-  isChecked: true,
   encode: entry => `${entry.topic} ${entry.partition} ${entry.offset}`,
   decode(line) {
     const [topic, partitionText, offsetText, ...rest] = line.split(' ')

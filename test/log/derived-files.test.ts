@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import type { Disk, DiskFile } from '../../src/ports/disk.ts'
 import { NodeDisk } from '../../src/ports/node-disk.ts'
@@ -118,6 +118,23 @@ describe('files that follow from the log', () => {
       '10:other',
     ])
     await last.log.close()
+  })
+
+  it('are not believed with a turned bit: where a leader epoch begins decides what a follower cuts', async () => {
+    const directory = await temporaryDirectory()
+    const first = await openLog({ directory })
+    for (const leaderEpoch of [1, 2])
+      for (let at = 0; at < 10; at++) append(first.log, { leaderEpoch, valueBytes: 100 })
+    await synced(first)
+    await first.log.close()
+    const path = `${directory}/leader-epoch-checkpoint`
+    const whole = String(await readFile(path))
+    expect(whole).toContain('\n2 10\n')
+    await writeFile(path, whole.replace('\n2 10\n', '\n2 18\n'))
+    const again = await openLog({ directory, cleanStop: true, recoveryPoint: 20 })
+    expect(again.log.endOffsetForEpoch(1)).toEqual({ epoch: 1, endOffset: 10 })
+    await again.log.close()
+    expect(String(await readFile(path))).toBe(whole)
   })
 })
 
